@@ -1,0 +1,1 @@
+"""The methods that FLIP is compared with, one file each."""

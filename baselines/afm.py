@@ -1,0 +1,50 @@
+"""Attentional factorisation machine."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu, softmax
+
+from flipbench.method import Code, Paper
+from flipbench.nn.embedding import pair_indices
+from flipbench.nn.id_model import IDModel
+from flipbench.nn.mlp import linear
+
+
+class AFM(IDModel):
+    """Factorisation machine whose pairs are weighted by attention (Xiao et al., IJCAI 2017, eq. 3-6).
+
+    logit = w1·x + p·v + bias,    v = Σ_{i<j} a_ij (e_i ⊙ e_j)
+    a = softmax over pairs of h·ReLU(W (e_i ⊙ e_j) + b)
+
+    e [B, F, D] are the fields' embeddings, v [B, D].
+    """
+
+    version = 1
+    settings = {
+        "embedding_dim": Paper(32, "V-A4"),
+        "attention_dim": Code(8, "released afm.py"),
+        "dropout": Code(0.0, "released afm.py, on v"),
+    }
+    grid = {
+        "attention_dim": [8, 16, 32],  # 8 as released, 16 and 32 as BARS
+        "dropout": [0.0, 0.1, 0.3, 0.5],  # 0 as released, .3 and .4 in BARS
+    }
+
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, features: int, fields: int, *, embedding_dim: int, attention_dim: int, dropout: float) -> None:
+        super().__init__(features, fields, embedding_dim, representation_dim=embedding_dim)
+        first, second = pair_indices(fields)
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("second", second, persistent=False)
+        self.attention = linear(embedding_dim, attention_dim)
+        self.query = linear(attention_dim, 1, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def represent(self, ids: Tensor) -> Tensor:
+        e = self.embed(ids)
+        pairs = e.index_select(1, self.first) * e.index_select(1, self.second)  # [B, P, D]
+        weight = softmax(self.query(relu(self.attention(pairs))).transpose(1, 2), dim=2)  # [B, 1, P]
+        v: Tensor = self.dropout(torch.bmm(weight, pairs).squeeze(1))
+        return v

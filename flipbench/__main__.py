@@ -1,0 +1,5 @@
+import sys
+
+from flipbench.cli import main
+
+sys.exit(main())

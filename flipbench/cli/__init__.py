@@ -1,0 +1,102 @@
+"""The command line: one module a verb, imported when the verb is called.
+
+Exit codes: 0 all good, 1 the user's mistake, 2 some stages failed, 130 stopped by the user.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from flipbench import __version__
+from flipbench.errors import UserError
+
+VERBS = {
+    "run": "train and score what a suite asks for; the same command resumes and skips what is done",
+    "report": "render a suite's tables from its results; without a suite, of every suite that has results",
+    "status": "how far a suite is",
+    "plan": "what would run, what is done, and what it will cost",
+    "data": "list, fetch, import and check data sets",
+    "list": "list models, datasets or suites",
+    "show": "one run by its key: settings, figures, log",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line, without importing any verb."""
+    top = _Parser(prog="flipbench", description="Do the numbers and the claims of FLIP (arXiv 2310.19453) hold?")
+    top.add_argument("--version", action="version", version=f"flipbench {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+    verb = {name: verbs.add_parser(name, help=text, description=text.capitalize()) for name, text in VERBS.items()}
+
+    for name in ("run", "report", "status", "plan"):
+        _add_suite_options(verb[name], optional=name == "report")
+    for name in ("run", "plan"):
+        verb[name].add_argument(
+            "--workers", type=int, metavar="N", help="stages at once (default: one a CPU core, or one on a GPU)"
+        )
+    verb["run"].add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto (default)")
+    verb["run"].add_argument("--dry-run", action="store_true", help="show the plan and stop")
+    verb["report"].add_argument("--reports", metavar="DIR", help="where the files go (default: the suite's)")
+
+    data = verb["data"].add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    data.add_parser("list", help="data sets and whether they are prepared")
+    data.add_parser("fetch", help="download from the official place, check, prepare").add_argument("name")
+    local = data.add_parser("import", help="prepare from a folder with the raw files")
+    local.add_argument("name")
+    local.add_argument("--from", dest="folder", required=True, metavar="DIR")
+    data.add_parser("check", help="count, compare with the paper's Table I, verify the bytes").add_argument("name")
+    for action in data.choices.values():
+        action.add_argument("--json", action="store_true", help="for machines")
+
+    verb["list"].add_argument("what", choices=["models", "datasets", "suites"])
+    verb["show"].add_argument("key", help="the first digits of a run's key")
+    verb["show"].add_argument("--results", default="results", metavar="DIR", help="results folder (default: results)")
+    for name in ("report", "status", "plan", "list", "show"):
+        verb[name].add_argument("--json", action="store_true", help="for machines")
+    return top
+
+
+def _add_suite_options(verb: argparse.ArgumentParser, optional: bool) -> None:
+    verb.add_argument("suite", nargs="?" if optional else None, help="path or name of a suite")
+    verb.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="dataset=..., model=..., kind=id; may be repeated",
+    )
+    verb.add_argument("--seeds", type=int, metavar="N", help="runs a cell instead of the suite's")
+    verb.add_argument("--protocol", choices=["held-out", "as-released"], help="instead of the suite's")
+    verb.add_argument("--results", metavar="DIR", help="results folder instead of the suite's")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        code: int = importlib.import_module(f"flipbench.cli.{args.verb}").main(args)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"flipbench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("flipbench: stopped; the same command continues where it was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

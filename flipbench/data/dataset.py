@@ -1,0 +1,118 @@
+"""Data sets by name: what each is, where it comes from, and who prepares it.
+
+Nothing here imports numpy or pandas, so that listing stays instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flipbench.data.table import Field
+from flipbench.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from flipbench.data.encode import Prepared
+
+GROUP = "flipbench.datasets"
+"""Entry-point group: one line ``name = "package.module:DATASET"`` registers a data set."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The official download.
+
+    Attributes:
+        url: where it lies.
+        md5: its published checksum, 32 hexadecimal digits.
+        folder: the folder inside it that holds the raw files.
+    """
+
+    url: str
+    md5: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set's metadata and the function that prepares it.
+
+    Attributes:
+        name: registered name (``movielens-1m``).
+        title: name in prose.
+        citation: whom to cite.
+        licence: what one may do with it, in a sentence.
+        fields: F columns, in the paper's order.
+        label: the label rule in words.
+        prepare: raw folder -> table in memory; with ``allow_partial`` it takes raw files that are not whole.
+            A generated data set ignores both arguments.
+        version: raised when ``prepare`` gives another table from the same raw files.
+        files: raw files that ``prepare`` reads; empty for a generated data set.
+        archive: the official download, if there is one.
+        expected: the paper's Table I (``samples``, ``fields``, ``features``), where it lists the data set.
+        fingerprint: content fingerprint of the whole data set once prepared, where it is known beforehand: results
+            can then be planned for and found without the data.
+        reasons: why our count differs from the expected one, by the same keys.
+    """
+
+    name: str
+    title: str
+    citation: str
+    licence: str
+    fields: tuple[Field, ...]
+    label: str
+    prepare: Callable[[Path, bool], Prepared]
+    version: int = 1
+    files: tuple[str, ...] = ()
+    archive: Archive | None = None
+    expected: Mapping[str, int] = field(default_factory=dict)
+    fingerprint: str | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def generated(self) -> bool:
+        """Whether it comes from a generator instead of raw files."""
+        return not self.files
+
+    @property
+    def remedy(self) -> str:
+        """The commands that prepare it."""
+        ways = [f"'flipbench data fetch {self.name}'"] if self.archive or self.generated else []
+        ways += [] if self.generated else [self.import_command]
+        return " or ".join(ways)
+
+    @property
+    def import_command(self) -> str:
+        """The command that prepares it from raw files at hand."""
+        return f"'flipbench data import {self.name} --from DIR'"
+
+
+def names() -> list[str]:
+    """Registered data sets, sorted by name."""
+    return sorted(_registered())
+
+
+@cache
+def get(name: str) -> Dataset:
+    """The data set registered as ``name``.
+
+    Raises:
+        UserError: no such data set (names the nearest), or its module cannot be loaded.
+    """
+    registered = _registered()
+    if name not in registered:
+        raise UserError(f"unknown data set '{name}'{nearest(name, registered)}")
+    try:
+        found: Dataset = registered[name].load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"data set '{name}' ({registered[name].value}) cannot be loaded: {error}") from None
+    return found
+
+
+@cache
+def _registered() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}

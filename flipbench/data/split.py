@@ -1,0 +1,97 @@
+"""The split, and the lock on the test rows.
+
+First nine tenths train, last tenth test, in the table's (chronological) order or in a fixed random one.
+Only :func:`test_rows` reaches the test part under the held-out protocol.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipbench.data.table import Table
+from flipbench.errors import UserError, nearest
+from flipbench.protocol import Order, Protocol
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a table, in order.
+
+    Attributes:
+        ids: [n, F] int32; a view of the memory map where the order is chronological.
+        labels: [n] uint8.
+        users: [n] int32, the feature id of the row's user.
+    """
+
+    ids: NDArray[np.int32]
+    labels: NDArray[np.uint8]
+    users: NDArray[np.int32]
+
+    @cached_property
+    def groups(self) -> NDArray[np.int32]:
+        """[n] int32: the users numbered by first appearance within these rows, to resample them by."""
+        return _by_appearance(self.users)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def training_size(rows: int) -> int:
+    """Rows of the training part: int(0.9 rows)."""
+    return rows * 9 // 10
+
+
+def fitting_size(training: int) -> int:
+    """Rows of the training part that a held-out selection trains on: int(8/9 of it)."""
+    return training * 8 // 9
+
+
+def training_rows(table: Table, order: Order) -> Rows:
+    """The training part: the first 90 %."""
+    return _rows(table, order, 0, training_size(len(table)))
+
+
+def selection_rows(table: Table, order: Order, protocol: Protocol) -> tuple[Rows, Rows]:
+    """What epochs and settings are selected with: rows to train on, rows to score.
+
+    Under ``held-out`` both lie in the training part (8/9 and the last 1/9 of it). Under ``as-released``
+    they are the training part and the test part: scores so selected are optimistic.
+
+    Raises:
+        UserError: unknown order or protocol.
+    """
+    if protocol == "as-released":
+        return training_rows(table, order), test_rows(table, order)
+    if protocol != "held-out":
+        raise UserError(f"unknown protocol '{protocol}'{nearest(protocol, get_args(Protocol))}")
+    training = training_size(len(table))
+    fitting = fitting_size(training)
+    return _rows(table, order, 0, fitting), _rows(table, order, fitting, training)
+
+
+def test_rows(table: Table, order: Order) -> Rows:
+    """The test part: the last 10 %. For the final evaluation alone."""
+    return _rows(table, order, training_size(len(table)), len(table))
+
+
+def _rows(table: Table, order: Order, start: int, stop: int) -> Rows:
+    if order not in get_args(Order):
+        raise UserError(f"unknown order '{order}'{nearest(order, get_args(Order))}")
+    chosen = slice(start, stop) if order == "chronological" else _permutation(len(table))[start:stop]
+    ids = table.ids[chosen]
+    return Rows(ids, table.labels[chosen], ids[:, table.user_column])
+
+
+def _permutation(n: int) -> NDArray[np.intp]:
+    # numpy guarantees the raw stream of a bit generator, not what Generator.permutation makes of it
+    return np.argsort(np.random.PCG64(0).random_raw(n), kind="stable")
+
+
+def _by_appearance(keys: NDArray[np.int32]) -> NDArray[np.int32]:
+    _, first, code = np.unique(keys, return_index=True, return_inverse=True)
+    number = np.empty(len(first), np.int32)
+    number[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    return number[code]

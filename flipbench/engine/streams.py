@@ -1,0 +1,39 @@
+"""Named random streams from one seed, and the switches that make a run repeat bit for bit."""
+
+import hashlib
+import os
+
+import torch
+
+
+class Streams:
+    """Independent seeds by name: ``init``, ``order``, ``dropout``, ``masks``, ``noise``, ``search``.
+
+    A stream's seed is SHA-256 of (seed, name, parts), so a draw more in one never moves another.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def seed_of(self, name: str, *parts: int) -> int:
+        """A seed in [0, 2^63)."""
+        text = "/".join([str(self.seed), name, *map(str, parts)])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
+
+    def generator(self, name: str, *parts: int) -> torch.Generator:
+        """A CPU generator: the same draws whatever device the model is on."""
+        return torch.Generator().manual_seed(self.seed_of(name, *parts))
+
+
+def make_deterministic(threads: int) -> None:
+    """Ask torch for results that depend on the inputs alone.
+
+    Args:
+        threads: CPU threads an operation may use. Sums are split by it, so it is fixed, not found.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    # Adam's moments of features not seen for long decay into denormals, which x86 handles 100x slower.
+    torch.set_flush_denormal(True)

@@ -1,0 +1,21 @@
+"""Errors a user can mend, and the words that help to mend them."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in what the user gave (a suite, an option, a file).
+
+    The command line prints it as one line and exits with 1; no traceback. The message names
+    the file and the key, and ends with the nearest valid value where there is one.
+    """
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """The hint to end an error line with: the closest of ``valid`` to ``word``, or all of a few."""
+    valid = sorted(valid)
+    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; valid: {', '.join(valid)}" if 0 < len(valid) <= 24 else ""

@@ -1,0 +1,107 @@
+"""What a method file declares beside its equation: settings with their source, and a search grid.
+
+Nothing here imports torch, so that listing and planning stay instant.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flipbench.errors import UserError
+
+Value = bool | int | float | str | list[int]
+Source = Literal["paper", "code", "guess"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting's default, who says so, and where.
+
+    ``paper``: printed in the FLIP paper (``where`` names the section). ``code``: read in a
+    released implementation. ``guess``: neither says it; ``where`` gives the reason.
+    """
+
+    value: Value
+    source: Source
+    where: str
+
+
+def Paper(value: Value, where: str) -> Setting:  # noqa: N802 - reads as a tag
+    return Setting(value, "paper", where)
+
+
+def Code(value: Value, where: str) -> Setting:  # noqa: N802
+    return Setting(value, "code", where)
+
+
+def Guess(value: Value, where: str) -> Setting:  # noqa: N802
+    return Setting(value, "guess", where)
+
+
+Settings = Mapping[str, Setting]
+Grid = Mapping[str, list[Any]]
+"""Search values by setting name; the source of each bound stands beside it in the method file."""
+
+TRAINING: dict[str, Setting] = {
+    "learning_rate": Code(1e-3, "released ctr_base.py: Adam, 1e-3"),
+    "embedding_l2": Guess(1e-4, "lambda of lambda/2 |E|^2 beside the mean BCE (FuxiCTR convention)"),
+    "batch_size": Paper(256, "V-A4"),
+    "max_epochs": Code(10, "released ctr_base.py"),
+    "patience": Code(3, "released ctr_base.py: early stopping on AUC"),
+}
+"""How an ID-based model is trained: settings that every one of them has beside its own."""
+
+TRAINING_GRID: dict[str, list[Any]] = {
+    "learning_rate": [1e-4, 5e-4, 1e-3],
+    "embedding_l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],
+}
+"""The shared part of every ID-based model's grid (the ranges BARS searches, one for all nine)."""
+
+DEEP: dict[str, Setting] = {
+    "hidden": Paper([300, 300, 128], "V-A4"),
+    "dropout": Code(0.0, "released ctr_base.py"),
+    "batch_norm": Code(False, "released ctr_base.py; before the ReLU where it is on"),
+}
+"""The deep part that all models but AFM have."""
+
+DEEP_GRID: dict[str, list[Any]] = {"dropout": [0.0, 0.2, 0.4], "batch_norm": [False, True]}
+"""The deep part's search values (dropout: the range BARS searches, 0 to .6, at its better half)."""
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (1e-12, 10.0),
+    "embedding_l2": (0.0, 1e3),
+    "batch_size": (1, 1 << 24),
+    "max_epochs": (1, 100_000),
+    "patience": (1, 100_000),
+    "dropout": (0.0, 0.999),
+    "embedding_dim": (1, 1 << 16),
+    "cross_layers": (1, 64),
+    "attention_layers": (1, 64),
+    "heads": (1, 1 << 16),
+    "experts": (1, 1 << 10),
+    "rank": (1, 1 << 16),
+    "attention_dim": (1, 1 << 16),
+    "log_neurons": (1, 1 << 20),
+}
+
+
+def check_value(where: str, name: str, value: Value, default: Value) -> Value:
+    """``value`` in the type of the declared ``default``.
+
+    Raises:
+        UserError: another type, or out of the setting's range; begins with ``where``.
+    """
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        raise UserError(f"{where}: expected {_TYPE_WORDS[type(default)]}, got {value!r}")
+    if isinstance(value, list) and not (value and all(type(v) is int and v > 0 for v in value)):
+        raise UserError(f"{where}: expected one or more whole numbers above 0, got {value!r}")
+    if name in _RANGES and isinstance(value, int | float):
+        low, high = _RANGES[name]
+        if not low <= value <= high:
+            raise UserError(f"{where}: {value} is not between {low:g} and {high:g}")
+    return value
+
+
+_TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list of numbers"}

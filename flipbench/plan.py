@@ -1,0 +1,257 @@
+"""From a suite to its stages: what has to be computed, in what order, under which keys."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from flipbench import registry, tune
+from flipbench.errors import UserError, nearest
+from flipbench.identity import key_of
+from flipbench.method import Value, check_value
+from flipbench.registry import Declaration
+from flipbench.suite import DataEntry, MethodEntry, Suite
+
+if TYPE_CHECKING:
+    from flipbench.store.runs import Store
+
+ENGINE_VERSION = 1
+"""Part of every key: raise it when a change in the engine changes results."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A unit of work; its key is the SHA-256 of all that determines its result.
+
+    Attributes:
+        role: ``select`` (train with a validation part, keep the epoch count), ``refit`` (train on the whole
+            training part for that many epochs), ``fit`` (as-released: train, keep the best epoch on test)
+            or ``evaluate`` (score the test rows).
+        spec: what determines the result, as JSON values; parents appear by key.
+        parents: the stages whose results this one reads, by role.
+    """
+
+    role: str
+    spec: Mapping[str, Any]
+    parents: Mapping[str, "Stage"] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        return key_of(self.spec)
+
+    @property
+    def dataset(self) -> str:
+        return str(self.spec["dataset"])
+
+    @property
+    def method(self) -> str:
+        return str(self.spec["method"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.spec["seed"])
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether it reads its parent's weights, not only its figures."""
+        return self.role == "evaluate"
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.dataset} {self.method} s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one data set: the stages behind one number of a table.
+
+    Attributes:
+        trials: the search's stages; empty without a search.
+        finals: one ``evaluate`` stage a seed; empty while the search has not chosen.
+        settings: the settings of ``finals``; None while the search has not chosen.
+    """
+
+    method: MethodEntry
+    data: DataEntry
+    trials: tuple[Stage, ...]
+    finals: tuple[Stage, ...]
+    settings: Mapping[str, Value] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite's cells, data set by data set in the suite's order."""
+
+    suite: Suite
+    cells: tuple[Cell, ...]
+
+    def stages(self) -> list[Stage]:
+        """Every stage once, parents first."""
+        found: dict[str, Stage] = {}
+        for cell in self.cells:
+            for stage in (*cell.trials, *cell.finals):
+                for each in _with_parents(stage):
+                    found.setdefault(each.key, each)
+        return list(found.values())
+
+    def needed(self, store: "Store") -> list[Stage]:
+        """The stages still to run, parents first: the unfinished, and parents whose weights they read."""
+        found: dict[str, Stage] = {}
+
+        def need(stage: Stage) -> None:
+            for parent in stage.parents.values():
+                if not (store.has_weights(parent) if stage.needs_weights else store.done(parent)):
+                    need(parent)
+            found.setdefault(stage.key, stage)
+
+        for cell in self.cells:
+            for stage in (*cell.trials, *cell.finals):
+                if not store.done(stage):
+                    need(stage)
+        return list(found.values())
+
+    @property
+    def choosing(self) -> bool:
+        """Whether a search has yet to choose, so that further stages will follow."""
+        return any(cell.settings is None for cell in self.cells)
+
+
+Chosen = Callable[[Sequence[Stage], str], int | None]
+"""Given trials and the metric's name: the index of the best, or None while some are unfinished."""
+
+
+def expand(suite: Suite, fingerprints: Mapping[str, str], chosen: Chosen) -> Plan:
+    """The plan of a suite.
+
+    Args:
+        fingerprints: content fingerprint by data set name.
+        chosen: tells which trial of a search won (see :func:`flipbench.tune.winner`).
+
+    Raises:
+        UserError: a setting has a value of the wrong type or out of range.
+    """
+    cells = []
+    for data in suite.data:
+        for row in suite.methods:
+            declared = registry.get(row.method)
+            settings = resolve(declared, suite.settings, data.settings, row.settings)
+
+            def stages(
+                point: Mapping[str, Value], seed: int, declared: Declaration = declared, data: DataEntry = data
+            ) -> Stage:
+                return _final(suite.protocol, data, fingerprints[data.name], declared, point, seed)
+
+            trials: tuple[Stage, ...] = ()
+            best: Mapping[str, Value] | None = settings
+            if suite.tune:
+                fixed = {**suite.settings, **data.settings, **row.settings}
+                points = tune.points(declared.grid, settings, fixed, suite.tune.budget)
+                trials = tuple(_trial(stages(resolve(declared, p), 0)) for p in points)
+                index = chosen(trials, suite.tune.select)
+                best = None if index is None else points[index]
+            finals = tuple(stages(best, seed) for seed in range(suite.seeds)) if best is not None else ()
+            cells.append(Cell(row, data, trials, finals, best))
+    return Plan(suite, tuple(cells))
+
+
+def resolve(declared: Declaration, *layers: Mapping[str, Value]) -> dict[str, Value]:
+    """A method's settings: the declared defaults, each later layer over the earlier.
+
+    Values take the type of the declared default, so that ``1`` and ``1.0`` are one setting.
+    """
+    settings: dict[str, Value] = {name: setting.value for name, setting in declared.settings.items()}
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in settings:
+                raise UserError(f"{declared.name}: unknown setting '{name}'{nearest(name, settings)}")
+            settings[name] = check_value(f"{declared.name}: {name}", name, value, declared.settings[name].value)
+    return settings
+
+
+def narrow(suite: Suite, only: Iterable[str]) -> Suite:
+    """The suite cut to the rows and columns that ``--only KEY=VALUE[,VALUE]`` names.
+
+    Raises:
+        UserError: an unknown key, or a value that the suite does not have.
+    """
+    data, methods = list(suite.data), list(suite.methods)
+    for choice in only:
+        key, equals, text = choice.partition("=")
+        values = [v for v in text.split(",") if v]
+        if not equals or not values:
+            raise UserError(f"--only {choice}: expected KEY=VALUE[,VALUE]")
+        if key == "dataset":
+            _known(choice, values, {d.label for d in suite.data} | {d.name for d in suite.data})
+            data = [d for d in data if d.label in values or d.name in values]
+        elif key == "model":
+            _known(choice, values, {m.label for m in suite.methods} | {m.method for m in suite.methods})
+            methods = [m for m in methods if m.label in values or m.method in values]
+        elif key == "kind":
+            _known(choice, values, registry.GROUPS)
+            methods = [m for m in methods if registry.get(m.method).kind in values]
+        else:
+            raise UserError(f"--only {choice}: unknown key '{key}'{nearest(key, ['dataset', 'model', 'kind'])}")
+    if not data or not methods:
+        raise UserError("--only leaves nothing of the suite")
+    return suite.model_copy(update={"data": data, "methods": methods})
+
+
+def _known(choice: str, values: Iterable[str], valid: Iterable[str]) -> None:
+    valid = set(valid)
+    for value in values:
+        if value not in valid:
+            raise UserError(f"--only {choice}: the suite has no '{value}'{nearest(value, valid)}")
+
+
+def _final(
+    protocol: str, data: DataEntry, fingerprint: str, declared: Declaration, settings: Mapping[str, Value], seed: int
+) -> Stage:
+    """The ``evaluate`` stage of one run, with its parents under the protocol."""
+    common = {
+        "engine": ENGINE_VERSION,
+        "dataset": data.name,
+        "data": fingerprint,
+        "order": data.order,
+        "protocol": protocol,
+        "method": declared.name,
+        "version": declared.version,
+        "settings": dict(settings),
+        "seed": seed,
+    }
+
+    def stage(role: str, **parents: Stage) -> Stage:
+        keys = {name: parent.key for name, parent in parents.items()}
+        return Stage(role, {**common, "role": role, "parents": keys}, parents)
+
+    if protocol == "as-released":
+        return stage("evaluate", fit=stage("fit"))
+    return stage("evaluate", fit=stage("refit", select=stage("select")))
+
+
+def _trial(final: Stage) -> Stage:
+    """The stage of a run whose validation figure a search compares."""
+    fitted = final.parents["fit"]
+    return fitted.parents.get("select", fitted)
+
+
+def _with_parents(stage: Stage) -> Iterator[Stage]:
+    for parent in stage.parents.values():
+        yield from _with_parents(parent)
+    yield stage
+
+
+def with_options(suite: Suite, seeds: int | None, protocol: str | None, results: str | None) -> Suite:
+    """The suite with what the command line sets.
+
+    Raises:
+        UserError: ``seeds`` is not positive.
+    """
+    update: dict[str, Any] = {}
+    if seeds is not None:
+        if seeds < 1:
+            raise UserError(f"--seeds {seeds}: must be at least 1")
+        update["seeds"] = seeds
+    if protocol is not None:
+        update["protocol"] = protocol
+    if results is not None:
+        update["outputs"] = suite.outputs.model_copy(update={"results": results})
+    return suite.model_copy(update=update)

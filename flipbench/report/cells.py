@@ -1,0 +1,94 @@
+"""What a report is made from: the finished runs of one suite, already read from the store."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run, scored on the whole test set.
+
+    Attributes:
+        key: the run's content address, so that a printed number can be traced.
+        seed: its seed.
+        auc: in [0, 1].
+        logloss: nats per row.
+    """
+
+    key: str
+    seed: int
+    auc: float
+    logloss: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.auc) and math.isfinite(self.logloss)):
+            raise ValueError(f"run {self.key}: a metric is not finite; record the run as failed")
+
+
+@dataclass(frozen=True)
+class CellRuns:
+    """The runs of one method on one data set.
+
+    Attributes:
+        runs: those that finished, in any order.
+        failed: how many ended in an error.
+        expected: how many the suite asks for (its ``seeds``).
+    """
+
+    method: str
+    dataset: str
+    runs: tuple[Run, ...]
+    failed: int
+    expected: int
+
+    def __post_init__(self) -> None:
+        where = f"{self.method} on {self.dataset}"
+        if len({run.seed for run in self.runs}) < len(self.runs):
+            raise ValueError(f"{where}: two runs share a seed")
+        if self.failed < 0 or self.expected < 1 or len(self.runs) + self.failed > self.expected:
+            raise ValueError(f"{where}: {len(self.runs)} finished and {self.failed} failed of {self.expected} expected")
+
+
+@dataclass(frozen=True)
+class SuiteResults:
+    """A suite and what has been run of it.
+
+    Attributes:
+        suite: name (``table2``); names the report's files.
+        title: the table's title.
+        paper: key of the paper's table to print beside ours (``table2``), or None.
+        protocol: ``held-out`` or ``as-released``.
+        order: row order of the split; ``chronological`` unless the suite says otherwise; several, where its
+            data sets differ, are joined by ``+``.
+        seeds: runs expected of each cell.
+        reference: the method whose AUC Rel.Impr compares with, or None for no such column.
+        cells: one for each method and data set with any run; those left out count as not run.
+        datasets: the suite's data sets, in its order.
+        methods: the suite's methods, in its order.
+        versions: ``flipbench`` and ``torch`` versions, and ``data/NAME`` -> content fingerprint of each data set.
+        notes: sentences for the end of the caption.
+    """
+
+    suite: str
+    title: str
+    paper: str | None
+    protocol: str
+    order: str
+    seeds: int
+    reference: str | None
+    cells: tuple[CellRuns, ...]
+    datasets: tuple[str, ...]
+    methods: tuple[str, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [(cell.method, cell.dataset) for cell in self.cells]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{self.suite}: a method and data set occur in two cells")
+        for method, dataset in names:
+            if method not in self.methods or dataset not in self.datasets:
+                raise ValueError(f"{self.suite}: {method} on {dataset} is not in the suite")
+        if any(cell.expected != self.seeds for cell in self.cells):
+            raise ValueError(f"{self.suite}: a cell expects another number of runs than the suite's {self.seeds}")

@@ -1,0 +1,51 @@
+"""From run folders to what a report is made of."""
+
+import flipbench
+from flipbench.plan import Cell, Plan, Stage
+from flipbench.report.cells import CellRuns, Run, SuiteResults
+from flipbench.store.runs import Store
+
+
+def collect(plan: Plan, store: Store) -> SuiteResults:
+    """The finished and failed runs of a plan's cells.
+
+    Raises:
+        UserError: a finished run's files are missing or damaged.
+    """
+    suite = plan.suite
+    done = [stage for cell in plan.cells for stage in cell.finals if store.done(stage)]
+    torch = sorted({str(store.read(stage, "env.json")["torch"]) for stage in done})
+    fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.finals}
+    cells = [_cell(cell, store) for cell in plan.cells]
+    return SuiteResults(
+        suite=suite.suite,
+        title=suite.title,
+        paper=suite.paper,
+        protocol=suite.protocol,
+        order="+".join(sorted({d.order for d in suite.data})),
+        seeds=suite.seeds,
+        reference=suite.compare.reference,
+        cells=tuple(cell for cell in cells if cell.runs or cell.failed),
+        datasets=tuple(d.label for d in suite.data),
+        methods=tuple(m.label for m in suite.methods),
+        versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
+    )
+
+
+def failure_of(stage: Stage, store: Store) -> str | None:
+    """Why a stage has no result: its own recorded failure, or that of a stage it needs."""
+    if found := store.failure(stage):
+        return f"{stage}: {found['reason']}"
+    if store.done(stage):
+        return None
+    return next((reason for p in stage.parents.values() if (reason := failure_of(p, store))), None)
+
+
+def _cell(cell: Cell, store: Store) -> CellRuns:
+    runs = []
+    for stage in cell.finals:
+        if store.done(stage):
+            metrics = store.metrics(stage)
+            runs.append(Run(stage.key, stage.seed, float(metrics["auc"]), float(metrics["logloss"])))
+    failed = sum(failure_of(stage, store) is not None for stage in cell.finals)
+    return CellRuns(cell.method.label, cell.data.label, tuple(runs), failed, len(cell.finals) or 1)

@@ -1,0 +1,110 @@
+"""The table as a LaTeX float (booktabs), in the form of the paper's Table II with the paper's values in grey."""
+
+import re
+
+from flipbench.paper import dataset_name
+from flipbench.paper.names import METHODS
+from flipbench.report.table import METRIC_NAMES, Cell, Table
+
+GREY = r"@{\hspace{3pt}}>{\color{gray}\scriptsize}r"
+"""Column of the paper's values, close to ours on its left."""
+
+PACKAGES = ("array", "booktabs", "graphicx", "xcolor")
+
+ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "|": r"\textbar{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "—": "---",
+        "–": "--",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "→": r"$\rightarrow$",
+        "[": "{[}",  # else an argument of the \\ before it
+        "]": "{]}",
+        "*": "{*}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+    }
+)
+
+
+def to_latex(table: Table, standalone: bool = False) -> str:
+    """A complete ``table*`` float; ends in a newline.
+
+    Args:
+        standalone: wrap it into a document that pdflatex compiles; else the packages to load
+            stand in a comment at the top.
+    """
+    body = [
+        r"\begin{table*}[t]",
+        r"\centering",
+        r"\setlength{\belowcaptionskip}{4pt}",
+        rf"\caption[{escape(table.title)}]{{{escape(table.title)}. {escape(table.caption())}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9.-]+', '-', table.name)}}}",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{3pt}",
+        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
+        *_tabular(table),
+        r"}\par\smallskip",
+        rf"{{\tiny\ttfamily {_signature(table.signature)}\par}}",
+        r"\end{table*}",
+    ]
+    if not standalone:
+        return "\n".join([f"% packages: {', '.join(PACKAGES)}", *body, ""])
+    head = [
+        r"\documentclass[10pt,a4paper]{article}",
+        r"\usepackage[margin=2cm]{geometry}",
+        *(rf"\usepackage{{{package}}}" for package in PACKAGES),
+        r"\pagestyle{empty}",
+        r"\begin{document}",
+    ]
+    return "\n".join([*head, *body, r"\end{document}", ""])
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it is, on one line."""
+    return " ".join(text.split()).translate(ESCAPES)
+
+
+def _tabular(table: Table) -> list[str]:
+    spec, upper, lower, rules, at = "@{}l", [""], ["Model"], [], 2
+    for dataset in table.datasets:
+        own = [table.columns[i] for i in table.columns_of(dataset)]
+        paired = any(column.source == "paper" for column in own)
+        for column in own:
+            spec += GREY if column.source == "paper" else r"@{\hspace{10pt}}r" if column is own[0] else "r"
+            if column.source == "ours":
+                name = METRIC_NAMES[column.metric]
+                lower.append(rf"\multicolumn{{{1 + paired}}}{{c}}{{{name}}}")
+        upper.append(rf"\multicolumn{{{len(own)}}}{{c}}{{{escape(dataset_name(dataset))}}}")
+        rules.append(rf"\cmidrule(lr){{{at}-{at + len(own) - 1}}}")
+        at += len(own)
+    lines = [rf"\begin{{tabular}}{{{spec}@{{}}}}", r"\toprule", _row(upper), "".join(rules), _row(lower)]
+    for group in table.groups:
+        lines.append(r"\midrule")
+        lines.append(rf"\multicolumn{{{at - 1}}}{{@{{}}l}}{{\textit{{{escape(group.family)}}}}} \\")
+        for row in group.rows:
+            known = METHODS.get(row.method)
+            label = known.latex if known and known.latex else escape(row.label)
+            lines.append(_row([label, *map(_number, row.cells)]))
+    return [*lines, r"\bottomrule", r"\end{tabular}%"]
+
+
+def _row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _number(cell: Cell) -> str:
+    text = escape(cell.text)
+    if text.startswith("-") and cell.value is not None:
+        text = f"$-${text[1:]}"
+    marked = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", None: text}[cell.mark]
+    return rf"{marked}{{\scriptsize$\,\pm\,${cell.spread}}}" if cell.spread else marked
+
+
+def _signature(signature: str) -> str:
+    return escape(signature).replace(r"\textbar{}", r"|\allowbreak{}")  # a bar in every typewriter font

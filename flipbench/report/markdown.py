@@ -1,0 +1,39 @@
+"""The table as GitHub Markdown: one table a data set, since Markdown has no two-level header."""
+
+import re
+
+from tabulate import tabulate
+
+from flipbench.paper import dataset_name
+from flipbench.report.table import METRIC_NAMES, Cell, Table
+
+
+def to_markdown(table: Table) -> str:
+    """Best values in ``**bold**``, second ``<u>underlined</u>``; ends in a newline."""
+    parts = [f"# {escape(table.title)}"]
+    for dataset in table.datasets:
+        own = table.columns_of(dataset)
+        header = ["Model"]
+        for i in own:
+            column = table.columns[i]
+            header.append(METRIC_NAMES[column.metric] if column.source == "ours" else "paper")
+        rows: list[list[str]] = []
+        for group in table.groups:
+            rows.append([f"*{escape(group.family)}*"] + [""] * len(own))
+            rows += [[escape(row.label), *(number(row.cells[i]) for i in own)] for row in group.rows]
+        align = ("left", *("right" for _ in own))
+        parts.append(f"## {escape(dataset_name(dataset))}")
+        parts.append(tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align))
+    parts += [escape(table.caption()), f"`{table.signature}`"]
+    return "\n\n".join(parts) + "\n"
+
+
+def number(cell: Cell) -> str:
+    marked = {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>", None: cell.text}[cell.mark]
+    return f"{marked} ± {cell.spread}" if cell.spread else marked
+
+
+def escape(text: str) -> str:
+    """Text that Markdown prints as it is, on one line; an underscore inside a word needs no escape."""
+    text = re.sub(r"([\\`*|<$~\[\]])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)

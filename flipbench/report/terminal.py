@@ -1,0 +1,81 @@
+"""The table on a terminal: one block a data set, so that it fits 100 columns whatever the number of data sets."""
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from flipbench.paper import dataset_name
+from flipbench.report.table import METRIC_NAMES, Cell, Mark, Source, Table
+
+PLAIN_WIDTH = 100
+"""Width where there is no terminal, so that a piped table is the same everywhere."""
+
+STYLES: dict[Mark | None, str] = {"best": "bold green", "second": "underline", None: ""}
+SUFFIXES: dict[Mark | None, str] = {"best": "*", "second": "+", None: " "}
+STATUS_STYLES = {"failed": "red", "partial": "yellow"}
+
+
+def print_table(table: Table, console: Console | None = None) -> None:
+    """Print with colour, bold and underline; where there is no terminal, or NO_COLOR is set, as plain text.
+
+    Plain text marks the best value with ``*`` and the second with ``+``; on a console that is not
+    UTF-8 it is pure ASCII. A number is never cut: a table wider than the console runs over.
+
+    Args:
+        console: where to; standard output if None.
+    """
+    if console is None:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = PLAIN_WIDTH
+    plain = not console.is_terminal or console.no_color
+
+    def text(content: str, style: str = "") -> Text:
+        if console.options.ascii_only:
+            content = content.replace("±", "+/-").replace("—", "-").encode("ascii", "replace").decode()
+        return Text(content, style="" if plain else style)
+
+    def number(cell: Cell, source: Source) -> Text:
+        words = Text() + text(cell.text, STYLES[cell.mark] or STATUS_STYLES.get(cell.status, ""))
+        if plain:
+            words += text(SUFFIXES[cell.mark])
+        if cell.spread:
+            words += text(f" ± {cell.spread}")
+        if source == "paper" and not plain:
+            words.stylize("dim")
+        return words
+
+    def block(dataset: str) -> Grid:
+        own = table.columns_of(dataset)
+        grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+        grid.add_column(text("Model", "bold"), no_wrap=True)
+        for i in own:
+            column = table.columns[i]
+            ours = column.source == "ours"
+            header = text(METRIC_NAMES[column.metric] if ours else "paper", "bold" if ours else "dim")
+            if plain:
+                header += text(SUFFIXES[None])
+            grid.add_column(header, justify="right", no_wrap=True)
+        for group in table.groups:
+            grid.add_row(text(group.family, "italic"))
+            for row in group.rows:
+                cells = [number(row.cells[i], table.columns[i].source) for i in own]
+                grid.add_row(text(f"  {row.label}"), *cells)
+        return grid
+
+    def emit(*parts: Text | Grid) -> None:
+        with console.capture() as captured:
+            for part in parts:
+                console.print(part)
+        lines = captured.get().splitlines()
+        console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
+
+    emit(text(table.title, "bold"))
+    width = console.width
+    for dataset in table.datasets:
+        grid = block(dataset)
+        console.width = max(width, console.measure(grid, options=console.options.update(max_width=10_000)).maximum)
+        emit(Text(), text(dataset_name(dataset), "bold"), grid)
+        console.width = width
+    emit(Text(), text(table.caption("marked *", "+") if plain else table.caption()))
+    console.print(text(table.signature, "dim"), soft_wrap=True)  # one line, to be copied

@@ -1,0 +1,51 @@
+"""A suite's report as files."""
+
+import json
+import os
+from pathlib import Path
+
+from flipbench.errors import UserError
+from flipbench.report.cells import SuiteResults
+from flipbench.report.latex import to_latex
+from flipbench.report.markdown import to_markdown
+from flipbench.report.table import Table, overall_table
+
+
+def to_json(table: Table) -> str:
+    """:meth:`Table.as_dict` as JSON text; ends in a newline."""
+    return json.dumps(table.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_report(results: SuiteResults, folder: Path) -> list[Path]:
+    """Write ``SUITE.md``, ``SUITE.tex`` and ``SUITE.json`` into ``folder``, each replaced as a whole.
+
+    The same results give the same bytes.
+
+    Returns:
+        The files, in the order above.
+
+    Raises:
+        UserError: the paper has no such table, or the folder cannot be written.
+    """
+    table = overall_table(results)
+    texts = {".md": to_markdown(table), ".tex": to_latex(table), ".json": to_json(table)}
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix, text in texts.items():
+            path = folder / f"{results.suite}{suffix}"
+            _replace(path, text)
+            written.append(path)
+    except OSError as error:
+        raise UserError(f"{folder}: the report cannot be written: {error.strerror}") from error
+    return written
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside ``path``, then rename: a reader sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(text.encode())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,156 @@
+"""Run folders: one per stage, content-addressed, whole or absent.
+
+``ROOT/DATASET/METHOD/ROLE-sSEED-KEY12/`` holds ``spec.json env.json events.jsonl metrics.json
+[predictions.parquet] [model.safetensors] DONE``; ``DONE`` lists each file's SHA-256 (weights
+excepted: they are rebuilt, not kept in a repository). Work in progress is under ``ROOT/.work``.
+A stage that failed leaves ``ROLE-sSEED-KEY12.failed.json`` where its folder would be.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from flipbench.errors import UserError
+from flipbench.plan import Stage
+
+WEIGHTS = "model.safetensors"
+DONE = "DONE"
+
+
+class Store:
+    """The run folders under ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Create the folder, or say in one line why it cannot be written."""
+        try:
+            work = self.root / ".work"
+            work.mkdir(parents=True, exist_ok=True)
+            probe = work / f".probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"results folder {self.root} cannot be written: {error.strerror or error}") from None
+
+    def folder(self, stage: Stage) -> Path:
+        return self.root / stage.dataset / stage.method / f"{stage.role}-s{stage.seed}-{stage.key[:12]}"
+
+    def failure_file(self, stage: Stage) -> Path:
+        folder = self.folder(stage)
+        return folder.with_name(folder.name + ".failed.json")
+
+    def done(self, stage: Stage) -> bool:
+        return (self.folder(stage) / DONE).is_file()
+
+    def has_weights(self, stage: Stage) -> bool:
+        return self.done(stage) and (self.folder(stage) / WEIGHTS).is_file()
+
+    def failure(self, stage: Stage) -> dict[str, Any] | None:
+        """What is recorded of the stage's last failure; None after a success."""
+        if self.done(stage):
+            return None
+        try:
+            found: dict[str, Any] = json.loads(self.failure_file(stage).read_text(encoding="utf-8"))
+            return found
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def metrics(self, stage: Stage) -> dict[str, Any]:
+        return self.read(stage, "metrics.json")
+
+    def read(self, stage: Stage, name: str) -> dict[str, Any]:
+        """A JSON file of a finished stage.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        return read_json(self.folder(stage) / name)
+
+    @contextlib.contextmanager
+    def claim(self, stage: Stage) -> Iterator[bool]:
+        """Hold the stage for this process; yields False where another one holds it.
+
+        The operating system drops the claim with the process, however it ends.
+        """
+        lock = FileLock(self.root / ".work" / f"{stage.key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def work(self, stage: Stage) -> Path:
+        """The stage's folder while it runs: survives a kill, holds checkpoint and events."""
+        path = self.root / ".work" / stage.key
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def commit(self, stage: Stage, documents: dict[str, Any]) -> Path:
+        """Turn the work folder into the run folder: JSON documents, manifest, one rename.
+
+        Everything in the work folder but the checkpoint becomes part of the run.
+        """
+        work, final = self.work(stage), self.folder(stage)
+        for name, document in {"spec.json": dict(stage.spec), **documents}.items():
+            write_json(work / name, document)
+        for leftover in work.glob("checkpoint*"):
+            leftover.unlink()
+        files = sorted(p for p in work.iterdir() if p.name not in (WEIGHTS, DONE))
+        manifest = "".join(f"{_sha256(p)}  {p.name}\n" for p in files)
+        _write(work / DONE, manifest)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():  # torn by a copy, or lacking the weights that a child needs
+            shutil.rmtree(final)
+        work.rename(final)
+        self.failure_file(stage).unlink(missing_ok=True)
+        return final
+
+    def fail(self, stage: Stage, reason: str, detail: str, env: dict[str, Any]) -> None:
+        """Record a failure beside where the run would be; a later success removes it."""
+        path = self.failure_file(stage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"spec": dict(stage.spec), "reason": reason, "detail": detail, "env": env})
+
+    def find(self, key: str) -> list[Path]:
+        """Run folders and failure records whose key begins with ``key`` (up to 12 digits are matched)."""
+        return sorted(self.root.glob(f"*/*/*-{key[:12]}*"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises UserError where the file is missing or damaged."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: missing or damaged ({error}); delete its folder and run the suite again") from None
+
+
+def write_json(path: Path, document: Any) -> None:
+    _write(path, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,132 @@
+"""The command line as users meet it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def flipbench(*arguments: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flipbench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | env, timeout=300)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list", "models"], ["list", "suites"], ["list", "models", "--json"]]
+)
+def test_looking_around_needs_no_torch(arguments):
+    code = f"import sys; from flipbench.cli import main; main({arguments!r})"
+    guarded = (
+        f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nassert not {{'torch', 'scipy'}} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", guarded], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_planning_a_prepared_suite_needs_no_torch(suite_file):
+    flipbench("plan", suite_file())
+    code = f"from flipbench.cli import main; main(['status', {str(suite_file())!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; assert 'torch' not in sys.modules"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_from_a_suite_to_a_table_and_nothing_twice(suite_file, tmp_path):
+    path = suite_file(methods="[deepfm, dcnv2]", seeds="2", compare="{reference: dcnv2}")
+    dry = flipbench("run", path, "--dry-run")
+    assert "12 of 12 stages to run" in dry.stdout
+    assert not (tmp_path / "results").exists()
+    first = flipbench("run", path)
+    assert first.returncode == 0, first.stderr
+    assert "[12/12]" in first.stderr
+    assert "mini: 4 of 4 runs done" in first.stderr
+    began = time.monotonic()
+    again = flipbench("run", path)
+    assert time.monotonic() - began < 20
+    assert (again.returncode, again.stderr.count("\n")) == (0, 1), "nothing runs twice"
+    assert "0 of 12 stages to run" in flipbench("plan", path).stdout
+    more = json.loads(flipbench("plan", path, "--seeds", "3", "--json").stdout)
+    assert more["to_run"] == 6
+    assert more["expected_seconds"] > 0, "like stages were measured"
+
+    status = json.loads(flipbench("status", path, "--json").stdout)
+    assert [(c["done"], c["expected"], c["failed"]) for c in status["cells"]] == [(2, 2, [])] * 2
+    report = flipbench("report", path)
+    assert report.returncode == 0, report.stderr
+    assert "DeepFM" in report.stdout
+    written = {p.name: p.read_bytes() for p in (tmp_path / "reports").iterdir()}
+    assert set(written) == {"mini.md", "mini.tex", "mini.json"}
+    flipbench("report", path)
+    assert written == {p.name: p.read_bytes() for p in (tmp_path / "reports").iterdir()}, "byte-stable"
+
+    key = json.loads(flipbench("plan", path, "--json").stdout)["stages"][-1]["key"]
+    shown = json.loads(flipbench("show", key, "--results", tmp_path / "results", "--json").stdout)
+    assert shown[0]["spec"]["method"] == "dcnv2"
+    assert shown[0]["metrics"]["rows"] > 0
+    assert flipbench("show", key[:8], "--results", tmp_path / "results").stdout.startswith(str(tmp_path))
+
+
+def test_a_search_runs_its_trials_and_then_its_winner(suite_file, tmp_path):
+    path = suite_file(tune="{budget: 2}")
+    done = flipbench("run", path)
+    assert done.returncode == 0, done.stderr
+    assert "mini: 1 of 1 runs done" in done.stderr
+    trials = list((tmp_path / "results" / "planted-tiny" / "dcnv2").glob("select-*"))
+    assert len(trials) == 2
+
+
+def test_as_released_selects_on_the_test_rows_and_says_so(suite_file, tmp_path):
+    path = suite_file()
+    assert flipbench("run", path, "--protocol", "as-released").returncode == 0
+    folders = tmp_path / "results" / "planted-tiny" / "dcnv2"
+    fitted = json.loads(next(folders.glob("fit-*/metrics.json")).read_text())
+    scored = json.loads(next(folders.glob("evaluate-*/metrics.json")).read_text())
+    assert fitted["best"]["auc"] == scored["auc"]
+    caption = " ".join(flipbench("report", path, "--protocol", "as-released").stdout.split())
+    assert "test rows were used for selection" in caption
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "tabel2"], "unknown suite 'tabel2'; did you mean 'table2'?"),
+        (["run", "none.yaml"], "none.yaml: no such file"),
+        (["run", "smoke", "--seeds", "-1"], "--seeds -1: must be at least 1"),
+        (["run", "smoke", "--workers", "0"], "--workers 0: must be at least 1"),
+        (["run", "smoke", "--device", "gpu9"], "--device gpu9: not usable here"),
+        (["run", "smoke", "--device", "cuda:7"], "--device cuda:7: not usable here"),
+        (["run", "smoke", "--only", "model=deepfn"], "the suite has no 'deepfn'; did you mean 'deepfm'?"),
+        (["runn"], "invalid choice: 'runn'"),
+        (["data", "check", "movielens"], "unknown data set 'movielens'; did you mean 'movielens-1m'?"),
+        (["data", "import", "movielens-1m", "--from", "nowhere"], "nowhere"),
+        (["show", "ffff"], "no run in results"),
+        (["report", "smoke", "--results", "void", "--reports", "/proc/reports"], "/proc/reports"),
+        (["run", "smoke", "--results", "/proc/results"], "results folder /proc/results cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(arguments, words, tmp_path):
+    done = flipbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "results").exists(), "nothing half-written"
+
+
+def test_data_that_is_not_prepared_names_the_command(suite_file, tmp_path):
+    done = flipbench("run", suite_file(data="[movielens-1m]"), FLIPBENCH_HOME=str(tmp_path / "home"))
+    assert done.returncode == 1
+    assert "flipbench data fetch movielens-1m" in done.stderr
+
+
+def test_output_cut_short_by_its_reader_is_no_error():
+    command = f"{sys.executable} -m flipbench list models | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr

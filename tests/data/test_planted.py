@@ -1,0 +1,114 @@
+"""Planted data: the same on every machine, learnable, and bounded by its truth."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import OneHotEncoder
+
+from flipbench.data.check import check
+from flipbench.data.dataset import get
+from flipbench.data.planted_generator import weighted_auc
+from flipbench.data.split import test_rows as rows_of_test
+from flipbench.data.split import training_rows
+from flipbench.data.store import open_table, truth, values
+
+PLANTED = ["planted-tiny", "planted-small"]
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_the_table_is_the_same_everywhere(name: str) -> None:
+    assert open_table(name).fingerprint == get(name).fingerprint
+
+
+def test_counts() -> None:
+    tiny, small = open_table("planted-tiny"), open_table("planted-small")
+    assert (len(tiny), len(small)) == (4_000, 60_000)
+    assert np.diff(tiny.offsets)[[0, 5, 6]].tolist() == [150, 120, 120]  # titles are unique
+    assert np.diff(small.offsets)[[0, 5, 6]].tolist() == [1_200, 700, 700]
+    for table in (tiny, small):
+        pairs = np.unique(table.ids[:, [table.user_column, table.item_column]], axis=0)
+        assert len(pairs) == len(table)
+        assert 0.5 < table.labels.mean() < 0.7
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_share_of_the_items_appears_only_in_the_test_part(name: str) -> None:
+    table = open_table(name)
+    train = training_rows(table, "chronological").ids[:, table.item_column]
+    test = rows_of_test(table, "chronological").ids[:, table.item_column]
+    cold = np.setdiff1d(test, train)
+    assert 0.10 <= len(cold) / 120 <= 0.15 if name == "planted-tiny" else 0.10 <= len(cold) / 700 <= 0.15
+    assert np.isin(test, cold).sum() == table.meta["test_rows_of_cold_items"]
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_labels_are_drawn_with_the_true_probability(name: str) -> None:
+    table = open_table(name)
+    p, y = truth(table).astype(float), table.labels.astype(float)
+    z = (y - p).sum() / np.sqrt((p * (1 - p)).sum())
+    assert abs(z) < 4
+    for low in (0.0, 0.25, 0.5, 0.75):
+        rows = (p >= low) & (p < low + 0.25)
+        assert abs((y - p)[rows].sum()) < 4 * np.sqrt((p * (1 - p))[rows].sum())
+
+
+def test_models_learn_a_good_part_and_the_truth_bounds_them() -> None:
+    table = open_table("planted-small")
+    train, test = training_rows(table, "chronological"), rows_of_test(table, "chronological")
+    one_hot = OneHotEncoder(handle_unknown="ignore").fit(train.ids)
+    model = LogisticRegression(C=0.3, max_iter=300).fit(one_hot.transform(train.ids), train.labels)
+    auc = roc_auc_score(test.labels, model.predict_proba(one_hot.transform(test.ids))[:, 1])
+    bayes = roc_auc_score(test.labels, truth(table)[len(train) :])
+    assert 0.70 < auc < bayes
+    assert bayes == pytest.approx(table.meta["bayes_auc"], abs=1e-4)
+    assert table.meta["bayes_auc"] == pytest.approx(0.86, abs=0.02)
+    assert table.meta["bayes_auc"] == pytest.approx(table.meta["bayes_auc_expected"], abs=0.01)
+
+
+def test_titles_tell_the_taste_of_items_never_seen() -> None:
+    """A bag of title words, learnt on the training items, ranks the cold items; their ids cannot."""
+    table = open_table("planted-small")
+    strings = np.array(["", *values(table).to_pylist()])
+    users, titles = strings[table.ids[:, 2]], strings[table.ids[:, 6]]  # age bracket and title
+    vocabulary = {w: i for i, w in enumerate(sorted({w for t in set(titles) for w in t.split()[1:3]}))}
+    ages = {a: i for i, a in enumerate(sorted(set(users)))}
+    n = 54_000
+    codes = np.array([[vocabulary[w] * len(ages) + ages[a] for w in t.split()[1:3]] for t, a in zip(titles, users)])  # noqa: B905
+    y = table.labels.astype(float)
+    seen = np.bincount(codes[:n].ravel(), minlength=len(vocabulary) * len(ages))
+    liked = np.bincount(codes[:n].ravel(), np.repeat(y[:n], 2), minlength=len(seen))
+    score = ((liked + 6) / (seen + 10))[codes[n:]].sum(1)
+    cold = ~np.isin(table.ids[n:, 5], table.ids[:n, 5])
+    assert roc_auc_score(y[n:][cold], score[cold]) > 0.55
+
+
+def test_true_probabilities_are_multiples_of_a_ten_thousandth() -> None:
+    grains = truth(open_table("planted-tiny")).astype(float) * 10_000
+    assert np.abs(grains - np.rint(grains)).max() < 1e-3
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=2, max_size=12))
+def test_weighted_auc_is_the_mean_over_pairs(rows: list[tuple[int, float]]) -> None:
+    wins = pairs = 0.0
+    for i, (s, p) in enumerate(rows):
+        for j, (t, q) in enumerate(rows):
+            if i != j:
+                pairs += p * (1 - q)
+                wins += p * (1 - q) * ((s > t) + 0.5 * (s == t))
+    score, positive = (np.array(column, float) for column in zip(*rows, strict=True))
+    if pairs:
+        assert weighted_auc(score, positive) == pytest.approx(wins / pairs)
+    if set(positive) == {0.0, 1.0}:
+        assert weighted_auc(score, positive) == pytest.approx(roc_auc_score(positive, score))
+
+
+def test_check_shows_the_bayes_auc() -> None:
+    result = check("planted-tiny")
+    lines = {what: ours for what, ours, _, _ in result.rows()}
+    assert float(lines["bayes auc"]) == open_table("planted-tiny").meta["bayes_auc"]
+    assert {"bayes auc cold", "bayes auc expected", "bayes auc cold expected"} <= lines.keys()
+    assert result.ok
+    assert result.as_dict()["name"] == get("planted-tiny").name

@@ -1,0 +1,85 @@
+"""The split: its arithmetic, views instead of copies, and what each protocol may see."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flipbench.data import split
+from flipbench.data.split import Rows, selection_rows, training_rows
+from flipbench.data.store import open_table
+from flipbench.data.table import Table
+from flipbench.errors import UserError
+
+
+@pytest.fixture
+def table() -> Table:
+    return open_table("planted-tiny")
+
+
+def same(a: Rows, b: Rows) -> bool:
+    return all(np.array_equal(getattr(a, k), getattr(b, k)) for k in ("ids", "labels", "groups"))
+
+
+@given(st.integers(1, 10**9))
+def test_sizes_are_the_papers(n: int) -> None:
+    train = split.training_size(n)
+    assert train == int(0.9 * n)
+    assert split.fitting_size(train) == int(train * 8 / 9)
+
+
+def test_sizes_of_movielens() -> None:
+    assert split.training_size(739_012) == 665_110
+    assert 739_012 - split.training_size(739_012) == 73_902
+
+
+@pytest.mark.parametrize("order", ["chronological", "random"])
+def test_held_out_parts_and_test_part_share_no_row(table: Table, order: split.Order) -> None:
+    fit, valid = selection_rows(table, order, "held-out")
+    test, train = split.test_rows(table, order), training_rows(table, order)
+    assert (len(fit), len(valid), len(test)) == (3_200, 400, 400)
+    assert np.array_equal(np.concatenate([fit.ids, valid.ids]), train.ids)
+    assert np.array_equal(np.concatenate([fit.labels, valid.labels]), train.labels)
+    pairs = np.concatenate([fit.ids, valid.ids, test.ids])
+    assert len(np.unique(pairs, axis=0)) == len(table)  # no planted row occurs twice, so none is in two parts
+
+
+def test_as_released_selects_on_the_test_part(table: Table) -> None:
+    fit, valid = selection_rows(table, "chronological", "as-released")
+    assert same(fit, training_rows(table, "chronological"))
+    assert same(valid, split.test_rows(table, "chronological"))
+
+
+def test_chronological_parts_are_views_of_the_memory_map(table: Table) -> None:
+    parts = [*selection_rows(table, "chronological", "held-out"), split.test_rows(table, "chronological")]
+    for part in parts:
+        assert np.shares_memory(part.ids, table.ids)
+        assert np.shares_memory(part.labels, table.labels)
+    assert np.array_equal(parts[0].ids, table.ids[:3_200])
+    assert np.array_equal(parts[2].ids, table.ids[3_600:])
+
+
+def test_random_order_is_fixed_and_mixes_past_and_future(table: Table) -> None:
+    one, two = training_rows(table, "random"), training_rows(table, "random")
+    assert same(one, two)
+    late = table.ids[3_600:, table.item_column].max()  # a cold item: only in the last tenth by time
+    assert late in one.ids[:, table.item_column]
+    assert late not in training_rows(table, "chronological").ids[:, table.item_column]
+    both = np.concatenate([one.ids, split.test_rows(table, "random").ids])
+    assert np.array_equal(np.unique(both, axis=0), np.unique(table.ids, axis=0))
+
+
+@pytest.mark.parametrize("order", ["chronological", "random"])
+def test_groups_number_the_users_by_first_appearance(table: Table, order: split.Order) -> None:
+    rows = split.test_rows(table, order)
+    number: dict[int, int] = {}
+    expected = [number.setdefault(user, len(number)) for user in rows.ids[:, table.user_column].tolist()]
+    assert rows.groups.tolist() == expected
+    assert rows.groups.dtype == np.int32
+
+
+def test_unknown_order_or_protocol_is_named_with_the_nearest(table: Table) -> None:
+    with pytest.raises(UserError, match=r"unknown order 'chronologic'; did you mean 'chronological'"):
+        training_rows(table, "chronologic")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"unknown protocol 'heldout'; did you mean 'held-out'"):
+        selection_rows(table, "random", "heldout")  # type: ignore[arg-type]

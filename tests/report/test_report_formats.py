@@ -1,0 +1,184 @@
+"""What the formats print, byte for byte, and that LaTeX accepts it.
+
+After an intended change: ``UPDATE_GOLDEN=1 pytest tests/report``, then read the difference.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from flipbench.errors import UserError
+from flipbench.report.cells import SuiteResults
+from flipbench.report.latex import escape, to_latex
+from flipbench.report.markdown import to_markdown
+from flipbench.report.table import Table, overall_table
+from flipbench.report.terminal import print_table
+from flipbench.report.write import to_json, write_report
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def to_text(table: Table, width: int = 100, encoding: str = "utf-8", **options) -> str:
+    raw = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(raw, encoding, newline=""), width=width, highlight=False, **options)
+    print_table(table, console)
+    console.file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+RENDER = {".txt": to_text, ".md": to_markdown, ".tex": to_latex, ".json": to_json}
+
+
+@pytest.mark.parametrize("suffix", RENDER)
+@pytest.mark.parametrize("suite", ["several", "special"])
+def test_golden(suite: str, suffix: str, request: pytest.FixtureRequest) -> None:
+    results = request.getfixturevalue(suite)
+    text = RENDER[suffix](overall_table(results))
+    assert text == RENDER[suffix](overall_table(results))
+    path = GOLDEN / f"{suite}{suffix}"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_bytes(text.encode())
+    assert text == path.read_bytes().decode()
+    assert "\r" not in text
+    assert not re.search(r"[ \t]+$", text, re.MULTILINE)
+
+
+def test_plain_text_fits_100_columns(several: SuiteResults) -> None:
+    *lines, last = to_text(overall_table(several)).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert last.startswith("flipbench:")  # the signature stays one line, to be copied
+
+
+@pytest.mark.parametrize("width", [20, 79])
+def test_a_narrow_terminal_cuts_no_number(several: SuiteResults, width: int) -> None:
+    table = overall_table(several)
+    text = to_text(table, width)
+    for row in (row for group in table.groups for row in group.rows):
+        for cell in row.cells:
+            assert cell.text in text
+    assert "…" not in text
+
+
+def test_a_terminal_gets_bold_and_underline_and_others_no_escape(
+    several: SuiteResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = overall_table(several)
+    colour = to_text(table, force_terminal=True, color_system="truecolor")
+    assert "\x1b[1;32m0.8550\x1b[0m ± 0.0010" in colour
+    assert "\x1b[4m0.8531\x1b[0m" in colour
+    assert "\x1b[31m" in colour  # failed
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = to_text(table, force_terminal=True, color_system="truecolor")
+    assert plain == to_text(table) == (GOLDEN / "several.txt").read_bytes().decode()
+    assert "\x1b" not in plain
+
+
+def test_an_ascii_console_gets_ascii(several: SuiteResults) -> None:
+    text = to_text(overall_table(several), encoding="ascii")  # would raise on any other character
+    assert "0.8550* +/- 0.0010" in text
+
+
+def test_standard_output_is_the_default(several: SuiteResults, capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(overall_table(several))
+    assert capsys.readouterr().out == (GOLDEN / "several.txt").read_bytes().decode()
+
+
+def test_markup_in_a_name_is_printed_as_it_is(special: SuiteResults) -> None:
+    assert "[bold]*x* | <y>" in to_text(overall_table(special))
+    assert r"\[bold\]\*x\* \| \<y>" in to_markdown(overall_table(special))
+
+
+def test_markdown_has_one_cell_a_column(special: SuiteResults, several: SuiteResults) -> None:
+    for results in (special, several):
+        for table in to_markdown(overall_table(results)).split("\n\n"):
+            rows = [re.findall(r"(?<!\\)\|", line) for line in table.splitlines() if line.startswith("|")]
+            assert len({len(bars) for bars in rows}) <= 1
+
+
+def test_json_is_tidy(several: SuiteResults) -> None:
+    table = overall_table(several)
+    data = json.loads(to_json(table))
+    assert len(data["cells"]) == sum(len(group.rows) for group in table.groups) * len(table.columns)
+    (best,) = [
+        c
+        for c in data["cells"]
+        if (c["method"], c["dataset"], c["metric"], c["source"]) == ("deepfm", "movielens-1m", "logloss", "ours")
+    ]
+    assert best["value"] == pytest.approx(0.389)
+    assert (best["text"], best["mark"], best["sd"], best["status"]) == ("0.3890", "best", 0.0, "complete")
+    assert best["runs"] == [f"deepfm-movielens-1m-{seed}" for seed in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "escaped"),
+    [
+        ("a_b & 5% #1 $x$ {y}", r"a\_b \& 5\% \#1 \$x\$ \{y\}"),
+        ("\\", r"\textbackslash{}"),
+        ("^~|<>", r"\textasciicircum{}\textasciitilde{}\textbar{}\textless{}\textgreater{}"),
+        ("a\n\n% b", r"a \% b"),
+        ("[x]*", "{[}x{]}{*}"),
+    ],
+)
+def test_latex_escapes(raw: str, escaped: str) -> None:
+    assert escape(raw) == escaped
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("suite", ["several", "special"])
+def test_latex_compiles(suite: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    text = to_latex(overall_table(request.getfixturevalue(suite)), standalone=True)
+    (tmp_path / "table.tex").write_text(text, "utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    log = done.stdout.decode("latin-1")
+    assert done.returncode == 0, log[-2000:]
+    assert "Overfull" not in log
+    assert "Missing character" not in log
+    assert (tmp_path / "table.pdf").stat().st_size > 1000
+
+
+def test_write_report(several: SuiteResults, tmp_path: Path) -> None:
+    folder = tmp_path / "reports" / "new"
+    paths = write_report(several, folder)
+    assert [path.name for path in paths] == ["several.md", "several.tex", "several.json"]
+    for path in paths:
+        assert path.read_bytes() == (GOLDEN / path.name).read_bytes()
+    before = {path: path.stat().st_ino for path in paths}
+    write_report(several, folder)
+    assert {path: path.stat().st_ino for path in paths} != before  # replaced, not rewritten in place
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in paths)
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(
+    several: SuiteResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old, *_) = write_report(several, tmp_path)
+    content = old.read_bytes()
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UserError, match="cannot be written: No space left"):
+        write_report(replace(several, title="New"), tmp_path)
+    assert old.read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_file_in_the_place_of_the_folder(several: SuiteResults, tmp_path: Path) -> None:
+    (tmp_path / "reports").write_text("x")
+    with pytest.raises(UserError, match="reports: the report cannot be written"):
+        write_report(several, tmp_path / "reports")
+
+
+def test_a_new_title_shows_in_every_format(several: SuiteResults) -> None:
+    table = overall_table(replace(several, title="Another"))
+    assert all("Another" in render(table) for render in RENDER.values())

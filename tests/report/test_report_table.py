@@ -1,0 +1,199 @@
+"""The typed table: what is printed in a cell, how it is ranked, and that nothing incomplete gets a mean."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flipbench.errors import UserError
+from flipbench.paper import load_tables, paper_datasets, paper_methods, paper_value
+from flipbench.report.caption import signature
+from flipbench.report.cells import CellRuns, Run, SuiteResults
+from flipbench.report.markdown import to_markdown
+from flipbench.report.table import Cell, Column, Table, overall_table
+from flipbench.report.write import to_json
+
+
+def at(table: Table, method: str, dataset: str, metric: str, source: str = "ours") -> Cell:
+    column = table.columns.index(Column(dataset, metric, source))  # type: ignore[arg-type]
+    return next(row.cells[column] for group in table.groups for row in group.rows if row.method == method)
+
+
+def suite(scores: dict[str, tuple[float, float]], reference: str | None = None, **changes) -> SuiteResults:
+    """One seed of each method on ``d``."""
+    cells = tuple(CellRuns(m, "d", (Run(m, 0, *score),), 0, 1) for m, score in scores.items())
+    results = SuiteResults("s", "t", None, "held-out", "chronological", 1, reference, cells, ("d",), tuple(scores))
+    return replace(results, **changes)
+
+
+def test_mean_spread_and_relative_gain(several: SuiteResults) -> None:
+    table = overall_table(several)
+    auc = at(table, "dcnv2", "movielens-1m", "auc")
+    assert (auc.text, auc.spread) == ("0.8550", "0.0010")  # sample, not population: 0.0008
+    assert auc.runs == tuple(f"dcnv2-movielens-1m-{seed}" for seed in range(3))
+    gain = at(table, "my_model", "movielens-1m", "rel_impr")
+    assert gain.text == "1.66"  # 0.855 / 0.841 - 1
+    assert at(table, "dcnv2", "movielens-1m", "rel_impr").text == "—"
+    assert at(table, "afm", "movielens-1m", "rel_impr").text == "—"
+    assert at(table, "afm", "movielens-1m", "rel_impr", "paper").text == "1.17"  # 0.8548 / 0.8449 - 1
+
+
+def test_an_incomplete_cell_has_no_mean_no_rank_and_no_gain(several: SuiteResults) -> None:
+    table = overall_table(several)
+    for method, text, status in (("afn", "failed 1/3", "failed"), ("dcn", "1/3 runs", "partial")):
+        for metric in ("auc", "logloss"):  # both hold survivors better than any complete cell
+            cell = at(table, method, "movielens-1m", metric)
+            assert (cell.text, cell.status, cell.value, cell.mark) == (text, status, None, None)
+        assert at(table, method, "movielens-1m", "rel_impr").text == "—"
+    assert at(table, "pnn", "planted-tiny", "auc").text == "failed 3/3"
+    assert at(table, "my_model", "planted-tiny", "auc") == Cell("—", "not-run")
+
+
+def test_a_failed_reference_leaves_no_gain(several: SuiteResults) -> None:
+    table = overall_table(replace(several, reference="afn"))
+    assert at(table, "dcnv2", "movielens-1m", "rel_impr").text == "—"
+    assert at(table, "dcnv2", "movielens-1m", "rel_impr", "paper").text == "-0.27"  # 0.8525 / 0.8548 - 1
+
+
+def test_what_looks_equal_is_marked_alike(several: SuiteResults) -> None:
+    table = overall_table(several)
+    marks = {m: at(table, m, "movielens-1m", "auc").mark for m in several.methods}
+    assert marks == {"dcnv2": "best", "deepfm": "best", "pnn": "second", "my_model": None, "afn": None, "dcn": None}
+    loss = {m: at(table, m, "movielens-1m", "logloss").mark for m in several.methods}
+    assert loss == {"deepfm": "best", "dcnv2": "second", "my_model": "second", "pnn": None, "afn": None, "dcn": None}
+    near = overall_table(suite({"a": (0.80001, 0.5), "b": (0.80004, 0.4), "c": (0.7, 0.3)}))
+    assert [at(near, m, "d", "auc").mark for m in "abc"] == ["best", "best", "second"]
+
+
+def test_a_lone_value_is_not_called_best() -> None:
+    table = overall_table(suite({"a": (0.8, 0.4)}))
+    assert at(table, "a", "d", "auc").mark is None
+
+
+def test_no_negative_zero() -> None:
+    table = overall_table(suite({"a": (0.800001, 0.4), "b": (0.8, 0.4)}, reference="b"))
+    assert at(table, "a", "d", "rel_impr").text == "0.00"
+
+
+def test_rows_and_data_sets_of_the_paper_are_shown_where_the_suite_lacks_them(several: SuiteResults) -> None:
+    table = overall_table(several)
+    assert table.datasets == ("movielens-1m", "bookcrossing", "goodreads", "planted-tiny")
+    assert [group.family for group in table.groups] == ["ID-based", "PLM-based", "ID+PLM", "Other"]
+    methods = [row.method for group in table.groups for row in group.rows]
+    assert methods == [*paper_methods("table2"), "my_model"]
+    assert at(table, "flip", "goodreads", "auc").text == "—"
+    assert at(table, "flip", "goodreads", "auc", "paper").text == "0.7787"
+    assert Column("planted-tiny", "auc", "paper") not in table.columns  # a column of dashes says nothing
+
+
+def test_no_reference_no_column(special: SuiteResults) -> None:
+    table = overall_table(special)
+    assert [column.metric for column in table.columns] == ["auc", "logloss"]
+
+
+def test_the_papers_own_table_comes_out_as_printed() -> None:
+    datasets = tuple(paper_datasets("table2"))
+    methods = tuple(paper_methods("table2"))
+
+    def own(method: str, dataset: str) -> CellRuns:
+        auc, loss = (paper_value("table2", method, dataset, metric) for metric in ("auc", "logloss"))  # type: ignore[arg-type]
+        assert auc is not None
+        assert loss is not None
+        return CellRuns(method, dataset, (Run(f"{method}-{dataset}", 0, auc, loss),), 0, 1)
+
+    cells = tuple(own(m, d) for m in methods for d in datasets)
+    base = SuiteResults("s", "t", "table2", "held-out", "chronological", 1, "flip", cells, datasets, methods)
+    table = overall_table(base)
+    printed = 0
+    for dataset in datasets:
+        for metric in ("auc", "logloss"):
+            for source in ("ours", "paper"):
+                marks = {m: at(table, m, dataset, metric, source).mark for m in methods}
+                assert {m: mark for m, mark in marks.items() if mark} == {"flip": "best", "flip_id": "second"}
+        for method in methods:
+            for metric in ("auc", "logloss", "rel_impr"):
+                ours, theirs = (at(table, method, dataset, metric, s) for s in ("ours", "paper"))
+                assert ours.text == theirs.text
+            in_print = load_tables()["table2"][method][dataset].get("rel_impr")
+            if in_print is not None:
+                printed += 1
+                assert at(table, method, dataset, "rel_impr").text == f"{in_print:.2f}"
+    assert printed == 39
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=9))
+def test_best_is_never_worse_than_second_nor_second_than_the_rest(scores: list[tuple[int, int]]) -> None:
+    rows = {f"m{i}": (0.5 + a / 30_000, 0.4 + b / 30_000) for i, (a, b) in enumerate(scores)}  # thirds of a digit
+    table = overall_table(suite(rows))
+    for metric, sign in (("auc", 1), ("logloss", -1)):
+        column = [at(table, method, "d", metric) for method in rows]
+        rank = {"best": 2, "second": 1, None: 0}
+        for x in column:
+            for y in column:
+                assert (x.text == y.text) <= (x.mark == y.mark)
+                assert (rank[x.mark] > rank[y.mark]) <= (sign * float(x.text) > sign * float(y.text))
+        assert any(cell.mark == "best" for cell in column) == (len({cell.text for cell in column}) > 1)
+
+
+def test_the_order_of_cells_and_runs_changes_nothing(several: SuiteResults) -> None:
+    rng = random.Random(0)
+    texts = set()
+    for _ in range(5):
+        shuffled = tuple(
+            replace(cell, runs=tuple(rng.sample(cell.runs, len(cell.runs))))
+            for cell in rng.sample(several.cells, len(several.cells))
+        )
+        table = overall_table(replace(several, cells=shuffled))
+        texts.add(to_json(table) + to_markdown(table))
+    assert len(texts) == 1
+
+
+def test_the_signature_names_the_runs(several: SuiteResults) -> None:
+    line = signature(several)
+    assert line.startswith(
+        "flipbench:0.1.0|protocol:held-out|order:chronological|seeds:3|data:3fa9c1d2+77e0aa10|torch:2.13.0|runs:"
+    )
+    other = replace(several, cells=several.cells[1:])
+    assert signature(other) != line
+    assert signature(replace(several, cells=())).endswith("|data:none|torch:2.13.0|runs:none")
+
+
+def test_the_caption_warns(special: SuiteResults, several: SuiteResults) -> None:
+    words = overall_table(special).caption()
+    assert "test rows were used for selection" in words
+    assert "random order, not by time" in words
+    assert "One seed: no spread known." in words
+    mixed = overall_table(replace(special, order="chronological+random")).caption()
+    assert "differs by data set: chronological, random." in mixed
+    assert "not by time" not in mixed
+    words = overall_table(several).caption("marked *", "+")
+    assert "order" not in words
+    assert "Best per column marked *, second +." in words
+    assert "test rows were scored once" in words
+    assert "over 3 seeds" in words
+    assert "Table II of arXiv 2310.19453" in words
+    assert "Bayes-optimal AUC of 0.8123" in words
+
+
+def test_an_unknown_table_of_the_paper_is_a_users_mistake(several: SuiteResults) -> None:
+    with pytest.raises(UserError, match="no result table 'tabel2'; did you mean 'table2'"):
+        overall_table(replace(several, paper="tabel2"))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Run("k", 0, float("nan"), 0.4), "not finite"),
+        (lambda: CellRuns("m", "d", (Run("a", 0, 0.8, 0.4), Run("b", 0, 0.8, 0.4)), 0, 2), "share a seed"),
+        (lambda: CellRuns("m", "d", (Run("a", 0, 0.8, 0.4),), 1, 1), "1 finished and 1 failed of 1"),
+        (lambda: suite({"a": (0.8, 0.4)}, methods=("b",)), "a on d is not in the suite"),
+        (lambda: suite({}, cells=(CellRuns("a", "d", (), 1, 1),) * 2, methods=("a",)), "two cells"),
+        (lambda: suite({"a": (0.8, 0.4)}, seeds=2), "another number of runs than the suite's 2"),
+    ],
+)
+def test_contradictory_results_are_refused(make, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        make()

@@ -1,0 +1,117 @@
+"""The scheduler under faults: killed commands, dying workers, failing stages, a second command."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flipbench import plan, suite, tune
+from flipbench.data.store import fingerprint
+from flipbench.schedule.display import Quiet
+from flipbench.schedule.local import Pool
+from flipbench.store.runs import Store
+
+
+def command(path: Path, *options: str) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "flipbench", "run", str(path), *options]
+    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def stages_of(path: Path, root: Path) -> tuple[Store, list[plan.Stage]]:
+    store, found = Store(root), suite.load(str(path))
+    fingerprints = {d.name: fingerprint(d.name) for d in found.data}
+    return store, plan.expand(found, fingerprints, tune.winner(store)).stages()
+
+
+def predictions(root: Path) -> dict[str, bytes]:
+    files = sorted(root.glob("*/*/evaluate-*/predictions.parquet"))
+    return {p.parent.name: pq.read_table(p)["logit"].to_numpy().tobytes() for p in files}
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bits(suite_file, tmp_path):
+    path = suite_file(methods="[dcnv2, afm]", settings="{max_epochs: 8, batch_size: 8}")
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    assert command(path, "--results", str(calm)).wait(120) == 0
+    moments = random.Random(time.time_ns())
+    kills = 0
+    while kills < 3:
+        process = command(path, "--results", str(stormy), "--workers", "2")
+        try:
+            process.wait(moments.uniform(2.0, 6.0))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        kills += 1
+    assert command(path, "--results", str(stormy)).wait(120) == 0
+    assert len(predictions(calm)) == 2
+    assert predictions(stormy) == predictions(calm)
+    assert not list(stormy.glob("*/*/*.failed.json")), "a kill is no failure of the stage"
+    assert not list((stormy / ".work").glob("*/")), "nothing is left in progress"
+
+
+def test_a_worker_that_dies_costs_its_stage_alone(suite_file, tmp_path):
+    store, stages = stages_of(suite_file(seeds="2"), tmp_path / "results")
+    store.prepare()
+
+    class KillsFirst(Quiet):
+        killed = False
+
+        def started(self, slot, stage):
+            if not self.killed:
+                self.killed = True
+                os.kill(pool._slots[slot].process.pid, signal.SIGKILL)
+
+    with Pool(store, 1, "cpu") as pool:
+        failures = pool.run(stages, KillsFirst())
+    assert failures[stages[0].key] == "its process ended (SIGKILL)"
+    assert [failures[s.key] for s in stages[1:3]] == [
+        f"needs {stages[0]}, which failed",
+        f"needs {stages[1]}, which failed",
+    ]
+    assert store.failure(stages[0])["reason"] == "its process ended (SIGKILL)"
+    assert all(store.done(s) for s in stages[3:]), "the other seed is unharmed"
+    with Pool(store, 1, "cpu") as pool:
+        assert pool.run(stages, Quiet()) == {}
+    assert store.failure(stages[0]) is None
+
+
+def test_a_failing_stage_is_recorded_and_gives_exit_code_2(suite_file, tmp_path):
+    # A learning rate this high turns the loss into NaN: the model's fault, not the user's typing.
+    path = suite_file(
+        methods="[deepfm: {learning_rate: 10.0, embedding_l2: 1000.0, max_epochs: 30, patience: 30}, dcnv2]"
+    )
+    process = command(path)
+    _, stderr = process.communicate(timeout=120)
+    if process.returncode == 0:
+        pytest.skip("this platform trains even so")
+    assert process.returncode == 2
+    assert "1 stages failed" in stderr or "stages failed:" in stderr
+    assert "DivergedError: the training loss is nan" in stderr
+    store, stages = stages_of(path, tmp_path / "results")
+    failed = [s for s in stages if store.failure(s)]
+    assert [str(s) for s in failed] == ["select planted-tiny deepfm s0"]
+    assert all(store.done(s) for s in stages if s.method == "dcnv2")
+
+
+def test_two_commands_at_once_share_the_work(suite_file, tmp_path):
+    path = suite_file(seeds="4", methods="[[dcnv2, afm]]")
+    both = [command(path, "--workers", "1") for _ in range(2)]
+    output = [p.communicate(timeout=240)[1] for p in both]
+    assert [p.returncode for p in both] == [0, 0], output
+    store, stages = stages_of(path, tmp_path / "results")
+    assert all(store.done(s) for s in stages)
+    starts = [log.read_text().count('"event": "start"') for log in (tmp_path / "results").glob("*/*/*/events.jsonl")]
+    assert starts == [1] * len(stages), "no stage ran twice"
+
+
+def test_one_worker_and_two_give_the_same_bits(suite_file, tmp_path):
+    path = suite_file(seeds="2")
+    for workers in "12":
+        assert command(path, "--workers", workers, "--results", str(tmp_path / workers)).wait(120) == 0
+    assert predictions(tmp_path / "1") == predictions(tmp_path / "2")

@@ -1,0 +1,152 @@
+import pytest
+
+from flipbench import plan, registry, suite, tune
+from flipbench.errors import UserError
+from flipbench.store.runs import Store
+
+PRINTS = {"planted-tiny": "a" * 64, "planted-small": "b" * 64}
+
+
+def expand(path, chosen=lambda *_: None):
+    return plan.expand(suite.load(str(path)), PRINTS, chosen)
+
+
+def keys(path):
+    return [stage.key for stage in expand(path).stages()]
+
+
+def test_held_out_selects_refits_and_scores_once(suite_file):
+    found = expand(suite_file(seeds="2"))
+    assert [str(s) for s in found.stages()] == [
+        f"{role} planted-tiny dcnv2 s{seed}" for seed in (0, 1) for role in ("select", "refit", "evaluate")
+    ]
+    released = expand(suite_file(protocol="as-released"))
+    assert [s.role for s in released.stages()] == ["fit", "evaluate"]
+
+
+def test_key_order_and_spelling_of_numbers_do_not_change_a_key(suite_file):
+    one = keys(suite_file(settings="{learning_rate: 1e-3, dropout: 0, max_epochs: 1}"))
+    two = keys(suite_file(settings="{max_epochs: 1, dropout: 0.0, learning_rate: 0.001}"))
+    declared = keys(suite_file(settings="{max_epochs: 1}"))
+    assert one == two == declared, "a default spelled out is still the default"
+
+
+def test_anagrams_change_a_key(suite_file):
+    one = keys(suite_file(settings="{hidden: [12, 3], dropout: 0.1}"))
+    two = keys(suite_file(settings="{hidden: [1, 23], dropout: 0.1}"))
+    three = keys(suite_file(settings="{hidden: [13, 2], dropout: 0.1}"))
+    assert len({*one, *two, *three}) == 9
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": "{learning_rate: 2e-3}"},
+        {"protocol": "as-released"},
+        {"data": "[planted-tiny: {order: random}]"},
+        {"data": "[planted-small]"},
+        {"methods": "[deepfm]"},
+    ],
+)
+def test_what_determines_a_result_changes_every_key(suite_file, change):
+    assert not set(keys(suite_file(settings=""))) & set(keys(suite_file(**({"settings": ""} | change))))
+
+
+def test_what_does_not_determine_a_result_changes_no_key(suite_file):
+    plain = keys(suite_file())
+    assert keys(suite_file(title="Another", compare="{alpha: 0.05}", outputs="{results: elsewhere}")) == plain
+    assert keys(suite_file(methods="[row: {method: dcnv2}]")) == plain, "a row's name is for readers"
+    assert set(plain) < set(keys(suite_file(seeds="3"))), "more seeds extend, and change nothing"
+
+
+def test_a_known_key_never_moves():
+    """Committed results are found by key: a change here orphans them all."""
+    declared = registry.Declaration("toy", "id", "x:Y", "", 1, {"a": registry.Setting(1.0, "guess", "")}, {})
+    data = suite.DataEntry(name="planted-tiny")
+    stage = plan._final("held-out", data, "f" * 64, declared, {"a": 1.0}, 0)
+    assert stage.spec == {
+        "engine": 1,
+        "dataset": "planted-tiny",
+        "data": "f" * 64,
+        "order": "chronological",
+        "protocol": "held-out",
+        "method": "toy",
+        "version": 1,
+        "settings": {"a": 1.0},
+        "seed": 0,
+        "role": "evaluate",
+        "parents": {"fit": stage.parents["fit"].key},
+    }
+    assert stage.key == "195eb4edd7a75c36cecc35415f6ccfb51ffd2542b2580d19b1146307518b4631"
+
+
+def test_only_narrows_and_names_what_it_does_not_know(suite_file):
+    found = suite.load(str(suite_file(methods="[[afm, pnn, dcnv2]]", data="[planted-tiny, planted-small]")))
+    cut = plan.narrow(found, ["dataset=planted-tiny", "model=dcnv2,afm", "kind=id"])
+    assert [d.name for d in cut.data] == ["planted-tiny"]
+    assert [m.label for m in cut.methods] == ["afm", "dcnv2"]
+    for choice, words in [
+        ("model=afn", "the suite has no 'afn'"),
+        ("dataset=tiny", "the suite has no 'tiny'; did you mean 'planted-tiny'"),
+        ("kind=plm", "the suite has no 'plm'"),
+        ("modle=afm", "unknown key 'modle'; did you mean 'model'"),
+        ("model", r"expected KEY=VALUE"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            plan.narrow(found, [choice])
+
+
+def test_a_parent_without_its_weights_runs_again_only_for_a_child_that_needs_them(suite_file, tmp_path):
+    found, store = expand(suite_file()), Store(tmp_path / "r")
+    store.prepare()
+    select, refit, evaluate = found.stages()
+    for stage in (select, refit):
+        store.work(stage)
+        store.commit(stage, {"metrics.json": {}})
+    assert found.needed(store) == [refit, evaluate], "refit is done, but evaluate reads its weights"
+    store.work(evaluate)
+    store.commit(evaluate, {"metrics.json": {}})
+    assert found.needed(store) == [], "a clone without weights has nothing to do"
+
+
+def test_a_search_tries_each_point_once_within_its_budget():
+    grid = {"a": [1, 2, 3], "b": [0.1, 0.2], "fixed": [1, 2]}
+    settings = {"a": 2, "b": 0.1, "fixed": 7}
+    whole = tune.points(grid, settings, {"fixed": 7}, budget=100)
+    assert whole[0] == settings
+    assert len(whole) == 6
+    assert len({tuple(p.items()) for p in whole}) == 6
+    assert all(p["fixed"] == 7 for p in whole)
+    few = tune.points(grid, settings, {}, budget=4)
+    assert len(few) == 4
+    assert few[0] == settings
+    assert few == tune.points(grid, settings, {}, budget=4)
+    assert tune.points(grid, settings, {}, budget=1) == [settings]
+
+
+def test_a_search_decides_the_seeds_runs_once_its_trials_are_done(suite_file):
+    path = suite_file(tune="{budget: 3}", seeds="2")
+    pending = expand(path)
+    (cell,) = pending.cells
+    assert len(cell.trials) == 3
+    assert cell.finals == ()
+    assert pending.choosing
+    assert {s.role for s in pending.stages()} == {"select"}, "a trial never reads the test rows"
+    (decided,) = expand(path, lambda trials, metric: 2).cells
+    assert decided.settings == cell.trials[2].spec["settings"]
+    assert decided.finals[0].parents["fit"].parents["select"].key == cell.trials[2].key, (
+        "the trial is seed 0's selection"
+    )
+
+
+def test_the_winner_is_the_best_finished_trial(suite_file, tmp_path):
+    store = Store(tmp_path / "r")
+    store.prepare()
+    (cell,) = expand(suite_file(tune="{budget: 3}")).cells
+    chosen = tune.winner(store)
+    for trial, auc, logloss in zip(cell.trials, (0.7, 0.8, 0.75), (0.5, 0.6, 0.4), strict=True):
+        assert chosen(cell.trials, "auc") is None
+        store.work(trial)
+        store.commit(trial, {"metrics.json": {"best": {"auc": auc, "logloss": logloss}}})
+    assert chosen(cell.trials, "auc") == 1
+    assert chosen(cell.trials, "logloss") == 2

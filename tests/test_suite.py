@@ -1,0 +1,72 @@
+import pytest
+
+from flipbench import plan, suite
+from flipbench.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sseeds": "3"}, r"mini\.yaml: unknown key 'sseeds'; did you mean 'seeds'\?"),
+        ({"seeds": "-1"}, r"seeds: input should be greater than or equal to 1 \(got -1\)"),
+        ({"seeds": "two"}, r"seeds: input should be a valid integer.* \(got 'two'\)"),
+        ({"seeds": "2.0"}, r"seeds: input should be a valid integer"),
+        ({"methods": "[deepfn]"}, r"unknown model 'deepfn'; did you mean 'deepfm'\?"),
+        ({"methods": "[]"}, "methods: .*at least 1 item"),
+        ({"methods": "[dcnv2, dcnv2]"}, "method 'dcnv2' is listed twice"),
+        ({"methods": "[dcnv2: {droput: 0.1}]"}, r"dcnv2: unknown setting 'droput'; did you mean 'dropout'\?"),
+        ({"data": "[movielens-2m]"}, r"unknown data set 'movielens-2m'; did you mean 'movielens-1m'\?"),
+        ({"data": "[planted-tiny: {ordr: random}]"}, r"unknown key 'data\.0\.ordr'; did you mean 'order'\?"),
+        ({"data": "[planted-tiny: {order: sorted}]"}, r"data\.0\.order: input should be 'chronological' or 'random'"),
+        ({"protocol": "heldout"}, "protocol: input should be 'held-out' or 'as-released'"),
+        ({"compare": "{reference: flip}"}, "compare.reference 'flip' is no row; valid: dcnv2"),
+        ({"compare": "{alpha: 2}"}, r"compare\.alpha: input should be less than 1"),
+        ({"compare": "{margins: {auc: 1}}"}, r"unknown key 'compare\.margins'; did you mean 'margin'\?"),
+        ({"tune": "{budget: 0}"}, r"tune\.budget: input should be greater"),
+        ({"title": ""}, "key 'title' is missing"),
+        ({"suite": "other"}, "suite: 'other' differs from the file's name 'mini'"),
+        ({"suite": "Mini/../x"}, "suite: string should match pattern"),
+    ],
+)
+def test_a_mistake_in_a_suite_is_one_clear_line(suite_file, changes, words):
+    with pytest.raises(UserError, match=words) as error:
+        suite.load(str(suite_file(**changes)))
+    assert "\n" not in str(error.value)
+    assert "mini.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("{learning_rate: fast}", "dcnv2: learning_rate: expected a number, got 'fast'"),
+        ("{learning_rate: 0}", "learning_rate: 0.0 is not between"),
+        ("{dropout: 1.5}", "dropout: 1.5 is not between 0 and 0.999"),
+        ("{batch_size: 2.5}", "batch_size: expected a whole number, got 2.5"),
+        ("{batch_norm: 1}", "batch_norm: expected true or false, got 1"),
+        ("{hidden: []}", "hidden: expected one or more whole numbers"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_or_range_is_refused(suite_file, settings, words):
+    found = suite.load(str(suite_file(settings=settings)))
+    with pytest.raises(UserError, match=words):
+        plan.expand(found, {"planted-tiny": "f"}, lambda *_: None)
+
+
+def test_suites_that_come_with_flipbench_are_valid_and_found_by_name():
+    names = {path.stem for path in suite.available()}
+    assert {"smoke", "quickstart", "table2"} <= names
+    for name in names:
+        assert suite.load(name).suite == name
+    with pytest.raises(UserError, match="unknown suite 'tabel2'; did you mean 'table2'"):
+        suite.load("tabel2")
+
+
+def test_rows_and_columns_take_settings_and_other_names(suite_file):
+    path = suite_file(
+        methods="[[afm, pnn], {dcnv2: {dropout: 0.2}}, {deep_dcnv2: {method: dcnv2, cross_layers: 5}}]",
+        data="[planted-tiny, {planted-small: {order: random, settings: {batch_size: 512}}}]",
+    )
+    found = suite.load(str(path))
+    assert [m.label for m in found.methods] == ["afm", "pnn", "dcnv2", "deep_dcnv2"]
+    assert [m.method for m in found.methods] == ["afm", "pnn", "dcnv2", "dcnv2"]
+    assert [d.label for d in found.data] == ["planted-tiny", "planted-small@random"]
