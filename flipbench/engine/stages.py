@@ -146,7 +146,9 @@ def _evaluate(
     rows = split.test_rows(table, stage.spec["order"])
     logits = predict(model, rows, device)
     write_predictions(work / "predictions.parquet", rows, logits)
+    known = stage.spec["order"] == "chronological" and "bayes_auc" in table.meta
     return {
+        **({"bayes_auc": table.meta["bayes_auc"]} if known else {}),
         "auc": metrics.auc(rows.labels, logits),
         "logloss": metrics.logloss(rows.labels, logits),
         "rows": len(rows.labels),

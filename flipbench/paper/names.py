@@ -60,5 +60,6 @@ def family(method: str) -> str:
 
 
 def dataset_name(dataset: str) -> str:
-    """The printed name; a name that the paper does not know is printed as it is."""
-    return DATASETS.get(dataset, dataset)
+    """The printed name of a column: the data set's, and its row order where the label has one (``NAME@random``)."""
+    name, _, order = dataset.partition("@")
+    return DATASETS.get(name, name) + (f", {order} split" if order else "")

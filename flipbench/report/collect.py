@@ -1,6 +1,9 @@
 """From run folders to what a report is made of."""
 
+from collections.abc import Iterator
+
 import flipbench
+from flipbench.paper.names import dataset_name
 from flipbench.plan import Cell, Plan, Stage
 from flipbench.report.cells import CellRuns, Run, SuiteResults
 from flipbench.store.runs import Store
@@ -28,6 +31,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         cells=tuple(cell for cell in cells if cell.runs or cell.failed),
         datasets=tuple(d.label for d in suite.data),
         methods=tuple(m.label for m in suite.methods),
+        notes=tuple(_ceilings(done, store)),
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
     )
 
@@ -39,6 +43,15 @@ def failure_of(stage: Stage, store: Store) -> str | None:
     if store.done(stage):
         return None
     return next((reason for p in stage.parents.values() if (reason := failure_of(p, store))), None)
+
+
+def _ceilings(done: list[Stage], store: Store) -> Iterator[str]:
+    """What no model can exceed, on generated data whose truth is known."""
+    first = {stage.dataset: stage for stage in reversed(done)}
+    for dataset in sorted(first):
+        bound = store.metrics(first[dataset]).get("bayes_auc")
+        if bound is not None:
+            yield f"{dataset_name(dataset)} is generated: on its test rows the true probabilities have AUC {bound:.4f}."
 
 
 def _cell(cell: Cell, store: Store) -> CellRuns:

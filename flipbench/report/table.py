@@ -96,6 +96,13 @@ class Table:
         """Positions of a data set's columns."""
         return [i for i, column in enumerate(self.columns) if column.dataset == dataset]
 
+    def has_ours(self, dataset: str) -> bool:
+        """Whether anything of a data set was run."""
+        ours = [
+            i for i in self.columns_of(dataset) if self.columns[i].source == "ours" and self.columns[i].metric == "auc"
+        ]
+        return any(row.cells[i].status != "not-run" for group in self.groups for row in group.rows for i in ours)
+
     def caption(self, best: str = "in bold", second: str = "underlined") -> str:
         """All that a reader must know, in one paragraph; ``best`` and ``second`` are how the format marks them."""
         return " ".join((f"Best per column {best}, second {second}.", *self.notes))

@@ -72,10 +72,13 @@ def print_table(table: Table, console: Console | None = None) -> None:
 
     emit(text(table.title, "bold"))
     width = console.width
-    for dataset in table.datasets:
+    ran = [dataset for dataset in table.datasets if table.has_ours(dataset)]
+    for dataset in ran or table.datasets:
         grid = block(dataset)
         console.width = max(width, console.measure(grid, options=console.options.update(max_width=10_000)).maximum)
         emit(Text(), text(dataset_name(dataset), "bold"), grid)
         console.width = width
+    if missing := [dataset_name(d) for d in table.datasets if ran and d not in ran]:
+        emit(Text(), text(f"Not run: {', '.join(missing)}.", "dim"))
     emit(Text(), text(table.caption("marked *", "+") if plain else table.caption()))
     console.print(text(table.signature, "dim"), soft_wrap=True)  # one line, to be copied

@@ -61,10 +61,17 @@ def test_plain_text_fits_100_columns(several: SuiteResults) -> None:
 def test_a_narrow_terminal_cuts_no_number(several: SuiteResults, width: int) -> None:
     table = overall_table(several)
     text = to_text(table, width)
+    ran = [i for i, column in enumerate(table.columns) if table.has_ours(column.dataset)]
+    assert ran
     for row in (row for group in table.groups for row in group.rows):
-        for cell in row.cells:
-            assert cell.text in text
+        assert all(row.cells[i].text in text for i in ran)
     assert "…" not in text
+
+
+def test_a_terminal_names_the_data_sets_without_runs_instead_of_printing_them(several: SuiteResults) -> None:
+    text = to_text(overall_table(several))
+    assert "Not run: BookCrossing, GoodReads." in text
+    assert text.count("BookCrossing") == 1
 
 
 def test_a_terminal_gets_bold_and_underline_and_others_no_escape(
