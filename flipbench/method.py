@@ -44,7 +44,7 @@ Grid = Mapping[str, list[Any]]
 
 TRAINING: dict[str, Setting] = {
     "learning_rate": Code(1e-3, "released ctr_base.py: Adam, 1e-3"),
-    "embedding_l2": Guess(1e-4, "lambda of lambda/2 |E|^2 beside the mean BCE (FuxiCTR convention)"),
+    "embedding_l2": Guess(1e-4, "best validation AUC of DCNv2 on MovieLens-1M over 0, 1e-6, 1e-5, 1e-4"),
     "batch_size": Paper(256, "V-A4"),
     "max_epochs": Code(10, "released ctr_base.py"),
     "patience": Code(3, "released ctr_base.py: early stopping on AUC"),

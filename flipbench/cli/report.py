@@ -3,13 +3,15 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from flipbench import plan, suite
 from flipbench.cli.common import plan_of, store_of
 from flipbench.errors import UserError
 from flipbench.report import terminal
-from flipbench.report.collect import collect
+from flipbench.report.cells import SuiteResults
+from flipbench.report.collect import collect, seeds_run
 from flipbench.report.table import overall_table
 from flipbench.report.write import to_json, write_report
 from flipbench.suite import Suite
@@ -24,7 +26,7 @@ def main(args: argparse.Namespace) -> int:
         if not args.suite and not _has_results(found):
             continue
         found = plan.narrow(found, args.only)
-        results = collect(plan_of(found, store_of(found)), store_of(found))
+        results = _collect(found)
         if not args.suite and not results.cells:
             continue
         table = overall_table(results)
@@ -39,6 +41,17 @@ def main(args: argparse.Namespace) -> int:
         documents = [json.loads(to_json(table)) for table in tables]
         print(json.dumps(documents[0] if args.suite else documents, indent=1, ensure_ascii=False))
     return 0
+
+
+def _collect(found: Suite) -> SuiteResults:
+    """The suite's results; of the seeds run so far, where all cells with runs have equally many."""
+    store = store_of(found)
+    planned = plan_of(found, store)
+    seeds = seeds_run(planned, store)
+    if seeds is None or seeds == found.seeds:
+        return collect(planned, store)
+    results = collect(plan_of(found.model_copy(update={"seeds": seeds}), store), store)
+    return replace(results, notes=(*results.notes, f"The suite asks for {found.seeds} seeds; {seeds} so far."))
 
 
 def _has_results(found: Suite) -> bool:

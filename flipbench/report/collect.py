@@ -36,6 +36,12 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
     )
 
 
+def seeds_run(plan: Plan, store: Store) -> int | None:
+    """How many seeds every cell with any run has, where that is one number for all; None otherwise."""
+    counts = {sum(map(store.done, cell.finals)) for cell in plan.cells} - {0}
+    return counts.pop() if len(counts) == 1 else None
+
+
 def failure_of(stage: Stage, store: Store) -> str | None:
     """Why a stage has no result: its own recorded failure, or that of a stage it needs."""
     if found := store.failure(stage):

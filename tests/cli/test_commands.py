@@ -130,3 +130,11 @@ def test_output_cut_short_by_its_reader_is_no_error():
     command = f"{sys.executable} -m flipbench list models | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
+
+
+def test_a_report_before_all_seeds_are_run_says_how_many(suite_file):
+    path = suite_file(seeds="5")
+    assert flipbench("run", path, "--seeds", "1").returncode == 0
+    text = " ".join(flipbench("report", path).stdout.split())
+    assert "The suite asks for 5 seeds; 1 so far." in text
+    assert "One seed: no spread known." in text

@@ -1,0 +1,200 @@
+"""Training speed of the ID-based models, here and in DeepCTR-Torch, on the same rows in one run.
+
+Each side has a process of its own, as its users would run it: here flipbench's fit loop, there
+``model.compile("adam", "binary_crossentropy")`` and ``model.fit(...)``. Embeddings, layers, first-order
+term, L2 on the embeddings and batch size are equal. The sides take turns, round by round, so that
+whatever else the machine does hits both; the medians are compared.
+
+    python benchmarks/id_models.py --models dcnv2,deepfm --threads 2
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+CARDINALITIES = (6040, 2, 7, 21, 3439, 3668, 3668, 18)
+"""MovieLens-1M's fields: 16,863 features, and the mask."""
+EMBEDDING_L2 = 1e-5
+"""DeepCTR-Torch's default: 1e-5 |E|^2 beside the summed BCE."""
+MODELS = ("afm", "pnn", "wide_deep", "dcn", "deepfm", "xdeepfm", "autoint", "afn", "dcnv2", "dcnv2_mix")
+
+Round = Callable[[], None]
+
+
+def rows(count: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Random values [count, F], from 0 in every field, and random labels [count]."""
+    draw = np.random.default_rng(0)
+    values = np.stack([draw.integers(0, size, count) for size in CARDINALITIES], axis=1)
+    return values, draw.integers(0, 2, count, dtype=np.uint8)
+
+
+def settings(name: str) -> dict[str, Any]:
+    """The model's declared settings: what both sides build."""
+    from flipbench import registry
+
+    return {key: setting.value for key, setting in registry.get(name).settings.items()}
+
+
+def ours(name: str, count: int, batch_size: int, threads: int) -> Round:
+    """One epoch of flipbench's fit loop."""
+    import torch
+
+    from flipbench import registry
+    from flipbench.data.split import Rows
+    from flipbench.engine.fit import Recipe, fit
+    from flipbench.engine.streams import Streams, make_deterministic
+    from flipbench.method import TRAINING
+
+    make_deterministic(threads)
+    values, labels = rows(count)
+    ids = (values + np.cumsum([1, *CARDINALITIES[:-1]])).astype(np.int32)
+    train = Rows(ids, labels, ids[:, 0])
+    torch.manual_seed(0)
+    chosen = {key: value for key, value in settings(name).items() if key not in TRAINING}
+    model = registry.get(name).load()(1 + sum(CARDINALITIES), len(CARDINALITIES), **chosen)
+    recipe = Recipe(1e-3, 2 * EMBEDDING_L2 / batch_size, batch_size, max_epochs=1, patience=1)
+    return lambda: void(fit(model, train, recipe, Streams(0)))
+
+
+def theirs(name: str, count: int, batch_size: int, threads: int) -> Round:
+    """One epoch of DeepCTR-Torch's fit."""
+    import torch
+
+    with mock.patch("threading.Thread.start"):  # its import looks for a newer release on the network
+        from deepctr_torch import models as deepctr
+        from deepctr_torch.inputs import SparseFeat
+        from deepctr_torch.models.dcnmix import DCNMix
+
+    torch.set_num_threads(threads)
+    values, labels = rows(count)
+    own = settings(name)
+    columns = [SparseFeat(f"f{i}", size, own["embedding_dim"]) for i, size in enumerate(CARDINALITIES)]
+    both = (columns, columns)
+    deep = {} if name == "afm" else {"dnn_hidden_units": own["hidden"]}
+    build: dict[str, Callable[[], Any]] = {
+        "afm": lambda: deepctr.AFM(*both, attention_factor=own["attention_dim"]),
+        "pnn": lambda: deepctr.PNN(columns, **deep),
+        "wide_deep": lambda: deepctr.WDL(*both, **deep),
+        "dcn": lambda: deepctr.DCN(*both, cross_num=own["cross_layers"], **deep),
+        "deepfm": lambda: deepctr.DeepFM(*both, **deep),
+        "xdeepfm": lambda: deepctr.xDeepFM(*both, cin_layer_size=own["cin"], **deep),
+        "autoint": lambda: deepctr.AutoInt(
+            *both, att_layer_num=own["attention_layers"], att_head_num=own["heads"], **deep
+        ),
+        "afn": lambda: deepctr.AFN(*both, ltl_hidden_size=own["log_neurons"], afn_dnn_hidden_units=own["hidden"]),
+        "dcnv2": lambda: deepctr.DCN(*both, cross_num=own["cross_layers"], cross_parameterization="matrix", **deep),
+        "dcnv2_mix": lambda: DCNMix(
+            *both, cross_num=own["cross_layers"], low_rank=own["rank"], num_experts=own["experts"], **deep
+        ),
+    }
+    model = build[name]()
+    model.compile("adam", "binary_crossentropy")
+    x = {column.name: values[:, i] for i, column in enumerate(columns)}
+    y = labels.astype(np.float32)
+    return lambda: void(model.fit(dict(x), y, batch_size=batch_size, epochs=1, verbose=0))
+
+
+def void(_: object) -> None:
+    """Drop a result."""
+
+
+def side(pipe: Connection, make: Callable[..., Round], arguments: tuple[Any, ...]) -> None:
+    """A side's process: on every message one round, answered with its seconds."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        run = make(*arguments)
+        run()  # warm-up
+        pipe.send(0.0)
+        while pipe.recv():
+            start = time.perf_counter()
+            run()
+            pipe.send(time.perf_counter() - start)
+
+
+def measure(name: str, count: int, batch_size: int, threads: int, rounds: int) -> dict[str, Any]:
+    """Both sides' steps per second, each the median of its rounds, and their ratio."""
+    spawn = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    try:
+        for make in (ours, theirs):
+            here, there = spawn.Pipe()
+            process = spawn.Process(target=side, args=(there, make, (name, count, batch_size, threads)), daemon=True)
+            process.start()
+            there.close()  # so that a side that dies ends the wait below
+            pipes.append(here)
+            processes.append(process)
+            here.recv()
+        seconds: list[list[float]] = [[], []]
+        for _ in range(rounds):
+            for pipe, taken in zip(pipes, seconds, strict=True):
+                pipe.send(True)
+                taken.append(pipe.recv())
+        for pipe in pipes:
+            pipe.send(False)
+    except EOFError:
+        sys.exit(f"{name}: a side of the comparison died; its error is above")
+    finally:
+        for process in processes:
+            process.join(timeout=10)
+    steps = -(-count // batch_size)
+    mine, peer = (steps / statistics.median(taken) for taken in seconds)
+    return {"model": name, "flipbench": mine, "deepctr_torch": peer, "ratio": mine / peer, "seconds": seconds}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Training speed of the ID-based models beside DeepCTR-Torch.")
+    parser.add_argument("--models", default=",".join(MODELS), help="comma-separated; all by default")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of either side")
+    parser.add_argument("--rows", type=int, default=256 * 60, help="rows of an epoch")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=5, help="epochs of either side, in alternation")
+    parser.add_argument("--json", action="store_true", help="one JSON object to stdout")
+    args = parser.parse_args()
+    names = args.models.split(",")
+    if unknown := set(names) - set(MODELS):
+        parser.error(f"unknown model '{min(unknown)}'; valid: {', '.join(MODELS)}")
+    if min(args.threads, args.rows, args.batch_size, args.rounds) < 1:
+        parser.error("--threads, --rows, --batch-size and --rounds are whole numbers above 0")
+
+    from importlib.metadata import version
+
+    machine = {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": args.threads,
+        "torch": version("torch"),
+        "deepctr-torch": version("deepctr-torch"),
+        "batch_size": args.batch_size,
+        "rows": args.rows,
+        "rounds": args.rounds,
+    }
+    results = []
+    for name in names:
+        results.append(measure(name, args.rows, args.batch_size, args.threads, args.rounds))
+        print(f"{name}: {results[-1]['ratio']:.2f}x", file=sys.stderr, flush=True)
+    if args.json:
+        print(json.dumps({"machine": machine, "results": results}))
+        return
+    head = ["model", "flipbench steps/s", "DeepCTR-Torch steps/s", "ratio"]
+    table = [[r["model"], r["flipbench"], r["deepctr_torch"], r["ratio"]] for r in results]
+    print(tabulate(table, head, floatfmt=("", ".0f", ".0f", ".2f")))
+    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+
+
+if __name__ == "__main__":
+    main()
