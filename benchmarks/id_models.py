@@ -115,7 +115,7 @@ def void(_: object) -> None:
 
 def side(pipe: Connection, make: Callable[..., Round], arguments: tuple[Any, ...]) -> None:
     """A side's process: on every message one round, answered with its seconds."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(EOFError):
         run = make(*arguments)
         run()  # warm-up
         pipe.send(0.0)

@@ -1,5 +1,6 @@
 """Shared fixtures: no test touches the user's data, results or environment."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,14 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("FLIPBENCH_HOME", str(home))
         patch.setenv("NO_COLOR", "1")
         yield home
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_processor_state() -> Iterator[None]:
+    """Training flushes denormals to zero, for the whole process; the next module's tests may draw them."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture

@@ -19,6 +19,14 @@ HIDDEN = [12, 6]
 DIM = 8
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def columns():
     return [SparseFeat(f"f{i}", size, embedding_dim=DIM) for i, size in enumerate(SIZES)]
 
