@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
-from flipbench.plan import Stage
+from flipbench.stage import Stage
 from flipbench.store.runs import DONE, Store
 
 

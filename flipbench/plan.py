@@ -1,63 +1,18 @@
 """From a suite to its stages: what has to be computed, in what order, under which keys."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flipbench import registry, tune
 from flipbench.errors import UserError, nearest
-from flipbench.identity import key_of
 from flipbench.method import Value, check_value
 from flipbench.registry import Declaration
+from flipbench.stage import Stage, Where, final, trial
 from flipbench.suite import DataEntry, MethodEntry, Suite
 
 if TYPE_CHECKING:
     from flipbench.store.runs import Store
-
-ENGINE_VERSION = 1
-"""Part of every key: raise it when a change in the engine changes results."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A unit of work; its key is the SHA-256 of all that determines its result.
-
-    Attributes:
-        role: ``select`` (train with a validation part, keep the epoch count), ``refit`` (train on the whole
-            training part for that many epochs), ``fit`` (as-released: train, keep the best epoch on test)
-            or ``evaluate`` (score the test rows).
-        spec: what determines the result, as JSON values; parents appear by key.
-        parents: the stages whose results this one reads, by role.
-    """
-
-    role: str
-    spec: Mapping[str, Any]
-    parents: Mapping[str, "Stage"] = field(default_factory=dict)
-
-    @cached_property
-    def key(self) -> str:
-        return key_of(self.spec)
-
-    @property
-    def dataset(self) -> str:
-        return str(self.spec["dataset"])
-
-    @property
-    def method(self) -> str:
-        return str(self.spec["method"])
-
-    @property
-    def seed(self) -> int:
-        return int(self.spec["seed"])
-
-    @property
-    def needs_weights(self) -> bool:
-        """Whether it reads its parent's weights, not only its figures."""
-        return self.role == "evaluate"
-
-    def __str__(self) -> str:
-        return f"{self.role} {self.dataset} {self.method} s{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +54,7 @@ class Plan:
 
         def need(stage: Stage) -> None:
             for parent in stage.parents.values():
-                if not (store.has_weights(parent) if stage.needs_weights else store.done(parent)):
+                if not (store.has_weights(parent) if stage.reads_weights(parent) else store.done(parent)):
                     need(parent)
             found.setdefault(stage.key, stage)
 
@@ -133,33 +88,35 @@ def expand(suite: Suite, fingerprints: Mapping[str, str], chosen: Chosen) -> Pla
     for data in suite.data:
         for row in suite.methods:
             declared = registry.get(row.method)
-            settings = resolve(declared, suite.settings, data.settings, row.settings)
-
-            def stages(
-                point: Mapping[str, Value], seed: int, declared: Declaration = declared, data: DataEntry = data
-            ) -> Stage:
-                return _final(suite.protocol, data, fingerprints[data.name], declared, point, seed)
-
+            shared = {k: v for k, v in {**suite.settings, **data.settings}.items() if k in declared.settings}
+            fixed = {**shared, **row.settings}
+            settings = resolve(declared, fixed)
+            where = Where(suite.protocol, data.name, fingerprints[data.name], data.order)
             trials: tuple[Stage, ...] = ()
             best: Mapping[str, Value] | None = settings
             if suite.tune:
-                fixed = {**suite.settings, **data.settings, **row.settings}
                 points = tune.points(declared.grid, settings, fixed, suite.tune.budget)
-                trials = tuple(_trial(stages(resolve(declared, p), 0)) for p in points)
+                trials = tuple(trial(final(where, declared, resolve(declared, p), 0)) for p in points)
                 index = chosen(trials, suite.tune.select)
                 best = None if index is None else points[index]
-            finals = tuple(stages(best, seed) for seed in range(suite.seeds)) if best is not None else ()
+            finals = tuple(final(where, declared, best, seed) for seed in range(suite.seeds)) if best else ()
             cells.append(Cell(row, data, trials, finals, best))
     return Plan(suite, tuple(cells))
 
 
-def resolve(declared: Declaration, *layers: Mapping[str, Value]) -> dict[str, Value]:
-    """A method's settings: the declared defaults, each later layer over the earlier.
+def resolve(declared: Declaration, given: Mapping[str, Value]) -> dict[str, Value]:
+    """A method's settings: the declared defaults, those of the flavour over them, and what is given over both.
 
     Values take the type of the declared default, so that ``1`` and ``1.0`` are one setting.
+
+    Raises:
+        UserError: an unknown setting, or a value of the wrong type or out of range.
     """
     settings: dict[str, Value] = {name: setting.value for name, setting in declared.settings.items()}
-    for layer in layers:
+    flavour = str(given.get("flavour", settings.get("flavour", "")))
+    if "flavour" in settings and flavour not in declared.flavours:
+        raise UserError(f"{declared.name}: unknown flavour '{flavour}'{nearest(flavour, declared.flavours)}")
+    for layer in (declared.flavours.get(flavour, {}), given):
         for name, value in layer.items():
             if name not in settings:
                 raise UserError(f"{declared.name}: unknown setting '{name}'{nearest(name, settings)}")
@@ -200,37 +157,6 @@ def _known(choice: str, values: Iterable[str], valid: Iterable[str]) -> None:
     for value in values:
         if value not in valid:
             raise UserError(f"--only {choice}: the suite has no '{value}'{nearest(value, valid)}")
-
-
-def _final(
-    protocol: str, data: DataEntry, fingerprint: str, declared: Declaration, settings: Mapping[str, Value], seed: int
-) -> Stage:
-    """The ``evaluate`` stage of one run, with its parents under the protocol."""
-    common = {
-        "engine": ENGINE_VERSION,
-        "dataset": data.name,
-        "data": fingerprint,
-        "order": data.order,
-        "protocol": protocol,
-        "method": declared.name,
-        "version": declared.version,
-        "settings": dict(settings),
-        "seed": seed,
-    }
-
-    def stage(role: str, **parents: Stage) -> Stage:
-        keys = {name: parent.key for name, parent in parents.items()}
-        return Stage(role, {**common, "role": role, "parents": keys}, parents)
-
-    if protocol == "as-released":
-        return stage("evaluate", fit=stage("fit"))
-    return stage("evaluate", fit=stage("refit", select=stage("select")))
-
-
-def _trial(final: Stage) -> Stage:
-    """The stage of a run whose validation figure a search compares."""
-    fitted = final.parents["fit"]
-    return fitted.parents.get("select", fitted)
 
 
 def _with_parents(stage: Stage) -> Iterator[Stage]:

@@ -9,7 +9,7 @@ import ast
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any
 
 from flipbench import method
 from flipbench.errors import UserError, nearest
-from flipbench.method import TRAINING, TRAINING_GRID, Setting
+from flipbench.method import TRAINING, TRAINING_GRID, Setting, Value
 
-GROUPS = {"id": "flipbench.id_models"}
-"""Entry-point group by kind of method."""
+GROUPS = {"id": "flipbench.id_models", "plm": "flipbench.plm_methods", "hybrid": "flipbench.hybrid_methods"}
+"""Entry-point group by kind of method: an ID-based model, a PLM alone, or both."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Declaration:
     """What is known of a method before its code runs.
 
     Attributes:
-        name: registered name. kind: ``id``. target: ``module:Class``. summary: first docstring line.
+        name: registered name. kind: one of :data:`GROUPS`. target: ``module:Class``. summary: first docstring line.
         version: raised by its author when results change.
-        settings: constructor arguments and training settings with the sources of their defaults.
+        settings: what a run of it is determined by, with the sources of the defaults.
         grid: search values by setting.
+        flavours: other defaults under a name that the setting ``flavour`` chooses.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Declaration:
     version: int
     settings: Mapping[str, Setting]
     grid: Mapping[str, list[Any]]
+    flavours: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
     @property
     def guesses(self) -> list[str]:
@@ -70,10 +72,12 @@ def get(name: str) -> Declaration:
         raise UserError(f"unknown model '{name}'{nearest(name, targets)}")
     kind, target = targets[name]
     try:
-        summary, version, settings, grid = _from_source(target) or _from_class(target)
+        summary, version, settings, grid, flavours = _from_source(target) or _from_class(target)
     except (ImportError, AttributeError) as error:
         raise UserError(f"model '{name}' ({target}) cannot be loaded: {error}") from None
-    return Declaration(name, kind, target, summary, version, {**TRAINING, **settings}, {**TRAINING_GRID, **grid})
+    if kind == "id":
+        settings, grid = {**TRAINING, **settings}, {**TRAINING_GRID, **grid}
+    return Declaration(name, kind, target, summary, version, settings, grid, flavours)
 
 
 @cache
@@ -86,7 +90,10 @@ def _targets(kind: str | None) -> dict[str, tuple[str, str]]:
     }
 
 
-def _from_source(target: str) -> tuple[str, int, dict[str, Setting], dict[str, list[Any]]] | None:
+_Declared = tuple[str, int, dict[str, Setting], dict[str, list[Any]], dict[str, dict[str, Value]]]
+
+
+def _from_source(target: str) -> _Declared | None:
     """Declarations evaluated from the class body's own assignments; None where they are not literal."""
     module, _, class_name = target.partition(":")
     spec = importlib.util.find_spec(module)
@@ -107,13 +114,13 @@ def _from_source(target: str) -> tuple[str, int, dict[str, Setting], dict[str, l
                 return None
     if not {"version", "settings", "grid"} <= found.keys():
         return None
-    return _first_line(ast.get_docstring(node)), found["version"], found["settings"], found["grid"]
+    return _first_line(ast.get_docstring(node)), found["version"], found["settings"], found["grid"], {}
 
 
-def _from_class(target: str) -> tuple[str, int, dict[str, Setting], dict[str, list[Any]]]:
+def _from_class(target: str) -> _Declared:
     module, _, class_name = target.partition(":")
     cls = getattr(importlib.import_module(module), class_name)
-    return _first_line(cls.__doc__), cls.version, dict(cls.settings), dict(cls.grid)
+    return _first_line(cls.__doc__), cls.version, dict(cls.settings), dict(cls.grid), getattr(cls, "flavours", {})
 
 
 def _first_line(doc: str | None) -> str:

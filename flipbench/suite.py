@@ -13,6 +13,19 @@ from flipbench.method import Value
 from flipbench.protocol import Order, Protocol
 
 
+def _flat(settings: Any) -> Any:
+    """``pretrain: {epochs: 5}`` as ``pretrain.epochs: 5``."""
+    if not isinstance(settings, dict):
+        return settings
+    flat: dict[Any, Any] = {}
+    for name, value in settings.items():
+        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+SettingValues = Annotated[dict[str, Value], BeforeValidator(_flat)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -24,8 +37,8 @@ class DataEntry(_Strict):
     """Registered name; ``flipbench list datasets`` shows them."""
     order: Order = "chronological"
     """Row order before the split; ``random`` leaks the future and is there to show by how much."""
-    settings: dict[str, Value] = {}
-    """Settings for every method on this data set (batch_size 2048 on GoodReads, say)."""
+    settings: SettingValues = {}
+    """Settings for every method on this data set that has them (batch_size 2048 on GoodReads, say)."""
 
     @property
     def label(self) -> str:
@@ -39,7 +52,7 @@ class MethodEntry(_Strict):
     """The row's name; the method's own unless the suite gives another."""
     method: str
     """Registered name; ``flipbench list models`` shows them."""
-    settings: dict[str, Value] = {}
+    settings: SettingValues = {}
     """What differs from the method file's declared settings."""
 
 
@@ -123,8 +136,8 @@ class Suite(_Strict):
     ``as-released``: select on the test rows, as the authors' code does."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """Runs a cell, seeds 0 .. seeds-1."""
-    settings: dict[str, Value] = {}
-    """Settings for every method of the suite."""
+    settings: SettingValues = {}
+    """Settings for every method of the suite that has them."""
     methods: Annotated[list[MethodEntry], BeforeValidator(_methods), Field(min_length=1)]
     """Rows: names, or ``name: {settings}``; ``{method: NAME}`` in the settings gives a row another name."""
     tune: Tune | None = None
@@ -142,12 +155,16 @@ class Suite(_Strict):
         for kind, found in (("method", labels), ("data set", [d.label for d in self.data])):
             if twice := next((name for name in found if found.count(name) > 1), None):
                 raise UserError(f"{kind} '{twice}' is listed twice")
+        anyone: set[str] = set()
         for row in self.methods:
             known = registry.get(row.method).settings
-            for source in (row.settings, self.settings, *(d.settings for d in self.data)):
-                for name in source:
-                    if name not in known:
-                        raise UserError(f"{row.label}: unknown setting '{name}'{nearest(name, known)}")
+            anyone |= known.keys()
+            if unknown := next((name for name in row.settings if name not in known), None):
+                raise UserError(f"{row.label}: unknown setting '{unknown}'{nearest(unknown, known)}")
+        shared = [*self.settings, *(name for entry in self.data for name in entry.settings)]
+        for name in shared:
+            if name not in anyone:
+                raise UserError(f"settings: no method has '{name}'{nearest(name, anyone)}")
         if self.compare.reference is not None and self.compare.reference not in labels:
             raise UserError(
                 f"compare.reference '{self.compare.reference}' is no row{nearest(self.compare.reference, labels)}"

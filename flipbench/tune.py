@@ -9,7 +9,7 @@ from flipbench.identity import canonical
 from flipbench.method import Value
 
 if TYPE_CHECKING:
-    from flipbench.plan import Stage
+    from flipbench.stage import Stage
     from flipbench.store.runs import Store
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from flipbench import plan, registry, suite, tune
 from flipbench.errors import UserError
+from flipbench.stage import Where, final
 from flipbench.store.runs import Store
 
 PRINTS = {"planted-tiny": "a" * 64, "planted-small": "b" * 64}
@@ -62,8 +63,7 @@ def test_what_does_not_determine_a_result_changes_no_key(suite_file):
 def test_a_known_key_never_moves():
     """Committed results are found by key: a change here orphans them all."""
     declared = registry.Declaration("toy", "id", "x:Y", "", 1, {"a": registry.Setting(1.0, "guess", "")}, {})
-    data = suite.DataEntry(name="planted-tiny")
-    stage = plan._final("held-out", data, "f" * 64, declared, {"a": 1.0}, 0)
+    stage = final(Where("held-out", "planted-tiny", "f" * 64, "chronological"), declared, {"a": 1.0}, 0)
     assert stage.spec == {
         "engine": 1,
         "dataset": "planted-tiny",
@@ -88,7 +88,8 @@ def test_only_narrows_and_names_what_it_does_not_know(suite_file):
     for choice, words in [
         ("model=afn", "the suite has no 'afn'"),
         ("dataset=tiny", "the suite has no 'tiny'; did you mean 'planted-tiny'"),
-        ("kind=plm", "the suite has no 'plm'"),
+        ("kind=plmm", "the suite has no 'plmm'; did you mean 'plm'"),
+        ("kind=plm", "leaves nothing of the suite"),
         ("modle=afm", "unknown key 'modle'; did you mean 'model'"),
         ("model", r"expected KEY=VALUE"),
     ]:

@@ -8,7 +8,7 @@ from flipbench.cli import plan as plan_verb
 from flipbench.cli.common import plan_of, store_of, suite_of
 from flipbench.cost import expected_seconds
 from flipbench.errors import UserError
-from flipbench.plan import Stage
+from flipbench.stage import Stage
 from flipbench.store.runs import Store
 from flipbench.suite import Suite
 

@@ -2,14 +2,14 @@
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from flipbench import metrics
@@ -67,6 +67,11 @@ class Fitted:
             return self.history[-1]
         return max(self.history, key=lambda e: (e.auc or 0.0, -e.epoch))
 
+    def exhausted(self, patience: int) -> bool:
+        """Whether ``patience`` epochs have passed since the best; never without validation."""
+        last = self.history[-1] if self.history else None
+        return last is not None and last.auc is not None and last.epoch - self.best.epoch >= patience
+
 
 Progress = Callable[[int, float, Epoch | None], None]
 """Called with (epoch, share of it done, the last finished epoch's figures)."""
@@ -111,7 +116,7 @@ def fit(
 
     def save(epoch: int, step: int) -> None:
         if checkpoint:
-            _check_finite(total, epoch, step)
+            check_finite(model, total, epoch, step)
             checkpoint.save(
                 {
                     "model": model.state_dict(),
@@ -126,7 +131,7 @@ def fit(
             )
 
     for epoch in range(start_epoch, recipe.max_epochs):
-        if _exhausted(fitted, recipe.patience):
+        if fitted.exhausted(recipe.patience):
             break
         order = torch.randperm(len(labels), generator=streams.generator("order", epoch)).to(device)
         model.train()
@@ -143,7 +148,8 @@ def fit(
                 if checkpoint and checkpoint.due():
                     save(epoch, step + 1)
         start_step = 0
-        fitted.history.append(_close_epoch(model, epoch, total, len(labels), valid, device))
+        check_finite(model, total, epoch, len(bounds))
+        fitted.history.append(_close_epoch(model, epoch, total.item() / len(labels), valid, device))
         total.zero_()
         if valid is not None and fitted.best.epoch == epoch:
             best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
@@ -182,35 +188,34 @@ def predict(model: IDModel, rows: Rows, device: torch.device | str = "cpu") -> N
     return logits
 
 
-def weights_sha256(model: torch.nn.Module) -> str:
-    """SHA-256 over the names and bytes of all weights and buffers that are saved."""
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and bytes of a state dict's tensors."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-def _close_epoch(
-    model: IDModel, epoch: int, total: Tensor, rows: int, valid: Rows | None, device: torch.device
-) -> Epoch:
-    _check_finite(total, epoch, None)
-    loss = total.item() / rows
+def _close_epoch(model: IDModel, epoch: int, loss: float, valid: Rows | None, device: torch.device) -> Epoch:
     if valid is None:
         return Epoch(epoch, loss)
     logits = predict(model, valid, device)
     return Epoch(epoch, loss, metrics.auc(valid.labels, logits), metrics.logloss(valid.labels, logits))
 
 
-def _exhausted(fitted: Fitted, patience: int) -> bool:
-    done = fitted.history
-    return bool(done) and done[-1].auc is not None and done[-1].epoch - fitted.best.epoch >= patience
+def check_finite(model: nn.Module, total: Tensor, epoch: int, step: int) -> None:
+    """Look at the summed loss, and at the weights, which are a step ahead of it.
 
-
-def _check_finite(total: Tensor, epoch: int, step: int | None) -> None:
+    Raises:
+        DivergedError: one is not finite.
+    """
+    where = f"epoch {epoch + 1}, by step {step}"
     if not math.isfinite(total.item()):
-        where = f"epoch {epoch + 1}" + (f", by step {step}" if step else "")
         raise DivergedError(f"the training loss is {total.item()} in {where}")
+    for name, weights in model.named_parameters():
+        if not torch.isfinite(weights).all():
+            raise DivergedError(f"the weights {name} are not finite in {where}")
 
 
 def _dropout_state(device: torch.device) -> dict[str, Any]:

@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 import flipbench
-from flipbench import metrics, registry
+from flipbench import metrics
 from flipbench.data import split
 from flipbench.data.store import open_table
 from flipbench.data.table import Table
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.fit import Epoch, Recipe, fit, predict, weights_sha256
+from flipbench.engine.fit import weights_sha256
 from flipbench.engine.predictions import write_predictions
-from flipbench.engine.streams import Streams, make_deterministic
+from flipbench.engine.streams import make_deterministic
+from flipbench.engine.tasks import saved_weights, task_of
 from flipbench.errors import UserError
-from flipbench.method import TRAINING
-from flipbench.nn.id_model import IDModel
-from flipbench.plan import Stage
+from flipbench.stage import Stage
 from flipbench.store.runs import WEIGHTS, Store
 
 Tick = Callable[[dict[str, Any]], None]
@@ -44,7 +43,7 @@ def run_stage(stage: Stage, store: Store, device: str, threads: int, tick: Tick 
         UserError: the user's data or device is at fault.
         Exception: whatever the stage died of.
     """
-    if store.done(stage) and not (stage.role in ("refit", "fit") and not store.has_weights(stage)):
+    if store.done(stage) and (stage.role in ("select", "evaluate") or store.has_weights(stage)):
         return store.metrics(stage)
     make_deterministic(threads)
     work = store.work(stage)
@@ -60,8 +59,7 @@ def run_stage(stage: Stage, store: Store, device: str, threads: int, tick: Tick 
             log.write("\n")  # a killed run may have left half a line
         event("start", stage=str(stage), device=device, threads=threads)
         try:
-            run = _evaluate if stage.role == "evaluate" else _fit
-            result = run(stage, store, work, device, event, tick)
+            result = _RUN.get(stage.role, _fit)(stage, store, work, device, event, tick)
             event("done")
         except Exception as error:
             event("failed", reason=f"{type(error).__name__}: {error}")
@@ -73,63 +71,58 @@ def run_stage(stage: Stage, store: Store, device: str, threads: int, tick: Tick 
     return result
 
 
-def build(stage: Stage, features: int, fields: int) -> IDModel:
-    """The stage's model with fresh weights, drawn from its stream ``init``."""
-    declared = registry.get(stage.method)
-    own = {name: value for name, value in stage.spec["settings"].items() if name not in TRAINING}
-    torch.manual_seed(Streams(stage.seed).seed_of("init"))
-    model: IDModel = declared.load()(features, fields, **own)
-    return model
-
-
-def recipe_of(stage: Stage) -> Recipe:
-    """How the stage's settings say that a model is trained."""
-    return Recipe(**{name: stage.spec["settings"][name] for name in TRAINING})
-
-
 def _fit(
     stage: Stage, store: Store, work: Path, device: str, event: Callable[..., None], tick: Tick | None
 ) -> dict[str, Any]:
-    table, recipe = _table(stage), recipe_of(stage)
+    table = _table(stage)
+    task = task_of(stage, table, store, device)
     if stage.role == "refit":
         epochs = int(store.metrics(stage.parents["select"])["best"]["epoch"]) + 1
-        recipe = Recipe(**{**asdict(recipe), "max_epochs": epochs})
         train, valid = split.training_rows(table, stage.spec["order"]), None
     else:
+        epochs = task.max_epochs
         train, valid = split.selection_rows(table, stage.spec["order"], stage.spec["protocol"])
-    model = build(stage, table.num_features, len(table.fields))
-    initial = weights_sha256(model)
-    event("built", initial_weights=initial, parameters=sum(p.numel() for p in model.parameters()))
-    seen, ticked = [-1], [0.0]
-
-    def progress(epoch: int, share: float, last: Epoch | None) -> None:
-        if last is not None and last.epoch > seen[0]:
-            seen[0] = last.epoch
-            event("epoch", **asdict(last))
-        if tick and (share == 1.0 or time.monotonic() - ticked[0] > 0.3):
-            ticked[0] = time.monotonic()
-            tick({"epoch": epoch, "epochs": recipe.max_epochs, "share": share, "auc": last and last.auc})
-
-    checkpoint = Checkpoint(work / "checkpoint.pt", stage.key)
-    fitted = fit(
+    model = task.build()
+    initial, parameters = weights_sha256(model.state_dict()), sum(p.numel() for p in model.parameters())
+    event("built", initial_weights=initial, parameters=parameters)
+    fitted = task.fit(
         model,
         train,
-        recipe,
-        Streams(stage.seed),
-        valid=valid,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
+        valid,
+        epochs,
+        Checkpoint(work / "checkpoint.pt", stage.key),
+        _progress(epochs, event, tick),
     )
     if stage.role != "select":  # a selection's weights serve nobody: only its epoch count is read
-        save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, work / WEIGHTS)
+        _save_weights(model, work)
     return {
         "best": asdict(fitted.best),
         "history": [asdict(e) for e in fitted.history],
         "initial_weights": initial,
-        "weights": weights_sha256(model),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "rows": {"train": len(train.labels), "valid": 0 if valid is None else len(valid.labels)},
+        "weights": weights_sha256(model.state_dict()),
+        "parameters": parameters,
+        "rows": {"train": len(train), "valid": 0 if valid is None else len(valid)},
+    }
+
+
+def _pretrain(
+    stage: Stage, store: Store, work: Path, device: str, event: Callable[..., None], tick: Tick | None
+) -> dict[str, Any]:
+    """Align an ID-based model and a PLM on the training rows, without their labels."""
+    from flipbench.flip.task import PretrainTask
+
+    table = _table(stage)
+    rows = split.training_rows(table, stage.spec["order"])
+    task = PretrainTask(stage, table, rows, device)
+    event("built", parameters=sum(p.numel() for p in task.model.parameters()))
+    checkpoint = Checkpoint(work / "checkpoint.pt", stage.key)
+    history = task.run(checkpoint, _progress(task.settings.epochs, event, tick))
+    _save_weights(task.model, work)
+    return {
+        "best": asdict(history[-1]),
+        "history": [asdict(e) for e in history],
+        "weights": weights_sha256(task.model.state_dict()),
+        "rows": {"train": len(rows)},
     }
 
 
@@ -138,23 +131,43 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Score the test rows: the one place where test labels are read under the held-out protocol."""
     table, parent = _table(stage), stage.parents["fit"]
-    model = build(stage, table.num_features, len(table.fields))
-    model.load_state_dict(load_file(store.folder(parent) / WEIGHTS))
-    fitted = store.metrics(parent)
-    if weights_sha256(model) != fitted["weights"]:
-        raise UserError(f"{store.folder(parent) / WEIGHTS}: not the weights that this run recorded; delete the folder")
+    task = task_of(stage, table, store, device)
+    model = task.build()
+    model.load_state_dict(saved_weights(store, parent))
     rows = split.test_rows(table, stage.spec["order"])
-    logits = predict(model, rows, device)
+    logits = task.predict(model, rows)
     write_predictions(work / "predictions.parquet", rows, logits)
     known = stage.spec["order"] == "chronological" and "bayes_auc" in table.meta
     return {
         **({"bayes_auc": table.meta["bayes_auc"]} if known else {}),
         "auc": metrics.auc(rows.labels, logits),
         "logloss": metrics.logloss(rows.labels, logits),
-        "rows": len(rows.labels),
+        "rows": len(rows),
         "positives": int(rows.labels.sum()),
-        "epochs": fitted["best"]["epoch"] + 1,
+        "epochs": store.metrics(parent)["best"]["epoch"] + 1,
     }
+
+
+def _progress(epochs: int, event: Callable[..., None], tick: Tick | None) -> Callable[[int, float, Any], None]:
+    """Passes a loop's position on: every finished epoch to the log, the rest to the display a few times a second."""
+    seen, ticked = -1, 0.0
+
+    def progress(epoch: int, share: float, last: Any) -> None:
+        nonlocal seen, ticked
+        closed = last is not None and (share == 1.0 or last.epoch < epoch)
+        if closed and last.epoch > seen:
+            seen = last.epoch
+            event("epoch", **asdict(last))
+        if tick and (share == 1.0 or time.monotonic() - ticked > 0.3):
+            ticked = time.monotonic()
+            auc = getattr(last, "auc", None)
+            tick({"epoch": epoch, "epochs": epochs, "share": share, "auc": auc})
+
+    return progress
+
+
+def _save_weights(model: torch.nn.Module, work: Path) -> None:
+    save_file({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}, work / WEIGHTS)
 
 
 _tables: dict[str, Table] = {}
@@ -189,3 +202,7 @@ def environment(device: str, threads: int, seconds: float) -> dict[str, Any]:
     if device != "cpu":
         found["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / (1 << 20))
     return found
+
+
+_RUN = {"pretrain": _pretrain, "evaluate": _evaluate}
+"""What runs a stage, by role; all other roles fit a model."""

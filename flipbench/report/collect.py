@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import flipbench
 from flipbench.paper.names import dataset_name
-from flipbench.plan import Cell, Plan, Stage
+from flipbench.plan import Cell, Plan
 from flipbench.report.cells import CellRuns, Run, SuiteResults
+from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from flipbench.errors import UserError
-from flipbench.plan import Stage
+from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 WAIT_FOR_OTHERS = 0.5

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from flipbench.errors import UserError
-from flipbench.plan import Stage
+from flipbench.stage import Stage
 
 WEIGHTS = "model.safetensors"
 DONE = "DONE"

@@ -1,5 +1,5 @@
-from flipbench.plan import Stage
 from flipbench.schedule.display import Display, duration
+from flipbench.stage import Stage
 
 
 def stage(seed):

@@ -1,0 +1,106 @@
+"""What differs between kinds of method: how a model is built, trained and scored."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from flipbench import registry
+from flipbench.data.split import Rows
+from flipbench.data.table import Table
+from flipbench.engine.checkpoint import Checkpoint
+from flipbench.engine.fit import Fitted, Progress, Recipe, fit, predict, weights_sha256
+from flipbench.engine.streams import Streams
+from flipbench.errors import UserError
+from flipbench.method import TRAINING
+from flipbench.nn.id_model import IDModel
+from flipbench.stage import Stage
+from flipbench.store.runs import WEIGHTS, Store
+
+
+class Task(Protocol):
+    """A run's model and how it is trained and scored.
+
+    Attributes:
+        max_epochs: upper limit of a training with a validation part.
+    """
+
+    max_epochs: int
+
+    def build(self) -> nn.Module:
+        """The model as training starts from it."""
+        ...
+
+    def fit(
+        self, model: Any, train: Rows, valid: Rows | None, epochs: int, checkpoint: Checkpoint, progress: Progress
+    ) -> Fitted:
+        """Train in place, with early stopping where there is a validation part, else for exactly ``epochs``."""
+        ...
+
+    def predict(self, model: Any, rows: Rows) -> NDArray[np.float32]:
+        """Logits [n] in evaluation mode."""
+        ...
+
+
+class IDTask:
+    """An ID-based model from fresh weights, drawn from its stream ``init``."""
+
+    def __init__(self, stage: Stage, table: Table, device: str) -> None:
+        self.stage, self.table, self.device = stage, table, device
+        self.recipe = Recipe(**{name: stage.spec["settings"][name] for name in TRAINING})
+        self.max_epochs = self.recipe.max_epochs
+
+    def build(self) -> IDModel:
+        own = {name: value for name, value in self.stage.spec["settings"].items() if name not in TRAINING}
+        return fresh_id_model(self.stage.method, own, self.table, self.stage.seed)
+
+    def fit(
+        self, model: IDModel, train: Rows, valid: Rows | None, epochs: int, checkpoint: Checkpoint, progress: Progress
+    ) -> Fitted:
+        return fit(
+            model,
+            train,
+            replace(self.recipe, max_epochs=epochs),
+            Streams(self.stage.seed),
+            valid=valid,
+            device=self.device,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+
+    def predict(self, model: IDModel, rows: Rows) -> NDArray[np.float32]:
+        return predict(model, rows, self.device)
+
+
+def task_of(stage: Stage, table: Table, store: Store, device: str) -> Task:
+    """The task of a stage that fits or scores."""
+    if registry.get(stage.method).kind == "id":
+        return IDTask(stage, table, device)
+    from flipbench.flip.task import FLIPTask
+
+    return FLIPTask(stage, table, store, device)
+
+
+def fresh_id_model(name: str, own: Mapping[str, Any], table: Table, seed: int) -> IDModel:
+    """An ID-based model for a table, its weights drawn from the seed's stream ``init``."""
+    torch.manual_seed(Streams(seed).seed_of("init"))
+    model: IDModel = registry.get(name).load()(table.num_features, len(table.fields), **own)
+    return model
+
+
+def saved_weights(store: Store, stage: Stage) -> dict[str, Tensor]:
+    """The weights that a finished stage left.
+
+    Raises:
+        UserError: they are not the ones that its figures name.
+    """
+    path = store.folder(stage) / WEIGHTS
+    weights: dict[str, Tensor] = load_file(path)
+    if weights_sha256(weights) != store.metrics(stage)["weights"]:
+        raise UserError(f"{path}: not the weights that this run recorded; delete its folder and run the suite again")
+    return weights

@@ -1,0 +1,99 @@
+"""A pretraining batch: rows, their text, and what is hidden of both."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from flipbench.engine.streams import Streams
+from flipbench.flip.masking import TableMask, TextMask, draw_fields, mask_table, mask_tokens, mask_values
+from flipbench.flip.noise import Noise
+from flipbench.flip.settings import PretrainSettings
+
+if TYPE_CHECKING:
+    from flipbench.text.tokens import TokenBatch, TokenStore
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What is hidden of a batch; a part that no objective reads is None.
+
+    Attributes:
+        text: for MLM.
+        table: for MTM.
+        candidates: [B, n, 1 + K] int64, for every masked field its true feature, then noise.
+    """
+
+    text: TextMask | None
+    table: TableMask | None
+    candidates: Tensor | None
+
+
+@dataclass(frozen=True)
+class PretrainBatch:
+    """What a step reads: clean ids [B, F], their clean tokens, and the masks."""
+
+    ids: Tensor
+    text: "TokenBatch"
+    masks: Masks
+
+
+def draw_batch(
+    ids: Tensor,
+    store: "TokenStore",
+    noise: Noise,
+    settings: PretrainSettings,
+    streams: Streams,
+    epoch: int,
+    step: int,
+    share: slice = slice(None),
+) -> PretrainBatch:
+    """One step's batch, masked with the streams ``masks`` and ``noise`` at (epoch, step).
+
+    Text and table are masked independently (IV-C1), and neither draw moves with the objectives in use. A row's
+    draws depend on its place in the global batch, not on how many processes share it.
+
+    Args:
+        ids: [B, F] of the global batch, clean, on the CPU.
+        store: tokens by feature. The batch is made on its device; on the CPU, sizes that depend on the data are
+            known without waiting for another one.
+        share: this process's rows of the global batch.
+    """
+    rows, fields = ids.shape
+    mine = ids[share].to(store.device, torch.int64)
+    text, text_mask, table_mask, candidates = store.batch(mine), None, None, None
+    if settings.mlm:
+        generator = streams.generator("masks", epoch, step, 0)
+        if settings.mask_unit == "field":
+            chosen = draw_fields(rows, fields, settings.text_mask_ratio, generator)[share].to(store.device)
+            text_mask = mask_values(text, chosen, store.mask_id)
+        else:
+            keys = torch.rand(rows, store.longest(ids), generator=generator)[share].to(store.device)
+            text_mask = mask_tokens(text, keys, settings.text_mask_ratio, store)
+    if settings.mtm:
+        generator = streams.generator("masks", epoch, step, 1)
+        chosen = draw_fields(rows, fields, settings.table_mask_ratio, generator)[share].to(store.device)
+        table_mask = mask_table(mine, chosen)
+        slots = table_mask.fields.shape[1]
+        drawn = noise.draw(rows, slots, settings.noise, streams.generator("noise", epoch, step))[share].to(store.device)
+        candidates = torch.cat([table_mask.targets.unsqueeze(2), drawn], dim=2)
+    return PretrainBatch(mine, text, Masks(text_mask, table_mask, candidates))
+
+
+def move(batch: T, device: torch.device) -> T:
+    """A tensor or a dataclass (of a dataclass) of tensors on ``device``; the host does not wait for the copies."""
+    return cast(T, _moved(batch, device))
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        pinned = value.pin_memory() if value.device.type == "cpu" and device.type == "cuda" else value
+        return pinned.to(device, non_blocking=True)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        moved = {f.name: _moved(getattr(value, f.name), device) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **moved)
+    return value

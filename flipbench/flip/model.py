@@ -1,0 +1,81 @@
+"""Modality alignment pretraining: an ID-based model and a language model under three objectives (paper IV-C)."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from flipbench.flip.batch import Masks
+from flipbench.flip.objectives import InstanceContrast, MaskedLanguage, MaskedTable
+from flipbench.flip.precision import full_precision
+from flipbench.flip.settings import PretrainSettings
+from flipbench.nn.id_model import IDModel
+
+if TYPE_CHECKING:
+    from flipbench.text.plm import Encoder
+    from flipbench.text.tokens import TokenBatch
+
+
+class Pretraining(nn.Module):
+    """L = L_mlm + L_mtm + icl_weight * L_icl (Eq. 14).
+
+    w = PLM(text), ŵ = PLM(masked text), v = ID(table), v̂ = ID(masked table) (Eq. 4); ICL reads the first token of w
+    and v, MTM reads w and v̂, MLM reads ŵ and v. What no objective in use reads is not computed, and only heads in
+    use exist.
+
+    Args:
+        id_model: any ID-based model, through its ``represent``.
+        encoder: (tokens [B, L], attention mask [B, L]) to last hidden states [B, L, D_text].
+        settings: which objectives, and how.
+        counts: [M] int64, how often each feature occurs in the rows to pretrain on.
+    """
+
+    def __init__(self, id_model: IDModel, encoder: "Encoder", settings: PretrainSettings, counts: Tensor) -> None:
+        super().__init__()
+        self.id_model, self.encoder, self.settings = id_model, encoder, settings
+        table_dim, text_dim = id_model.representation_dim, encoder.hidden_size
+        self.icl = InstanceContrast(settings, table_dim, text_dim) if settings.icl else None
+        self.mtm = MaskedTable(settings, table_dim, text_dim, id_model.fields, counts) if settings.mtm else None
+        self.mlm = MaskedLanguage(settings, table_dim, text_dim, encoder.vocab_size) if settings.mlm else None
+
+    def forward(self, ids: Tensor, text: "TokenBatch", masks: Masks) -> dict[str, Tensor]:
+        """The losses in use, by name, each a float32 scalar.
+
+        Args:
+            ids: [B, F], clean.
+            text: its tokens, clean.
+            masks: what to hide, and the noise beside it.
+        """
+        joint, attention_mask = self.settings.joint_reconstruction, text.attention_mask
+        losses: dict[str, Tensor] = {}
+        v = w = None
+        if self.icl or (self.mlm and joint):
+            v = self.represent(ids)
+        if self.icl or (self.mtm and joint):
+            w = self.encoder(text.tokens, attention_mask)
+        if self.mlm:
+            assert masks.text is not None
+            hidden = self.encoder(masks.text.tokens, attention_mask)
+            losses["mlm"] = self.mlm(hidden, v if joint else None, masks.text)
+        if self.mtm:
+            assert masks.table is not None
+            assert masks.candidates is not None
+            v_masked = self.represent(masks.table.ids)
+            losses["mtm"] = self.mtm(
+                v_masked, w if joint else None, attention_mask, masks.table.fields, masks.candidates
+            )
+        if self.icl:
+            assert v is not None
+            assert w is not None
+            losses["icl"] = self.icl(v, w[:, 0])
+        return losses
+
+    def total(self, losses: dict[str, Tensor]) -> Tensor:
+        """The loss to minimise (Eq. 14)."""
+        weights = {"mlm": 1.0, "mtm": 1.0, "icl": self.settings.icl_weight}
+        terms = [weights[name] * loss for name, loss in losses.items()]
+        return sum(terms[1:], start=terms[0])
+
+    def represent(self, ids: Tensor) -> Tensor:
+        """v [B, D_tab] in float32: an ID-based model costs next to nothing, so autocast has nothing to save."""
+        with full_precision(ids):
+            return self.id_model.represent(ids)

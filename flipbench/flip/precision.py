@@ -1,0 +1,32 @@
+"""Mixed precision: where it may be used, and where it may not."""
+
+import torch
+from torch import Tensor
+
+from flipbench.errors import UserError
+from flipbench.flip.settings import Precision
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Whether the device computes so natively.
+
+    Raises:
+        UserError: it does not.
+    """
+    if precision == "bfloat16" and device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return
+        name = torch.cuda.get_device_name(device)
+        raise UserError(f"precision: bfloat16 is not supported by {name}; did you mean 'float32'?")
+    if precision == "bfloat16" and device.type != "cpu":
+        raise UserError(f"precision: bfloat16 is not supported on {device.type}; did you mean 'float32'?")
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """The region in which matrix products are computed in ``precision``."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """A region within it without, on the tensor's device."""
+    return torch.autocast(tensor.device.type, enabled=False)

@@ -1,0 +1,1 @@
+"""From a table's rows to tokens, and the language models that read them."""

@@ -1,0 +1,50 @@
+"""A row as text: ``field is value.`` for every field (paper, section III-B, eq. 3).
+
+The paper gives no exact wording. Pieces stand in the table's field order, joined by one space, without markers
+around the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flipbench.data.store import values
+from flipbench.data.table import Field, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CHUNK = 1 << 14
+"""Features that are Python strings at a time."""
+
+
+def opening(field: Field) -> str:
+    """What stands before a value: ``movie id is `` (with the space)."""
+    return f"{field.words} is "
+
+
+def piece(field: Field, value: str) -> str:
+    """One field's part of the prompt: ``movie id is 1193.``"""
+    return f"{opening(field)}{value}."
+
+
+def sentence(fields: Sequence[Field], row: Sequence[str]) -> str:
+    """The whole prompt of a row of values, one a field."""
+    return " ".join(piece(field, value) for field, value in zip(fields, row, strict=True))
+
+
+def sentences(table: Table, ids: NDArray[np.integer[Any]]) -> list[str]:
+    """The prompts [n] of some rows of feature ids [n, F]."""
+    texts = values(table).take(ids.ravel() - 1).to_pylist()
+    width = len(table.fields)
+    return [sentence(table.fields, texts[start : start + width]) for start in range(0, len(texts), width)]
+
+
+def value_chunks(table: Table, field: int) -> Iterator[list[str]]:
+    """A field's values in the order of their ids, at most :data:`CHUNK` at a time."""
+    texts = values(table)
+    first, last = int(table.offsets[field]) - 1, int(table.offsets[field + 1]) - 1
+    for start in range(first, last, CHUNK):
+        yield texts.slice(start, min(CHUNK, last - start)).to_pylist()

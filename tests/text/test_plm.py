@@ -1,0 +1,292 @@
+"""Encoders: what is loaded, what is refused, and that padding and attention form do not matter."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_text import make_tokenizer
+from torch import Tensor, nn
+
+from flipbench.data.store import open_table
+from flipbench.data.table import Table
+from flipbench.engine.fit import weights_sha256
+from flipbench.errors import UserError
+from flipbench.text import plm
+from flipbench.text.tokens import TokenBatch, TokenStore
+
+PLM = os.environ.get("FLIPBENCH_PLM", "")
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes tiny PLMs as ``transformers`` saves them: a model with its pooler or head, and its tokenizer."""
+    transformers = pytest.importorskip("transformers")
+
+    def write(kind: str = "bert", tokenizer: str = "wordpiece", half: bool = False, **config: Any) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        made = make_tokenizer(tokenizer)
+        (folder / "tokenizer.json").write_text(made.rust.to_str(), encoding="utf-8")
+        if kind == "bert":
+            model = transformers.BertForMaskedLM(
+                transformers.BertConfig(
+                    **{"vocab_size": made.vocab_size, "max_position_embeddings": 80, **SHAPE, **config}
+                )
+            )
+        elif kind == "roberta":
+            roberta = {"vocab_size": made.vocab_size, "max_position_embeddings": 66, "pad_token_id": 1}
+            model = transformers.RobertaModel(transformers.RobertaConfig(**roberta, **SHAPE))
+        elif kind == "distilbert":
+            own = {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 80}
+            model = transformers.DistilBertModel(transformers.DistilBertConfig(vocab_size=made.vocab_size, **own))
+        elif kind == "t5":
+            own = {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 1, "num_heads": 2}
+            model = transformers.T5Model(transformers.T5Config(vocab_size=made.vocab_size, **own))
+        else:
+            own = {"n_embd": 16, "n_layer": 1, "n_head": 2}
+            model = transformers.GPT2Model(transformers.GPT2Config(vocab_size=made.vocab_size, **own))
+        model.config.save_pretrained(folder)
+        # clones: tied weights are written twice rather than by the library's own sharing
+        state = {name: t.clone().half() if half else t.clone() for name, t in model.state_dict().items()}
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return write
+
+
+def prompts(table: Table, spec: str) -> TokenBatch:
+    store = TokenStore.build(table, plm.load_tokenizer(spec, table))
+    return store.batch(torch.from_numpy(table.ids[:12]))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_real_tokens_do_not_feel_the_padding(kind: str, attention: Any, folders: Any, table: Table) -> None:
+    folder = str(folders(kind, "byte-level" if kind == "roberta" else "wordpiece"))
+    encoder = plm.load(folder, attention=attention).eval()
+    assert encoder.model.config._attn_implementation == attention
+    batch = prompts(table, folder)
+    assert len(set(batch.lengths.tolist())) > 3
+    with torch.inference_mode():
+        together = encoder(batch.tokens, batch.attention_mask)
+        assert together.shape == (*batch.tokens.shape, encoder.hidden_size)
+        for row, length in enumerate(batch.lengths.tolist()):
+            alone = encoder(batch.tokens[row : row + 1, :length], torch.ones(1, length))
+            torch.testing.assert_close(together[row, :length], alone[0], atol=2e-6, rtol=1e-5)
+
+
+def test_both_forms_of_attention_agree(folders: Any, table: Table) -> None:
+    folder = str(folders())
+    batch = prompts(table, folder)
+
+    def states(attention: Any) -> Tensor:
+        encoder = plm.load(folder, attention=attention).eval()
+        with torch.inference_mode():
+            found: Tensor = encoder(batch.tokens, batch.attention_mask)[batch.attention_mask]
+        return found
+
+    torch.testing.assert_close(states("sdpa"), states("eager"), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_checkpoints_weights_are_the_encoders(half: bool, folders: Any) -> None:
+    folder = folders(half=half)
+    encoder = plm.load(str(folder))
+    saved = load_file(folder / "model.safetensors")
+    own = encoder.model.state_dict()
+    assert all(tensor.dtype == torch.float32 for tensor in own.values() if tensor.is_floating_point())
+    assert not any("pooler" in name for name in own)
+    assert all(torch.equal(tensor, saved[f"bert.{name}"].float()) for name, tensor in own.items())
+    assert {name for name in saved if name.startswith("bert.")} == {f"bert.{name}" for name in own}
+    assert (encoder.hidden_size, encoder.vocab_size) == (32, len(saved["bert.embeddings.word_embeddings.weight"]))
+    assert encoder.training
+    assert all(p.requires_grad for p in encoder.parameters())
+
+
+def test_an_older_checkpoint_is_read_as_tensors_alone(folders: Any, tmp_path: Path) -> None:
+    new, old = folders(), tmp_path / "old"
+    shutil.copytree(new, old)
+    torch.save(load_file(old / "model.safetensors"), old / "pytorch_model.bin")
+    (old / "model.safetensors").unlink()
+    weights = [weights_sha256(plm.load(str(f)).state_dict()) for f in (new, old)]
+    assert weights[0] == weights[1]
+
+    class Attack:
+        def __reduce__(self) -> Any:
+            return (tmp_path.joinpath("owned").write_text, ("x",))
+
+    torch.save({"embeddings.word_embeddings.weight": Attack()}, old / "pytorch_model.bin")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        plm.load(str(old))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_positions_are_counted_as_the_model_counts_them(folders: Any) -> None:
+    for kind, tokenizer, limit in (("bert", "wordpiece", 80), ("roberta", "byte-level", 64)):
+        encoder = plm.load(str(folders(kind, tokenizer))).eval()
+        assert encoder.max_positions == limit
+        encoder(torch.full((1, limit), 7), torch.ones(1, limit))
+        with pytest.raises((IndexError, RuntimeError)):
+            encoder(torch.full((1, limit + 1), 7), torch.ones(1, limit + 1))
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_dropout_can_be_set(kind: str, attention: Any, folders: Any, table: Table) -> None:
+    folder = str(folders(kind))
+    batch = prompts(table, folder)
+    inputs = batch.tokens, batch.attention_mask
+    kept, off = plm.load(folder, attention=attention), plm.load(folder, attention=attention, dropout=0.0)
+    assert {m.p for m in kept.modules() if isinstance(m, nn.Dropout)} == {0.1}
+    assert not torch.equal(kept(*inputs), kept(*inputs))
+    assert torch.equal(off(*inputs), off(*inputs))
+    torch.testing.assert_close(off(*inputs), off.eval()(*inputs))
+
+
+def test_small_is_the_same_in_every_process(table: Table) -> None:
+    code = (
+        "from flipbench.data.store import open_table; from flipbench.text import plm\n"
+        "from flipbench.engine.fit import weights_sha256\n"
+        "t = open_table('planted-tiny')\n"
+        "w = plm.load('small', table=t, seed=3).state_dict()\n"
+        "print(plm.load_tokenizer('small', t).fingerprint, weights_sha256(w))"
+    )
+    env = {**os.environ, "PYTHONHASHSEED": "12345"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    planted = open_table("planted-tiny")
+    torch.rand(7)  # its own seed alone counts
+    encoder = plm.load("small", table=planted, seed=3)
+    assert done.stderr == ""
+    assert done.stdout.split() == [
+        plm.load_tokenizer("small", planted).fingerprint,
+        weights_sha256(encoder.state_dict()),
+    ]
+    assert weights_sha256(plm.load("small", table=planted, seed=4).state_dict()) != weights_sha256(encoder.state_dict())
+
+
+def test_small_knows_every_word_of_its_table(table: Table) -> None:
+    tokenizer = plm.load_tokenizer("small", table)
+    store = TokenStore.build(table, tokenizer)
+    unknown = tokenizer.rust.token_to_id("[UNK]")
+    assert not (store.tokens == unknown).any()
+    assert tokenizer.rust.encode("user id is 1193.").tokens == ["[CLS]", "user", "id", "is", "11", "##93", ".", "[SEP]"]
+    encoder = plm.load("small", table=table)
+    assert encoder.vocab_size == tokenizer.vocab_size < 1000
+    batch = prompts(table, "small")
+    assert encoder(batch.tokens, batch.attention_mask).isfinite().all()
+
+
+def test_loading_disturbs_neither_random_numbers_nor_output(
+    folders: Any, table: Table, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(folders())
+    from transformers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    capfd.readouterr()
+    state = torch.get_rng_state()
+    plm.load(folder)
+    plm.load("small", table=table)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+def refused(folder: Path, said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        plm.load(str(folder))
+    assert "\n" not in str(error.value)
+    assert str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("config.json", "holds no config.json"),
+        ("model.safetensors", "holds no weights"),
+        ("tokenizer.json", "holds no tokenizer"),
+    ],
+)
+def test_a_folder_that_lacks_a_part(file: str, said: str, folders: Any) -> None:
+    folder = folders()
+    (folder / file).unlink()
+    refused(folder, said)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("config.json", b"{", "cannot be loaded"),
+        ("config.json", b'{"model_type": "none-such"}', "cannot be loaded"),
+        ("model.safetensors", b"not weights at all", "cannot be loaded"),
+        ("tokenizer.json", b"[]", "tokenizer.json: cannot be read"),
+        ("tokenizer_config.json", b"{", "tokenizer_config.json: is not a JSON object"),
+        ("special_tokens_map.json", b"[]", "special_tokens_map.json: is not a JSON object"),
+    ],
+)
+def test_a_folder_with_a_damaged_part(file: str, content: bytes, said: str, folders: Any) -> None:
+    folder = folders()
+    (folder / file).write_bytes(content)
+    refused(folder, said)
+
+
+def test_weights_cut_short_or_of_another_shape(folders: Any) -> None:
+    folder = folders()
+    weights = folder / "model.safetensors"
+    saved = load_file(weights)
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1000])
+    refused(folder, "cannot be loaded")
+    fewer = {name: tensor for name, tensor in saved.items() if "layer.1.output.dense" not in name}
+    save_file(fewer, weights, metadata={"format": "pt"})
+    refused(folder, r"its weights lack 2 tensors, 'encoder\.layer\.1\.output\.dense\.bias' among them")
+    weights.write_bytes(whole)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
+    refused(folder, r"'\S+' is \[48\] in its weights, \[64\] by its config.json")
+
+
+def test_a_tokenizer_of_another_model(folders: Any) -> None:
+    folder = folders(vocab_size=60)
+    refused(folder, r"its tokenizer has \d+ tokens, its embedding 60 rows")
+    refused(folders(tokenizer="unigram"), "has no cls token")
+
+
+@pytest.mark.parametrize(("kind", "tokenizer"), [("t5", "unigram"), ("gpt2", "byte-level")])
+def test_what_is_no_encoder(kind: str, tokenizer: str, folders: Any) -> None:
+    refused(folders(kind, tokenizer), f"'{kind}' is not an encoder")
+
+
+def test_an_older_folder_with_vocab_txt_alone(folders: Any, table: Table) -> None:
+    folder = folders()
+    made = make_tokenizer("wordpiece")
+    (folder / "tokenizer.json").unlink()
+    tokens = sorted(made.rust.get_vocab().items(), key=lambda item: item[1])
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in tokens), encoding="utf-8")
+    old, new = plm.load_tokenizer(str(folder)), made
+    texts = ["Oh, God! (1977)", "Léon: Ünïcode", "[MASK] is text"]
+    assert old.sentences(texts) == new.sentences(texts)
+    assert (old.cls_id, old.sep_id, old.mask_id, old.pad_id) == (new.cls_id, new.sep_id, new.mask_id, new.pad_id)
+    plm.load(str(folder))
+
+
+@pytest.mark.skipif(
+    not PLM or not Path(PLM, "all-MiniLM-L6-v2").is_dir(), reason="FLIPBENCH_PLM names no folder of PLMs"
+)
+def test_the_real_minilm_tells_films_apart() -> None:
+    folder = str(Path(PLM) / "all-MiniLM-L6-v2")
+    encoder, tokenizer = plm.load(folder).eval(), plm.load_tokenizer(folder)
+    assert (encoder.hidden_size, encoder.vocab_size, encoder.max_positions) == (384, 30522, 512)
+    texts = ["title is Star Wars (1977).", "title is Return of the Jedi (1983).", "title is The Piano (1993)."]
+    with torch.inference_mode():
+        means = [encoder(torch.tensor([t]), torch.ones(1, len(t))).mean(1) for t in tokenizer.sentences(texts)]
+    near = torch.cosine_similarity(means[0], means[1])
+    assert near > torch.cosine_similarity(means[0], means[2]) + 0.1

@@ -1,0 +1,46 @@
+"""The wording of prompts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_text import make_table
+
+from flipbench.data.movielens import FIELDS
+from flipbench.text import prompt
+
+
+def test_the_wording_is_field_is_value_with_a_full_stop_joined_by_spaces() -> None:
+    row = [
+        "1",
+        "female",
+        "under 18",
+        "K-12 student",
+        "48067",
+        "1193",
+        "One Flew Over the Cuckoo's Nest (1975)",
+        "Drama",
+    ]
+    assert prompt.sentence(FIELDS, row) == (
+        "user id is 1. gender is female. age is under 18. occupation is K-12 student. zipcode is 48067. "
+        "movie id is 1193. title is One Flew Over the Cuckoo's Nest (1975). genre is Drama."
+    )
+
+
+def test_a_row_with_a_value_too_few_is_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        prompt.sentence(FIELDS, ["1"])
+
+
+def test_values_come_by_field_in_id_order_whatever_the_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabularies = ["ab", "cdefg", "h"]
+    table = make_table(tmp_path, vocabularies, rows=3)
+    for size in (1, 2, 5, 100):
+        monkeypatch.setattr(prompt, "CHUNK", size)
+        chunks = [list(prompt.value_chunks(table, f)) for f in range(3)]
+        assert max(len(chunk) for field in chunks for chunk in field) <= size
+        assert ["".join(v for chunk in field for v in chunk) for field in chunks] == vocabularies
+    assert prompt.sentences(table, np.array([[2, 3, 8], [1, 7, 8]])) == [
+        "user id is b. title is c. genre is h.",
+        "user id is a. title is g. genre is h.",
+    ]

@@ -1,0 +1,203 @@
+"""Where a PLM comes from: specifications, fingerprints, and the hub as a loopback server plays it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from flipbench.errors import UserError
+from flipbench.text import source
+from flipbench.text.source import Source, parse
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILES = {
+    "config.json": b'{"model_type": "bert"}',
+    "model.safetensors": b"weights",
+    "tokenizer.json": b"{}",
+    "pytorch_model.bin": b"a pickle",
+    "README.md": b"words",
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        ("small", Source("small", "small")),
+        (f"roberta-base@{COMMIT}", Source(f"roberta-base@{COMMIT}", "hub", "roberta-base", COMMIT)),
+        ("some-lab/Tiny.BERT_4L@v1.0", Source("some-lab/Tiny.BERT_4L@v1.0", "hub", "some-lab/Tiny.BERT_4L", "v1.0")),
+    ],
+)
+def test_specifications(spec: str, wanted: Source) -> None:
+    assert parse(spec) == wanted
+
+
+def test_an_existing_folder_is_a_folder_whatever_it_looks_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "roberta-base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parse("roberta-base").kind == parse(str(tmp_path)).kind == "folder"
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("roberta-base", r"a hub id needs a revision: roberta-base@COMMIT"),
+        ("roberta-base@main", r"'main' can move; pin a commit"),
+        ("roberta-base@refs/pr/2", r"'refs/pr/2' can move"),
+        ("roberta-base@", r"'' can move"),
+        ("/no/such/folder", r"no such folder; valid: a folder, HUB-ID@REVISION, small"),
+        ("a/b/c@v1", r"no such folder"),
+    ],
+)
+def test_bad_specifications_say_what_is_valid(spec: str, said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        parse(spec)
+    assert "\n" not in str(error.value)
+
+
+def folder(at: Path, **changed: bytes) -> Path:
+    at.mkdir()
+    for name, content in FILES.items():
+        (at / name).write_bytes(changed.get(name.partition(".")[0], content))
+    return at
+
+
+def test_the_fingerprint_is_of_content_not_of_place_or_prose(tmp_path: Path) -> None:
+    first = source.fingerprint(str(folder(tmp_path / "a")))
+    assert source.fingerprint(str(folder(tmp_path / "b", README=b"other", pytorch_model=b"x"))) == first
+    for part in ("config", "model", "tokenizer"):
+        other = folder(tmp_path / part, **{part: b"another"})
+        assert source.fingerprint(str(other)) != first
+    (tmp_path / "a" / "model.safetensors").write_bytes(b"heavier")  # the same size
+    os.utime(tmp_path / "a" / "model.safetensors", ns=(1, 1))
+    assert source.fingerprint(str(tmp_path / "a")) != first
+
+
+def test_hub_and_small_have_fingerprints_without_network_or_files() -> None:
+    found = {source.fingerprint(s) for s in ("small", f"a/b@{COMMIT}", f"a/c@{COMMIT}", "a/b@v1")}
+    assert len(found) == 4
+
+
+def test_planning_imports_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys; from flipbench.text import source; source.fingerprint('small'); source.fingerprint('a/b@v1');"
+        "print([m for m in ('torch', 'transformers', 'tokenizers', 'huggingface_hub') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_without_weights_says_which_are_read(tmp_path: Path) -> None:
+    old = folder(tmp_path / "old")
+    (old / "model.safetensors").unlink()
+    assert source.fingerprint(str(old)) != source.fingerprint(str(folder(tmp_path / "new")))
+    (old / "pytorch_model.bin").unlink()
+    with pytest.raises(UserError, match=r"holds no weights \(model.safetensors or pytorch_model.bin\)"):
+        source.fingerprint(str(old))
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What the hub answers for one public model, ``lab/tiny``, with the tag ``v1``."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        self.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+        path = self.path.partition("?")[0]
+        name = path.rpartition("/")[2]
+        if path == "/api/models/lab/tiny/revision/v1":
+            self._answer(json.dumps({"id": "lab/tiny", "sha": COMMIT, "siblings": []}).encode())
+        elif path == f"/api/models/lab/tiny/tree/{COMMIT}":
+            files = [
+                {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()}
+                for n, c in FILES.items()
+            ]
+            self._answer(json.dumps(files).encode())
+        elif path == f"/lab/tiny/resolve/{COMMIT}/{name}" and name in FILES:
+            self._answer(FILES[name])
+        else:
+            code = "RevisionNotFound" if "lab/tiny" in path else "RepoNotFound"
+            self._answer(b"{}", 404, {"X-Error-Code": code})
+
+    def _answer(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    Hub.asked = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def fetch(spec: str, home: Path, endpoint: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The folder of a specification, in a process of its own: the library reads its settings when imported."""
+    code = (
+        "import sys; from flipbench.errors import UserError; from flipbench.text import source\n"
+        "try: print(source.folder_of(source.parse(sys.argv[1])))\n"
+        "except UserError as error: sys.exit(f'UserError: {error}')"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    env |= {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1", **environment}
+    return subprocess.run([sys.executable, "-c", code, spec], capture_output=True, text=True, env=env, timeout=120)
+
+
+@pytest.mark.parametrize("revision", [COMMIT, "v1"])
+def test_a_pinned_revision_is_downloaded_once_and_found_offline(revision: str, hub: str, tmp_path: Path) -> None:
+    done = fetch(f"lab/tiny@{revision}", tmp_path, hub)
+    assert (done.returncode, done.stderr) == (0, "")  # no bars, no advice
+    found = Path(done.stdout.strip())
+    assert {file.name: file.read_bytes() for file in found.iterdir()} == {
+        name: FILES[name] for name in ("config.json", "model.safetensors", "tokenizer.json")
+    }
+    asked = len(Hub.asked)
+    assert not any("pytorch_model.bin" in path for path in Hub.asked)
+    assert fetch(f"lab/tiny@{revision}", tmp_path, hub).stdout == done.stdout
+    assert len(Hub.asked) == asked
+    offline = fetch(f"lab/tiny@{revision}", tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    assert offline.stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("lab/tiny@v2", "the hub has no revision 'v2' of it"),
+        ("lab/none@v1", "the hub has no such model (or a private one)"),
+    ],
+)
+def test_what_the_hub_does_not_have(spec: str, said: str, hub: str, tmp_path: Path) -> None:
+    done = fetch(spec, tmp_path, hub)
+    assert done.returncode == 1
+    assert done.stderr == f"UserError: PLM '{spec}': {said}\n"
+
+
+def test_offline_without_the_model_is_one_line(tmp_path: Path) -> None:
+    done = fetch(f"lab/tiny@{COMMIT}", tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"UserError: PLM 'lab/tiny@{COMMIT}': it is not in the cache, and the hub cannot be")
+    assert done.stderr.count("\n") == 1
