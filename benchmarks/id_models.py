@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from flipbench.protocol import Precision
+
 CARDINALITIES = (6040, 2, 7, 21, 3439, 3668, 3668, 18)
 """MovieLens-1M's fields: 16,863 features, and the mask."""
 EMBEDDING_L2 = 1e-5
@@ -50,7 +52,7 @@ def settings(name: str) -> dict[str, Any]:
     return {key: setting.value for key, setting in registry.get(name).settings.items()}
 
 
-def ours(name: str, count: int, batch_size: int, threads: int) -> Round:
+def ours(name: str, count: int, batch_size: int, threads: int, precision: Precision) -> Round:
     """One epoch of flipbench's fit loop."""
     import torch
 
@@ -67,11 +69,11 @@ def ours(name: str, count: int, batch_size: int, threads: int) -> Round:
     torch.manual_seed(0)
     chosen = {key: value for key, value in settings(name).items() if key not in TRAINING}
     model = registry.get(name).load()(1 + sum(CARDINALITIES), len(CARDINALITIES), **chosen)
-    recipe = Recipe(1e-3, 2 * EMBEDDING_L2 / batch_size, batch_size, max_epochs=1, patience=1)
+    recipe = Recipe(1e-3, 2 * EMBEDDING_L2 / batch_size, batch_size, max_epochs=1, patience=1, precision=precision)
     return lambda: void(fit(model, train, recipe, Streams(0)))
 
 
-def theirs(name: str, count: int, batch_size: int, threads: int) -> Round:
+def theirs(name: str, count: int, batch_size: int, threads: int, _precision: Precision) -> Round:
     """One epoch of DeepCTR-Torch's fit."""
     import torch
 
@@ -125,14 +127,16 @@ def side(pipe: Connection, make: Callable[..., Round], arguments: tuple[Any, ...
             pipe.send(time.perf_counter() - start)
 
 
-def measure(name: str, count: int, batch_size: int, threads: int, rounds: int) -> dict[str, Any]:
+def measure(name: str, count: int, batch_size: int, threads: int, rounds: int, precision: Precision) -> dict[str, Any]:
     """Both sides' steps per second, each the median of its rounds, and their ratio."""
     spawn = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     try:
         for make in (ours, theirs):
             here, there = spawn.Pipe()
-            process = spawn.Process(target=side, args=(there, make, (name, count, batch_size, threads)), daemon=True)
+            process = spawn.Process(
+                target=side, args=(there, make, (name, count, batch_size, threads, precision)), daemon=True
+            )
             process.start()
             there.close()  # so that a side that dies ends the wait below
             pipes.append(here)
@@ -162,6 +166,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of either side")
     parser.add_argument("--rows", type=int, default=256 * 60, help="rows of an epoch")
     parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="of our matrix products; DeepCTR-Torch has float32 alone",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="epochs of either side, in alternation")
     parser.add_argument("--json", action="store_true", help="one JSON object to stdout")
     args = parser.parse_args()
@@ -179,13 +189,14 @@ def main() -> None:
         "threads": args.threads,
         "torch": version("torch"),
         "deepctr-torch": version("deepctr-torch"),
+        "our precision": args.precision,
         "batch_size": args.batch_size,
         "rows": args.rows,
         "rounds": args.rounds,
     }
     results = []
     for name in names:
-        results.append(measure(name, args.rows, args.batch_size, args.threads, args.rounds))
+        results.append(measure(name, args.rows, args.batch_size, args.threads, args.rounds, args.precision))
         print(f"{name}: {results[-1]['ratio']:.2f}x", file=sys.stderr, flush=True)
     if args.json:
         print(json.dumps({"machine": machine, "results": results}))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flipbench.errors import UserError
+from flipbench.errors import UserError, nearest
 
 Value = bool | int | float | str | list[int]
 Source = Literal["paper", "code", "guess"]
@@ -48,6 +48,7 @@ TRAINING: dict[str, Setting] = {
     "batch_size": Paper(256, "V-A4"),
     "max_epochs": Code(10, "released ctr_base.py"),
     "patience": Code(3, "released ctr_base.py: early stopping on AUC"),
+    "precision": Code("float32", "released ctr_base.py; bfloat16: matrix products by autocast, all else float32"),
 }
 """How an ID-based model is trained: settings that every one of them has beside its own."""
 
@@ -84,6 +85,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "log_neurons": (1, 1 << 20),
 }
 
+_CHOICES = {"precision": ("float32", "bfloat16")}
+
 
 def check_value(where: str, name: str, value: Value, default: Value) -> Value:
     """``value`` in the type of the declared ``default``.
@@ -97,6 +100,8 @@ def check_value(where: str, name: str, value: Value, default: Value) -> Value:
         raise UserError(f"{where}: expected {_TYPE_WORDS[type(default)]}, got {value!r}")
     if isinstance(value, list) and not (value and all(type(v) is int and v > 0 for v in value)):
         raise UserError(f"{where}: expected one or more whole numbers above 0, got {value!r}")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise UserError(f"{where}: unknown '{value}'{nearest(str(value), _CHOICES[name])}")
     if name in _RANGES and isinstance(value, int | float):
         low, high = _RANGES[name]
         if not low <= value <= high:

@@ -1,4 +1,4 @@
-"""The choices of split and selection that a suite declares."""
+"""Choices that a suite declares by name."""
 
 from typing import Literal
 
@@ -8,3 +8,6 @@ Order = Literal["chronological", "random"]
 Protocol = Literal["held-out", "as-released"]
 """``held-out``: select on the last ninth of the training part. ``as-released``: select on the test part, as the
 authors' code does."""
+
+Precision = Literal["float32", "bfloat16"]
+"""Of matrix products; sums, losses, tables and optimisers are float32 in both."""

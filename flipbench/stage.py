@@ -78,7 +78,7 @@ def final(where: Where, declared: Declaration, settings: Mapping[str, Value], se
         "protocol": where.protocol,
         "method": declared.name,
         "version": declared.version,
-        "settings": dict(settings),
+        "settings": _spelled(settings),
         "seed": seed,
     }
     first: dict[str, Stage] = {}
@@ -105,6 +105,11 @@ def trial(last: Stage) -> Stage:
     """The stage of a run whose validation figure a search compares."""
     fitted = last.parents["fit"]
     return fitted.parents.get("select", fitted)
+
+
+def _spelled(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Settings as a key spells them: ``precision`` came later than the first results, which all had float32."""
+    return {name: value for name, value in settings.items() if (name, value) != ("precision", "float32")}
 
 
 def _data(where: Where) -> dict[str, Any]:
@@ -152,4 +157,5 @@ def _backbone(settings: Mapping[str, Value]) -> dict[str, Any]:
 def _without_pretraining(settings: Mapping[str, Value]) -> dict[str, Value]:
     """What a finetuning is determined by beside its parents; ``flavour`` only names a set of the others."""
     named = ("backbone", "plm", "flavour")
-    return {name: value for name, value in settings.items() if name not in named and not name.startswith(PRETRAIN)}
+    own = {name: value for name, value in settings.items() if name not in named and not name.startswith(PRETRAIN)}
+    return _spelled(own)

@@ -80,6 +80,12 @@ def test_a_known_key_never_moves():
     assert stage.key == "195eb4edd7a75c36cecc35415f6ccfb51ffd2542b2580d19b1146307518b4631"
 
 
+def test_float32_is_left_out_of_a_key_and_bfloat16_is_in_it(suite_file):
+    plain = keys(suite_file(settings="{}"))
+    assert keys(suite_file(settings="{precision: float32}")) == plain
+    assert not set(keys(suite_file(settings="{precision: bfloat16}"))) & set(plain)
+
+
 def test_only_narrows_and_names_what_it_does_not_know(suite_file):
     found = suite.load(str(suite_file(methods="[[afm, pnn, dcnv2]]", data="[planted-tiny, planted-small]")))
     cut = plan.narrow(found, ["dataset=planted-tiny", "model=dcnv2,afm", "kind=id"])
@@ -134,7 +140,7 @@ def test_a_search_decides_the_seeds_runs_once_its_trials_are_done(suite_file):
     assert pending.choosing
     assert {s.role for s in pending.stages()} == {"select"}, "a trial never reads the test rows"
     (decided,) = expand(path, lambda trials, metric: 2).cells
-    assert decided.settings == cell.trials[2].spec["settings"]
+    assert {**cell.trials[2].spec["settings"], "precision": "float32"} == decided.settings
     assert decided.finals[0].parents["fit"].parents["select"].key == cell.trials[2].key, (
         "the trial is seed 0's selection"
     )

@@ -15,8 +15,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from flipbench import metrics
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
+from flipbench.engine.precision import autocast, check_precision
 from flipbench.engine.streams import Streams
 from flipbench.nn.id_model import IDModel
+from flipbench.protocol import Precision
 
 SCORING_BATCH = 8192
 
@@ -35,6 +37,7 @@ class Recipe:
         batch_size: rows a step.
         max_epochs: upper limit, or the exact number where there is no validation part.
         patience: epochs without a better validation AUC before stopping.
+        precision: ``float32``, or ``bfloat16`` for the matrix products; tables, sums and the optimiser stay float32.
     """
 
     learning_rate: float
@@ -42,6 +45,7 @@ class Recipe:
     batch_size: int
     max_epochs: int
     patience: int
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ def fit(
         DivergedError: the loss is not finite.
     """
     device = torch.device(device)
+    check_precision(recipe.precision, device)
     model.to(device)
     ids, labels = torch.from_numpy(train.ids).to(device), torch.from_numpy(train.labels).to(device)
     optimiser = adam(model, recipe)
@@ -137,7 +142,9 @@ def fit(
         model.train()
         for step in range(start_step, len(bounds)):
             rows = order[slice(*bounds[step])]
-            loss = binary_cross_entropy_with_logits(model(ids[rows]), labels[rows].float())
+            with autocast(recipe.precision, device):
+                logits = model(ids[rows])
+            loss = binary_cross_entropy_with_logits(logits.float(), labels[rows].float())
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -149,7 +156,7 @@ def fit(
                     save(epoch, step + 1)
         start_step = 0
         check_finite(model, total, epoch, len(bounds))
-        fitted.history.append(_close_epoch(model, epoch, total.item() / len(labels), valid, device))
+        fitted.history.append(_close_epoch(model, epoch, total.item() / len(labels), valid, device, recipe.precision))
         total.zero_()
         if valid is not None and fitted.best.epoch == epoch:
             best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
@@ -179,12 +186,16 @@ def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 @torch.inference_mode()
-def predict(model: IDModel, rows: Rows, device: torch.device | str = "cpu") -> NDArray[np.float32]:
+def predict(
+    model: IDModel, rows: Rows, device: torch.device | str = "cpu", precision: Precision = "float32"
+) -> NDArray[np.float32]:
     """Logits [n] of ``rows``, in evaluation mode."""
+    device = torch.device(device)
     model.to(device).eval()
     ids = torch.from_numpy(rows.ids)
     parts = torch.split(ids, SCORING_BATCH)
-    logits: NDArray[np.float32] = torch.cat([model(part.to(device)).float().cpu() for part in parts]).numpy()
+    with autocast(precision, device):
+        logits: NDArray[np.float32] = torch.cat([model(part.to(device)).float().cpu() for part in parts]).numpy()
     return logits
 
 
@@ -197,10 +208,12 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _close_epoch(model: IDModel, epoch: int, loss: float, valid: Rows | None, device: torch.device) -> Epoch:
+def _close_epoch(
+    model: IDModel, epoch: int, loss: float, valid: Rows | None, device: torch.device, precision: Precision
+) -> Epoch:
     if valid is None:
         return Epoch(epoch, loss)
-    logits = predict(model, valid, device)
+    logits = predict(model, valid, device, precision)
     return Epoch(epoch, loss, metrics.auc(valid.labels, logits), metrics.logloss(valid.labels, logits))
 
 

@@ -52,7 +52,8 @@ class IDTask:
 
     def __init__(self, stage: Stage, table: Table, device: str) -> None:
         self.stage, self.table, self.device = stage, table, device
-        self.recipe = Recipe(**{name: stage.spec["settings"][name] for name in TRAINING})
+        given = stage.spec["settings"]
+        self.recipe = Recipe(**{name: given.get(name, setting.value) for name, setting in TRAINING.items()})
         self.max_epochs = self.recipe.max_epochs
 
     def build(self) -> IDModel:
@@ -74,7 +75,7 @@ class IDTask:
         )
 
     def predict(self, model: IDModel, rows: Rows) -> NDArray[np.float32]:
-        return predict(model, rows, self.device)
+        return predict(model, rows, self.device, self.recipe.precision)
 
 
 def task_of(stage: Stage, table: Table, store: Store, device: str) -> Task:

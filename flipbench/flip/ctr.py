@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from flipbench.flip.precision import full_precision
+from flipbench.engine.precision import full_precision
 from flipbench.nn.id_model import IDModel
 
 if TYPE_CHECKING:

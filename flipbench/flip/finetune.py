@@ -11,11 +11,12 @@ from flipbench import metrics
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.fit import Epoch, Fitted, Progress, batch_bounds, check_finite
+from flipbench.engine.precision import autocast, check_precision
 from flipbench.engine.streams import Streams
 from flipbench.flip.batch import move
 from flipbench.flip.ctr import ClickModel
-from flipbench.flip.precision import autocast, check_precision
-from flipbench.flip.settings import FinetuneSettings, Precision
+from flipbench.flip.settings import FinetuneSettings
+from flipbench.protocol import Precision
 from flipbench.text.tokens import TokenBatch, TokenStore
 
 SCORING_BATCH = 1024

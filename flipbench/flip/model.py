@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from flipbench.engine.precision import full_precision
 from flipbench.flip.batch import Masks
 from flipbench.flip.objectives import InstanceContrast, MaskedLanguage, MaskedTable
-from flipbench.flip.precision import full_precision
 from flipbench.flip.settings import PretrainSettings
 from flipbench.nn.id_model import IDModel
 

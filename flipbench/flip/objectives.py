@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
 
+from flipbench.engine.precision import full_precision
 from flipbench.flip.gather import gather
 from flipbench.flip.heads import (
     CrossAttention,
@@ -15,7 +16,6 @@ from flipbench.flip.heads import (
     TokenOutput,
 )
 from flipbench.flip.masking import TextMask
-from flipbench.flip.precision import full_precision
 from flipbench.flip.settings import PretrainSettings
 
 

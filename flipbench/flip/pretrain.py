@@ -14,13 +14,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.fit import DivergedError, batch_bounds
+from flipbench.engine.precision import autocast, check_precision
 from flipbench.engine.streams import Streams
 from flipbench.errors import UserError
 from flipbench.flip.batch import draw_batch, move
 from flipbench.flip.gather import rank, world_size
 from flipbench.flip.model import Pretraining
 from flipbench.flip.noise import Noise, feature_counts
-from flipbench.flip.precision import autocast, check_precision
 from flipbench.text.tokens import TokenStore
 
 LOOK = 1.0

@@ -19,11 +19,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from flipbench.errors import UserError, nearest
+from flipbench.protocol import Precision
 
 VERSION = 1
 """Part of every pretraining's key: raise it when a change in the method changes results."""
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def _check_choices(settings: Any) -> None:

@@ -7,10 +7,10 @@ import torch
 
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.fit import DivergedError, weights_sha256
+from flipbench.engine.precision import check_precision
 from flipbench.engine.streams import Streams
 from flipbench.errors import UserError
 from flipbench.flip import pretrain as loop
-from flipbench.flip.precision import check_precision
 from flipbench.flip.pretrain import cosine, pretrain
 from flipbench.flip.settings import flavour
 

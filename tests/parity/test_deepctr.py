@@ -1,4 +1,4 @@
-"""With copied weights, the logits are DeepCTR-Torch's. docs/forms.md lists where the forms differ."""
+"""With copied weights, the logits are DeepCTR-Torch's. docs/decisions.md lists where the forms differ."""
 
 from unittest import mock
 

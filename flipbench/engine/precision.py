@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from flipbench.errors import UserError
-from flipbench.flip.settings import Precision
+from flipbench.protocol import Precision
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:
