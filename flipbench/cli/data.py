@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from flipbench.cli.common import print_json, print_table
+from flipbench.cli.output import print_json, print_table
 from flipbench.data import dataset
 from flipbench.data.table import Table
 

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from flipbench import registry
-from flipbench.cli.common import print_json, print_table
+from flipbench.cli.output import print_json, print_table
 
 
 def main(args: argparse.Namespace) -> int:

@@ -4,7 +4,8 @@ import argparse
 import os
 from collections import Counter
 
-from flipbench.cli.common import plan_of, print_json, print_table, store_of, suite_of
+from flipbench.cli.common import plan_of, store_of, suite_of
+from flipbench.cli.output import print_json, print_table
 from flipbench.cost import expected_seconds
 from flipbench.schedule.display import duration
 from flipbench.store.runs import Store

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flipbench.cli.common import print_json
+from flipbench.cli.output import print_json
 from flipbench.errors import UserError
 from flipbench.store.runs import Store, read_json
 

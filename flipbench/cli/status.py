@@ -3,7 +3,8 @@
 import argparse
 from typing import Any
 
-from flipbench.cli.common import plan_of, print_json, print_table, store_of, suite_of
+from flipbench.cli.common import plan_of, store_of, suite_of
+from flipbench.cli.output import print_json, print_table
 from flipbench.report.collect import failure_of
 
 
