@@ -14,7 +14,8 @@ from flipbench import registry
 from flipbench.data.split import Rows
 from flipbench.data.table import Table
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.fit import Fitted, Progress, Recipe, fit, predict, weights_sha256
+from flipbench.engine.fit import Recipe, fit, predict, weights_sha256
+from flipbench.engine.loop import Fitted, Progress
 from flipbench.engine.streams import Streams
 from flipbench.errors import UserError
 from flipbench.method import TRAINING

@@ -1,16 +1,13 @@
 """The finetuning loop: one for FLIP, FLIP_ID and FLIP_PLM."""
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flipbench import metrics
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.fit import Epoch, Fitted, Progress, batch_bounds, check_finite
+from flipbench.engine.loop import Fitted, Progress, Schedule, train_epochs
 from flipbench.engine.precision import autocast, check_precision
 from flipbench.engine.streams import Streams
 from flipbench.flip.batch import move
@@ -50,70 +47,32 @@ def finetune(
     check_precision(settings.precision, device)
     model.to(device)
     ids, labels = torch.from_numpy(train.ids), torch.from_numpy(train.labels)
-    optimiser = adamw(model, settings)
     tables = model.embedding_tables() if settings.embedding_l2 else []
-    bounds = batch_bounds(len(labels), settings.batch_size)
-    fitted, start_epoch, start_step = Fitted(), 0, 0
-    best: dict[str, Tensor] | None = None
-    total = torch.zeros((), device=device, dtype=torch.float64)
 
-    if checkpoint and (saved := checkpoint.load()):
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        fitted = Fitted([Epoch(**e) for e in saved["history"]])
-        start_epoch, start_step, best = saved["epoch"], saved["step"], saved["best"]
-        total.copy_(saved["total"])
+    def loss_of(rows: Tensor) -> Tensor:
+        chosen, text = _inputs(ids[rows], store, device)
+        with autocast(settings.precision, device):
+            return model.loss(chosen, text, move(labels[rows].float(), device))
 
-    def save(epoch: int, step: int) -> None:
-        if checkpoint:
-            check_finite(model, total, epoch, step)
-            checkpoint.save(
-                {
-                    "model": model.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "history": [asdict(e) for e in fitted.history],
-                    "epoch": epoch,
-                    "step": step,
-                    "best": best,
-                    "total": total,
-                }
-            )
+    def shrink() -> None:
+        for table in tables:
+            if table.grad is not None:
+                table.grad.add_(table.detach(), alpha=settings.embedding_l2)
 
-    for epoch in range(start_epoch, settings.max_epochs):
-        if fitted.exhausted(settings.patience):
-            break
-        order = torch.randperm(len(labels), generator=streams.generator("order", epoch))
-        model.train()
-        for step in range(start_step, len(bounds)):
-            rows = order[slice(*bounds[step])]
-            chosen, text = _inputs(ids[rows], store, device)
-            torch.manual_seed(streams.seed_of("dropout", epoch, step))
-            with autocast(settings.precision, device):
-                loss = model.loss(chosen, text, move(labels[rows].float(), device))
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            for table in tables:
-                if table.grad is not None:
-                    table.grad.add_(table.detach(), alpha=settings.embedding_l2)
-            optimiser.step()
-            total += loss.detach() * len(rows)
-            if checkpoint and checkpoint.due():
-                save(epoch, step + 1)
-            if progress and step % 16 == 15:
-                progress(epoch, (step + 1) / len(bounds), fitted.history[-1] if fitted.history else None)
-        start_step = 0
-        check_finite(model, total, epoch, len(bounds))
-        figures = _validate(model, valid, store, settings.precision, device)
-        fitted.history.append(Epoch(epoch, total.item() / len(labels), **figures))
-        total.zero_()
-        if valid is not None and fitted.best.epoch == epoch:
-            best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-        save(epoch + 1, 0)
-        if progress:
-            progress(epoch, 1.0, fitted.history[-1])
-    if best is not None:
-        model.load_state_dict(best)
-    return fitted
+    return train_epochs(
+        model,
+        adamw(model, settings),
+        loss_of,
+        Schedule(len(train), settings.batch_size, settings.max_epochs, settings.patience),
+        streams,
+        device,
+        valid=valid,
+        scores=lambda rows: predict(model, rows, store, settings.precision, device),
+        before_step=shrink,
+        rows_on=ids.device,  # batches are made on the host, so that none waits for the device
+        checkpoint=checkpoint,
+        progress=progress,
+    )
 
 
 def adamw(model: ClickModel, settings: FinetuneSettings) -> torch.optim.AdamW:
@@ -156,12 +115,3 @@ def predict(
 def _inputs(ids: Tensor, store: TokenStore | None, device: torch.device) -> tuple[Tensor, TokenBatch | None]:
     text = None if store is None else move(store.batch(ids), device)
     return move(ids.long(), device), text
-
-
-def _validate(
-    model: ClickModel, valid: Rows | None, store: TokenStore | None, precision: Precision, device: torch.device
-) -> dict[str, float]:
-    if valid is None:
-        return {}
-    logits = predict(model, valid, store, precision, device)
-    return {"auc": metrics.auc(valid.labels, logits), "logloss": metrics.logloss(valid.labels, logits)}

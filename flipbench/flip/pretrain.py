@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.fit import DivergedError, batch_bounds
+from flipbench.engine.loop import DivergedError, batch_bounds
 from flipbench.engine.precision import autocast, check_precision
 from flipbench.engine.streams import Streams
 from flipbench.errors import UserError

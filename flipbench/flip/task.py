@@ -10,7 +10,7 @@ from flipbench import registry
 from flipbench.data.split import Rows
 from flipbench.data.table import Table
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.fit import Fitted, Progress
+from flipbench.engine.loop import Fitted, Progress
 from flipbench.engine.streams import Streams
 from flipbench.engine.tasks import fresh_id_model, saved_weights
 from flipbench.flip import pretrain as pretraining

@@ -15,7 +15,8 @@ from flipbench.data import split
 from flipbench.data.store import open_table
 from flipbench.engine import fit as engine
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.fit import DivergedError, Recipe, batch_bounds, fit, predict, weights_sha256
+from flipbench.engine.fit import Recipe, fit, predict, weights_sha256
+from flipbench.engine.loop import DivergedError, batch_bounds
 from flipbench.engine.streams import Streams, make_deterministic
 from flipbench.method import TRAINING
 

@@ -9,7 +9,8 @@ from tiny_encoder import TinyEncoder
 
 from flipbench import metrics
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.fit import DivergedError, Recipe, fit, weights_sha256
+from flipbench.engine.fit import Recipe, fit, weights_sha256
+from flipbench.engine.loop import DivergedError
 from flipbench.engine.streams import Streams
 from flipbench.flip import finetune as loop
 from flipbench.flip.ctr import FLIP, FLIPID, FLIPPLM

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.fit import DivergedError, weights_sha256
+from flipbench.engine.fit import weights_sha256
+from flipbench.engine.loop import DivergedError
 from flipbench.engine.precision import check_precision
 from flipbench.engine.streams import Streams
 from flipbench.errors import UserError
