@@ -169,6 +169,11 @@ def check_finite(model: nn.Module, total: Tensor, epoch: int, step: int) -> None
     where = f"epoch {epoch + 1}, by step {step}"
     if not math.isfinite(total.item()):
         raise DivergedError(f"the training loss is {total.item()} in {where}")
+    check_weights(model, where)
+
+
+def check_weights(model: nn.Module, where: str) -> None:
+    """Raises DivergedError where a weight is not finite; ``where`` says how far training was."""
     for name, weights in model.named_parameters():
         if not torch.isfinite(weights).all():
             raise DivergedError(f"the weights {name} are not finite in {where}")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.loop import DivergedError, batch_bounds
+from flipbench.engine.loop import DivergedError, batch_bounds, check_weights
 from flipbench.engine.precision import autocast, check_precision
 from flipbench.engine.streams import Streams
 from flipbench.errors import UserError
@@ -202,9 +202,8 @@ class Sums:
         for name, value in self.means().items():
             if not math.isfinite(value):
                 raise DivergedError(f"the pretraining loss {name} is {value} in {where}")
-        for name, weights in model.named_parameters() if model else ():
-            if not torch.isfinite(weights).all():
-                raise DivergedError(f"the weights {name} are not finite in {where}")
+        if model is not None:
+            check_weights(model, where)
 
     def state(self) -> dict[str, Tensor | int]:
         return {"rows": self.rows, **self.total}

@@ -102,15 +102,6 @@ class Display:
         return f"~ {duration(sum(known) / self.workers)} left"
 
 
-class Quiet:
-    """A listener that shows nothing."""
-
-    def started(self, slot: int, stage: Stage) -> None: ...
-    def ticked(self, slot: int, stage: Stage, position: dict[str, Any]) -> None: ...
-    def finished(self, slot: int, stage: Stage, metrics: dict[str, Any], seconds: float) -> None: ...
-    def failed(self, slot: int, stage: Stage, reason: str) -> None: ...
-
-
 def duration(seconds: float) -> str:
     """``42 s``, ``7 min``, ``3 h 10 min``."""
     if seconds < 90:

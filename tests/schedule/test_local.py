@@ -12,9 +12,18 @@ import pyarrow.parquet as pq
 
 from flipbench import plan, suite, tune
 from flipbench.data.store import fingerprint
-from flipbench.schedule.display import Quiet
 from flipbench.schedule.local import Pool
+from flipbench.stage import Stage
 from flipbench.store.runs import Store
+
+
+class Quiet:
+    """A listener that shows nothing."""
+
+    def started(self, slot: int, stage: Stage) -> None: ...
+    def ticked(self, slot: int, stage: Stage, position: dict[str, object]) -> None: ...
+    def finished(self, slot: int, stage: Stage, metrics: dict[str, object], seconds: float) -> None: ...
+    def failed(self, slot: int, stage: Stage, reason: str) -> None: ...
 
 
 def command(path: Path, *options: str) -> subprocess.Popen[str]:
@@ -27,7 +36,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, stderr
 
 
-def stages_of(path: Path, root: Path) -> tuple[Store, list[plan.Stage]]:
+def stages_of(path: Path, root: Path) -> tuple[Store, list[Stage]]:
     store, found = Store(root), suite.load(str(path))
     fingerprints = {d.name: fingerprint(d.name) for d in found.data}
     return store, plan.expand(found, fingerprints, tune.winner(store)).stages()
