@@ -14,9 +14,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.loop import Fitted, Progress, Schedule, train_epochs
-from flipbench.engine.precision import autocast, check_precision
 from flipbench.engine.streams import Streams
 from flipbench.nn.id_model import IDModel
+from flipbench.nn.precision import autocast, check_precision
 from flipbench.protocol import Precision
 
 SCORING_BATCH = 8192

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flipbench import metrics
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.streams import Streams
+from flipbench.engine.streams import Streams, seed_device
 
 LOOK = 16
 """Steps between looks at how far the epoch is."""
@@ -126,7 +126,7 @@ def train_epochs(
         model.train()
         for step in range(start_step, len(bounds)):
             rows = order[slice(*bounds[step])]
-            torch.manual_seed(streams.seed_of("dropout", epoch, step))
+            seed_device(device, streams.seed_of("dropout", epoch, step))
             loss = loss_of(rows)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -30,6 +30,18 @@ class Streams:
         return torch.Generator().manual_seed(self.seed_of(name, *parts))
 
 
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed the default generator of the CPU and of ``device``, as a step's dropout reads them.
+
+    ``torch.manual_seed`` draws the same but also queues the seed, with a stack trace, for every kind of accelerator
+    that is absent: half a millisecond, a tenth of a small model's step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 def make_deterministic(threads: int) -> None:
     """Ask torch for results that depend on the inputs alone.
 

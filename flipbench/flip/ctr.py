@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from flipbench.engine.precision import full_precision
 from flipbench.nn.id_model import IDModel
+from flipbench.nn.precision import full_precision
 
 if TYPE_CHECKING:
     from flipbench.text.plm import Encoder

@@ -8,11 +8,11 @@ from torch import Tensor
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.loop import Fitted, Progress, Schedule, train_epochs
-from flipbench.engine.precision import autocast, check_precision
 from flipbench.engine.streams import Streams
 from flipbench.flip.batch import move
 from flipbench.flip.ctr import ClickModel
 from flipbench.flip.settings import FinetuneSettings
+from flipbench.nn.precision import autocast, check_precision
 from flipbench.protocol import Precision
 from flipbench.text.tokens import TokenBatch, TokenStore
 

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from flipbench.engine.precision import full_precision
 from flipbench.flip.batch import Masks
 from flipbench.flip.objectives import InstanceContrast, MaskedLanguage, MaskedTable
 from flipbench.flip.settings import PretrainSettings
 from flipbench.nn.id_model import IDModel
+from flipbench.nn.precision import full_precision
 
 if TYPE_CHECKING:
     from flipbench.text.plm import Encoder

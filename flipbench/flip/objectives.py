@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
 
-from flipbench.engine.precision import full_precision
 from flipbench.flip.gather import gather
 from flipbench.flip.heads import (
     CrossAttention,
@@ -17,6 +16,7 @@ from flipbench.flip.heads import (
 )
 from flipbench.flip.masking import TextMask
 from flipbench.flip.settings import PretrainSettings
+from flipbench.nn.precision import full_precision
 
 
 def info_nce(z_table: Tensor, z_text: Tensor, temperature: float) -> Tensor:

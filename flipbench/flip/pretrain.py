@@ -14,13 +14,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.loop import DivergedError, batch_bounds, check_weights
-from flipbench.engine.precision import autocast, check_precision
-from flipbench.engine.streams import Streams
+from flipbench.engine.streams import Streams, seed_device
 from flipbench.errors import UserError
 from flipbench.flip.batch import draw_batch, move
 from flipbench.flip.gather import rank, world_size
 from flipbench.flip.model import Pretraining
 from flipbench.flip.noise import Noise, feature_counts
+from flipbench.nn.precision import autocast, check_precision
 from flipbench.text.tokens import TokenStore
 
 LOOK = 1.0
@@ -129,7 +129,7 @@ def pretrain(
             batch = move(
                 draw_batch(chosen, store, noise, settings, streams, epoch, step, share_of(len(chosen))), device
             )
-            torch.manual_seed(streams.seed_of("dropout", epoch, step, rank()))
+            seed_device(device, streams.seed_of("dropout", epoch, step, rank()))
             with autocast(settings.precision, device):
                 losses: dict[str, Tensor] = parallel(batch.ids, batch.text, batch.masks)
                 loss = model.total(losses)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from flipbench.method import Grid, Settings
 from flipbench.nn.embedding import FeatureEmbedding
 from flipbench.nn.mlp import linear
+from flipbench.nn.precision import full_precision
 
 
 class IDModel(nn.Module):
@@ -58,8 +59,9 @@ class IDModel(nn.Module):
         return weights.sum((1, 2))
 
     def score(self, ids: Tensor, v: Tensor) -> Tensor:
-        """Logit [B] from the ids (first-order term) and the representation ``v`` [B, R]."""
-        logit: Tensor = self.head(v).squeeze(1)
+        """Logit [B] from the ids (first-order term) and the representation ``v`` [B, R], in float32 throughout."""
+        with full_precision(v):
+            logit: Tensor = self.head(v.float()).squeeze(1)
         return logit if self.linear is None else logit + self.first_order(ids)
 
     def forward(self, ids: Tensor) -> Tensor:

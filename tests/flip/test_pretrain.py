@@ -8,7 +8,7 @@ import torch
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.fit import weights_sha256
 from flipbench.engine.loop import DivergedError
-from flipbench.engine.precision import check_precision
+from flipbench.nn.precision import check_precision
 from flipbench.engine.streams import Streams
 from flipbench.errors import UserError
 from flipbench.flip import pretrain as loop
