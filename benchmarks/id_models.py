@@ -9,22 +9,17 @@ whatever else the machine does hits both; the medians are compared.
 """
 
 import argparse
-import contextlib
-import io
 import json
-import multiprocessing
 import os
 import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
+from sides import Round, alternate
 from tabulate import tabulate
 
 from flipbench.protocol import Precision
@@ -34,8 +29,6 @@ CARDINALITIES = (6040, 2, 7, 21, 3439, 3668, 3668, 18)
 EMBEDDING_L2 = 1e-5
 """DeepCTR-Torch's default: 1e-5 |E|^2 beside the summed BCE."""
 MODELS = ("afm", "pnn", "wide_deep", "dcn", "deepfm", "xdeepfm", "autoint", "afn", "dcnv2", "dcnv2_mix")
-
-Round = Callable[[], None]
 
 
 def rows(count: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -70,7 +63,7 @@ def ours(name: str, count: int, batch_size: int, threads: int, precision: Precis
     chosen = {key: value for key, value in settings(name).items() if key not in TRAINING}
     model = registry.get(name).load()(1 + sum(CARDINALITIES), len(CARDINALITIES), **chosen)
     recipe = Recipe(1e-3, 2 * EMBEDDING_L2 / batch_size, batch_size, max_epochs=1, patience=1, precision=precision)
-    return lambda: void(fit(model, train, recipe, Streams(0)))
+    return lambda: fit(model, train, recipe, Streams(0))
 
 
 def theirs(name: str, count: int, batch_size: int, threads: int, _precision: Precision) -> Round:
@@ -108,54 +101,15 @@ def theirs(name: str, count: int, batch_size: int, threads: int, _precision: Pre
     model.compile("adam", "binary_crossentropy")
     x = {column.name: values[:, i] for i, column in enumerate(columns)}
     y = labels.astype(np.float32)
-    return lambda: void(model.fit(dict(x), y, batch_size=batch_size, epochs=1, verbose=0))
-
-
-def void(_: object) -> None:
-    """Drop a result."""
-
-
-def side(pipe: Connection, make: Callable[..., Round], arguments: tuple[Any, ...]) -> None:
-    """A side's process: on every message one round, answered with its seconds."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(EOFError):
-        run = make(*arguments)
-        run()  # warm-up
-        pipe.send(0.0)
-        while pipe.recv():
-            start = time.perf_counter()
-            run()
-            pipe.send(time.perf_counter() - start)
+    return lambda: model.fit(dict(x), y, batch_size=batch_size, epochs=1, verbose=0)
 
 
 def measure(name: str, count: int, batch_size: int, threads: int, rounds: int, precision: Precision) -> dict[str, Any]:
     """Both sides' steps per second, each the median of its rounds, and their ratio."""
-    spawn = multiprocessing.get_context("spawn")
-    pipes, processes = [], []
-    try:
-        for make in (ours, theirs):
-            here, there = spawn.Pipe()
-            process = spawn.Process(
-                target=side, args=(there, make, (name, count, batch_size, threads, precision)), daemon=True
-            )
-            process.start()
-            there.close()  # so that a side that dies ends the wait below
-            pipes.append(here)
-            processes.append(process)
-            here.recv()
-        seconds: list[list[float]] = [[], []]
-        for _ in range(rounds):
-            for pipe, taken in zip(pipes, seconds, strict=True):
-                pipe.send(True)
-                taken.append(pipe.recv())
-        for pipe in pipes:
-            pipe.send(False)
-    except EOFError:
-        sys.exit(f"{name}: a side of the comparison died; its error is above")
-    finally:
-        for process in processes:
-            process.join(timeout=10)
+    sides = alternate([ours, theirs], (name, count, batch_size, threads, precision), rounds)
     steps = -(-count // batch_size)
-    mine, peer = (steps / statistics.median(taken) for taken in seconds)
+    mine, peer = (steps / side.median for side in sides)
+    seconds = [side.seconds for side in sides]
     return {"model": name, "flipbench": mine, "deepctr_torch": peer, "ratio": mine / peer, "seconds": seconds}
 
 

@@ -65,21 +65,27 @@ def draw_batch(
     """
     rows, fields = ids.shape
     mine = ids[share].to(store.device, torch.int64)
+    by_length = store.lengths(mine).argsort(stable=True)  # no loss depends on the rows' order, the encoder's speed does
+    mine = mine[by_length]
+
+    def own(drawn: Tensor) -> Tensor:
+        return drawn[share].to(store.device)[by_length]
+
     text, text_mask, table_mask, candidates = store.batch(mine), None, None, None
     if settings.mlm:
         generator = streams.generator("masks", epoch, step, 0)
         if settings.mask_unit == "field":
-            chosen = draw_fields(rows, fields, settings.text_mask_ratio, generator)[share].to(store.device)
+            chosen = own(draw_fields(rows, fields, settings.text_mask_ratio, generator))
             text_mask = mask_values(text, chosen, store.mask_id)
         else:
-            keys = torch.rand(rows, store.longest(ids), generator=generator)[share].to(store.device)
+            keys = own(torch.rand(rows, store.longest(ids), generator=generator))
             text_mask = mask_tokens(text, keys, settings.text_mask_ratio, store)
     if settings.mtm:
         generator = streams.generator("masks", epoch, step, 1)
-        chosen = draw_fields(rows, fields, settings.table_mask_ratio, generator)[share].to(store.device)
+        chosen = own(draw_fields(rows, fields, settings.table_mask_ratio, generator))
         table_mask = mask_table(mine, chosen)
         slots = table_mask.fields.shape[1]
-        drawn = noise.draw(rows, slots, settings.noise, streams.generator("noise", epoch, step))[share].to(store.device)
+        drawn = own(noise.draw(rows, slots, settings.noise, streams.generator("noise", epoch, step)))
         candidates = torch.cat([table_mask.targets.unsqueeze(2), drawn], dim=2)
     return PretrainBatch(mine, text, Masks(text_mask, table_mask, candidates))
 

@@ -113,7 +113,7 @@ def id_logit(id_model: IDModel, ids: Tensor) -> Tensor:
 def text_logit(encoder: "Encoder", head: nn.Linear, text: "TokenBatch | None") -> Tensor:
     """s_PLM [B] float32 from the first token's state; the head itself outside autocast."""
     assert text is not None, "a language model needs a token store"
-    cls = encoder(text.tokens, text.attention_mask)[:, 0].float()
+    cls = encoder.states(text, text.first).float()
     with full_precision(cls):
         logit: Tensor = head(cls).squeeze(1)
         return logit

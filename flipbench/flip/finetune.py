@@ -50,6 +50,8 @@ def finetune(
     tables = model.embedding_tables() if settings.embedding_l2 else []
 
     def loss_of(rows: Tensor) -> Tensor:
+        if store is not None:
+            rows = rows[store.lengths(ids[rows]).argsort(stable=True)]
         chosen, text = _inputs(ids[rows], store, device)
         with autocast(settings.precision, device):
             return model.loss(chosen, text, move(labels[rows].float(), device))

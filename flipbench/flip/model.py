@@ -1,5 +1,6 @@
 """Modality alignment pretraining: an ID-based model and a language model under three objectives (paper IV-C)."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class Pretraining(nn.Module):
 
     Args:
         id_model: any ID-based model, through its ``represent``.
-        encoder: (tokens [B, L], attention mask [B, L]) to last hidden states [B, L, D_text].
+        encoder: a PLM's.
         settings: which objectives, and how.
         counts: [M] int64, how often each feature occurs in the rows to pretrain on.
     """
@@ -50,12 +51,13 @@ class Pretraining(nn.Module):
         v = w = None
         if self.icl or (self.mlm and joint):
             v = self.represent(ids)
-        if self.icl or (self.mtm and joint):
-            w = self.encoder(text.tokens, attention_mask)
+        if self.mtm and joint:
+            # only the padded pass has states at padding, which the released code attends to
+            w = self.encoder(text.tokens, attention_mask) if self.settings.mtm_padding else self.encoder.states(text)
         if self.mlm:
             assert masks.text is not None
-            hidden = self.encoder(masks.text.tokens, attention_mask)
-            losses["mlm"] = self.mlm(hidden, v if joint else None, masks.text)
+            hidden = self.encoder.states(replace(text, tokens=masks.text.tokens), masks.text.positions)
+            losses["mlm"] = self.mlm(hidden, v if joint else None, masks.text, text.tokens.shape)
         if self.mtm:
             assert masks.table is not None
             assert masks.candidates is not None
@@ -65,8 +67,7 @@ class Pretraining(nn.Module):
             )
         if self.icl:
             assert v is not None
-            assert w is not None
-            losses["icl"] = self.icl(v, w[:, 0])
+            losses["icl"] = self.icl(v, self.encoder.states(text, text.first) if w is None else w[:, 0])
         return losses
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:

@@ -137,11 +137,16 @@ class MaskedLanguage(nn.Module):
         inputs = text_dim + (table_dim if settings.joint_reconstruction else 0)
         self.output = TokenOutput(inputs, text_dim, vocabulary)
 
-    def forward(self, w: Tensor, v: Tensor | None, mask: TextMask) -> Tensor:
-        """The loss of w [B, L, D_text] of the masked text and v [B, D_tab] of the clean table, None without it."""
-        batch, length, _ = w.shape
-        rows = mask.positions // length
-        x = w.flatten(0, 1).index_select(0, mask.positions)
+    def forward(self, w: Tensor, v: Tensor | None, mask: TextMask, shape: torch.Size) -> Tensor:
+        """The loss.
+
+        Args:
+            w: [m, D_text], states of the masked text at ``mask.positions``.
+            v: [B, D_tab] of the clean table; None without joint reconstruction.
+            shape: (B, L).
+        """
+        batch, length = shape
+        x, rows = w, mask.positions // length
         if v is not None:
             x = torch.cat([x, v.to(x.dtype).index_select(0, rows)], dim=1)
         return token_loss(self.output(x), mask.targets, rows, batch, self.settings.mlm_average == "sample")

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from flipbench.data.table import Table
 from flipbench.errors import UserError
-from flipbench.text import small, tokenizer
+from flipbench.text import packed, small, tokenizer
 from flipbench.text.quiet import quiet
 from flipbench.text.source import Source, folder_of, model_files, parse
 from flipbench.text.tokenizer import TextTokenizer
+from flipbench.text.tokens import TokenBatch
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -67,6 +68,29 @@ class Encoder(nn.Module):
         """
         states: Tensor = self.model(input_ids=tokens, attention_mask=attention_mask).last_hidden_state
         return states
+
+    def states(self, text: TokenBatch, at: Tensor | None = None) -> Tensor:
+        """Last hidden states of a batch: those of :meth:`forward`, without computing padding where possible.
+
+        Args:
+            text: B rows, best sorted by length.
+            at: [n] int64, ascending: the only tokens whose states are wanted, each row times L plus column.
+
+        Returns:
+            [n, D_text] of the tokens ``at``, or [B, L, D_text] with zeros at padding.
+        """
+        batch, length = text.tokens.shape
+        if not (packed.can_pack(self.model) and text.tokens.device.type == "cpu"):
+            states = self(text.tokens, text.attention_mask)
+            if at is not None:
+                return states.flatten(0, 1).index_select(0, at)
+            return states.masked_fill(~text.attention_mask.unsqueeze(2), 0.0)
+        layout = packed.Layout.of(text.tokens, text.lengths)
+        if at is not None:
+            return packed.states(self.model, layout, layout.queries(at, length, text.lengths))
+        states = packed.states(self.model, layout)
+        padded = states.new_zeros(batch * length, self.hidden_size)
+        return padded.index_copy(0, layout.places(length), states).view(batch, length, -1)
 
 
 def load(

@@ -55,6 +55,12 @@ class TokenBatch:
         """[B, L] bool, true at real tokens."""
         return torch.arange(self.tokens.shape[1], device=self.tokens.device) < self.lengths.unsqueeze(1)
 
+    @property
+    def first(self) -> Tensor:
+        """[B] int64, where each row's CLS stands: row times L."""
+        rows, length = self.tokens.shape
+        return torch.arange(rows, device=self.tokens.device) * length
+
 
 @dataclass(frozen=True)
 class TokenStore:

@@ -150,7 +150,8 @@ def test_the_masked_positions_alone_give_the_loss_and_gradients_of_all(average, 
     settings = PretrainSettings(mlm_average=average, joint_reconstruction=joint)
     mlm = MaskedLanguage(settings, 20, 16, 40).eval()
     w, v = torch.randn(6, 11, 16, requires_grad=True), torch.randn(6, 20, requires_grad=True)
-    gathered = mlm(w, v if joint else None, mask)
+    at_masks = w.flatten(0, 1)[mask.positions]
+    gathered = mlm(at_masks, v if joint else None, mask, tokens.shape)
     ours = torch.autograd.grad(gathered, [w, *mlm.parameters()])
 
     x = torch.cat([w, v.unsqueeze(1).expand(-1, 11, -1)], dim=2) if joint else w

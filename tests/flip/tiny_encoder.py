@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from flipbench.text.tokens import TokenBatch
+
 
 class TinyEncoder(nn.Module):
     """One attention layer of two heads and a feed-forward layer, on token and position embeddings."""
@@ -25,3 +27,7 @@ class TinyEncoder(nn.Module):
         seen = scaled_dot_product_attention(q, k, v, attn_mask=attention_mask.bool()[:, None, None])
         x = x + seen.transpose(1, 2).flatten(2)
         return self.norm(x + self.dropout(self.feed(x)))
+
+    def states(self, text: TokenBatch, at: Tensor | None = None) -> Tensor:
+        padded: Tensor = self(text.tokens, text.attention_mask)
+        return padded if at is None else padded.flatten(0, 1)[at]
