@@ -30,9 +30,15 @@ def piece(field: Field, value: str) -> str:
     return f"{opening(field)}{value}."
 
 
+def said(field: Field, values: Sequence[str]) -> list[str]:
+    """The values in the prompt's words."""
+    words = dict(field.said)
+    return [words.get(value, value) for value in values] if words else list(values)
+
+
 def sentence(fields: Sequence[Field], row: Sequence[str]) -> str:
     """The whole prompt of a row of values, one a field."""
-    return " ".join(piece(field, value) for field, value in zip(fields, row, strict=True))
+    return " ".join(piece(field, *said(field, [value])) for field, value in zip(fields, row, strict=True))
 
 
 def sentences(table: Table, ids: NDArray[np.integer[Any]]) -> list[str]:
@@ -43,8 +49,8 @@ def sentences(table: Table, ids: NDArray[np.integer[Any]]) -> list[str]:
 
 
 def value_chunks(table: Table, field: int) -> Iterator[list[str]]:
-    """A field's values in the order of their ids, at most :data:`CHUNK` at a time."""
+    """A field's values in the prompt's words and the order of their ids, at most :data:`CHUNK` at a time."""
     texts = values(table)
     first, last = int(table.offsets[field]) - 1, int(table.offsets[field + 1]) - 1
     for start in range(first, last, CHUNK):
-        yield texts.slice(start, min(CHUNK, last - start)).to_pylist()
+        yield said(table.fields[field], texts.slice(start, min(CHUNK, last - start)).to_pylist())

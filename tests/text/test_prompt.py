@@ -27,6 +27,12 @@ def test_the_wording_is_field_is_value_with_a_full_stop_joined_by_spaces() -> No
     )
 
 
+def test_a_value_may_be_said_otherwise_than_it_is_stored() -> None:
+    occupation = FIELDS[3]
+    assert prompt.sentence([occupation], ["other"]) == "occupation is other or not specified."
+    assert prompt.said(occupation, ["farmer", "other"]) == ["farmer", "other or not specified"]
+
+
 def test_a_row_with_a_value_too_few_is_refused() -> None:
     with pytest.raises(ValueError, match="shorter"):
         prompt.sentence(FIELDS, ["1"])
