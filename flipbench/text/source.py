@@ -24,6 +24,7 @@ OLD_WEIGHTS = "pytorch_model.bin"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _REVISION = re.compile(r"[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_PINNED = re.compile(r"(.+)#([0-9a-f]{64})")
 _MOVING = ("main", "master", "HEAD")
 
 
@@ -35,7 +36,8 @@ class Source:
         spec: as it was given.
         kind: where it lies.
         place: hub id or folder; empty for ``small``.
-        revision: of a hub id, a commit of 40 hexadecimal digits or a tag.
+        revision: of a hub id, a commit of 40 hexadecimal digits or a tag; of a folder its fingerprint, where the
+            specification pins it.
     """
 
     spec: str
@@ -45,13 +47,16 @@ class Source:
 
 
 def parse(spec: str) -> Source:
-    """``small``, ``hub-id@revision`` or a folder's path.
+    """``small``, ``hub-id@revision``, a folder's path, or ``path#fingerprint``: a folder that is read only if its
+    content is the one meant, and that only training needs.
 
     Raises:
         UserError: a hub id without a revision or with one that moves, or neither form and no such folder.
     """
     if spec == "small":
         return Source(spec, "small")
+    if pinned := _PINNED.fullmatch(spec):
+        return Source(spec, "folder", str(Path(pinned[1]).expanduser()), pinned[2])
     if Path(spec).expanduser().is_dir():
         return Source(spec, "folder", str(Path(spec).expanduser()))
     place, at, revision = spec.partition("@")
@@ -81,7 +86,11 @@ def fingerprint(spec: str) -> str:
         from flipbench.text.small import RECIPE
 
         return key_of({"small": RECIPE})
-    files = model_files(Path(source.place)) + [f for f in map(Path(source.place).joinpath, FILES) if f.is_file()]
+    return source.revision or _content(Path(source.place))
+
+
+def _content(folder: Path) -> str:
+    files = model_files(folder) + [f for f in map(folder.joinpath, FILES) if f.is_file()]
     return key_of({file.name: _digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)})
 
 
@@ -103,10 +112,13 @@ def folder_of(source: Source) -> Path:
     """The folder of a hub id or a folder; a revision that is not in the hub's cache is downloaded.
 
     Raises:
-        UserError: the hub cannot be reached, or has no such id or revision.
+        UserError: the hub cannot be reached or has no such id or revision, or the folder is not the one pinned.
     """
     if source.kind == "folder":
-        return Path(source.place)
+        folder = Path(source.place)
+        if source.revision and (found := _content(folder)) != source.revision:
+            raise UserError(f"PLM '{source.spec}': the folder's content is {found}, not the one that is pinned")
+        return folder
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     from flipbench.text.quiet import quiet

@@ -80,6 +80,21 @@ def test_the_fingerprint_is_of_content_not_of_place_or_prose(tmp_path: Path) -> 
     assert source.fingerprint(str(tmp_path / "a")) != first
 
 
+def test_a_pinned_folder_is_planned_without_it_and_read_only_if_it_is_the_one(tmp_path: Path) -> None:
+    plm = folder(tmp_path / "plm")
+    content = source.fingerprint(str(plm))
+    pinned = f"{plm}#{content}"
+    assert source.fingerprint(pinned) == content
+    assert source.folder_of(parse(pinned)) == plm
+    (plm / "config.json").write_text('{"changed": 1}', encoding="utf-8")
+    assert source.fingerprint(pinned) == content
+    with pytest.raises(UserError, match="not the one that is pinned"):
+        source.folder_of(parse(pinned))
+    assert source.fingerprint(f"{tmp_path}/absent#{content}") == content
+    with pytest.raises(UserError, match=r"absent: holds no config\.json"):
+        source.folder_of(parse(f"{tmp_path}/absent#{content}"))
+
+
 def test_hub_and_small_have_fingerprints_without_network_or_files() -> None:
     found = {source.fingerprint(s) for s in ("small", f"a/b@{COMMIT}", f"a/c@{COMMIT}", "a/b@v1")}
     assert len(found) == 4
