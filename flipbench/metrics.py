@@ -30,7 +30,7 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """
     from scipy.stats import rankdata
 
-    clicked, s = _checked(labels, scores)
+    clicked, s = checked(labels, scores)
     positives = int(clicked.sum())
     negatives = len(clicked) - positives
     if not positives or not negatives:
@@ -52,11 +52,12 @@ def logloss(labels: ArrayLike, logits: ArrayLike) -> float:
     Raises:
         MetricError: see its docstring; a single class is fine here.
     """
-    clicked, x = _checked(labels, logits)
+    clicked, x = checked(labels, logits)
     return float(np.logaddexp(0.0, np.where(clicked, -x, x)).mean())
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Float]:
+def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Float]:
+    """Labels as booleans and scores in float64, both [N]; raises MetricError where a metric has no value."""
     y: NDArray[Any] = np.asarray(labels)
     s: Float = np.asarray(scores, dtype=np.float64)
     if y.ndim != 1 or y.shape != s.shape:

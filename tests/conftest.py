@@ -44,3 +44,51 @@ def suite_file(tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.fixture
+def stored_runs():
+    """Fills a store with finished runs of a plan, as the engine would have left them but for weights.
+
+    ``strength`` gives a row's separation of clicks from non-clicks; more is better. Seeds move it a little.
+    """
+    import numpy as np
+
+    from flipbench import metrics
+    from flipbench.data.split import Rows
+    from flipbench.engine.predictions import write_predictions
+
+    env = {"torch": "2.13.0", "device": "cpu", "seconds": 1.0, "cores": 2, "threads": 1}
+
+    def ancestors(stage):
+        for parent in stage.parents.values():
+            yield from (parent, *ancestors(parent))
+
+    def fill(plan, store, strength, rows=400, users=40, seed_spread=0.02):
+        store.prepare()
+        random = np.random.default_rng(0)
+        labels = (random.random(rows) < 0.5).astype(np.uint8)
+        noise = random.normal(size=rows)
+        who = np.sort(random.integers(users, size=rows)).astype(np.int32)
+        test = Rows(np.zeros((rows, 0), np.int32), labels, who)
+        for cell in plan.cells:
+            if cell.method.label not in strength:
+                continue
+            for stage in cell.finals:
+                own = np.random.default_rng([stage.seed, len(cell.method.label), *cell.method.label.encode()])
+                sharp = strength[cell.method.label] * (1 + seed_spread * own.normal())
+                logits = (sharp * (2.0 * labels - 1) + noise + 0.1 * own.normal(size=rows)).astype(np.float32)
+                write_predictions(store.work(stage) / "predictions.parquet", test, logits)
+                found = {
+                    "auc": metrics.auc(labels, logits),
+                    "logloss": metrics.logloss(labels, logits),
+                    "rows": rows,
+                    "positives": int(labels.sum()),
+                    "epochs": 1,
+                }
+                for done in (stage, *ancestors(stage)):
+                    store.work(done)
+                    best = {"best": {"epoch": 0, "auc": 0.5, "logloss": 0.7}, "history": []}
+                    store.commit(done, {"metrics.json": found if done is stage else best, "env.json": env})
+
+    return fill

@@ -1,6 +1,7 @@
 """The command line: one module a verb, imported when the verb is called.
 
-Exit codes: 0 all good, 1 the user's mistake, 2 some stages failed, 130 stopped by the user.
+Exit codes: 0 all good, 1 the user's mistake, 2 some stages failed, 3 a verification found a mismatch, 130 stopped by
+the user.
 """
 
 import argparse
@@ -22,6 +23,13 @@ VERBS = {
     "data": "list, fetch, import and check data sets",
     "list": "list models, datasets or suites",
     "show": "one run by its key: settings, figures, log",
+    "explain": "the evidence of one cell of a table: runs, settings, tests, verdict",
+    "slices": "AUC on items that training shows never, seldom or often, with differences to one row",
+    "gap": "from the paper's number to ours, one factor at a time",
+    "claims": "what the finished runs say of each claim of the paper, and what its own numbers say",
+    "audit-paper": "the paper's own numbers and words against each other",
+    "verify": "recompute every figure and table from stored predictions and compare; exit code 3 on a mismatch",
+    "bundle": "one archive of a suite's evidence, from which others run verify and report",
 }
 
 
@@ -53,14 +61,36 @@ def parser() -> argparse.ArgumentParser:
     local = data.add_parser("import", help="prepare from a folder with the raw files")
     local.add_argument("name")
     local.add_argument("--from", dest="folder", required=True, metavar="DIR")
-    data.add_parser("check", help="count, compare with the paper's Table I, verify the bytes").add_argument("name")
+    check = data.add_parser("check", help="count, compare with the paper's Table I, verify the bytes")
+    check.add_argument("name", nargs="?", help="without one: Table I for all that are prepared")
     for action in data.choices.values():
         action.add_argument("--json", action="store_true", help="for machines")
 
     verb["list"].add_argument("what", choices=["models", "datasets", "suites"])
     verb["show"].add_argument("key", help="the first digits of a run's key")
     verb["show"].add_argument("--results", default="results", metavar="DIR", help="results folder (default: results)")
-    for name in ("report", "status", "plan", "list", "show"):
+    for name in ("gap", "slices", "verify", "bundle"):
+        _add_suite_options(verb[name], optional=name == "verify")
+    verb["slices"].add_argument("--reference", metavar="ROW", help="instead of the suite's compare.reference")
+    verb["verify"].add_argument("--reports", metavar="DIR", help="where the reports are (default: the suite's)")
+    verb["bundle"].add_argument("--to", metavar="FILE", help="the archive (default: SUITE.tar)")
+    for name in ("suite", "row", "dataset"):
+        verb["explain"].add_argument(name, help={"row": "a row's label", "dataset": "a data set"}.get(name, "a suite"))
+    for name in ("explain", "claims"):
+        verb[name].add_argument("--results", metavar="DIR", help="results folder instead of the suite's")
+    for name in (
+        "report",
+        "status",
+        "plan",
+        "list",
+        "show",
+        "explain",
+        "gap",
+        "slices",
+        "claims",
+        "audit-paper",
+        "verify",
+    ):
         verb[name].add_argument("--json", action="store_true", help="for machines")
     return top
 
@@ -84,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        code: int = importlib.import_module(f"flipbench.cli.{args.verb}").main(args)
+        code: int = importlib.import_module(f"flipbench.cli.{args.verb.replace('-', '_')}").main(args)
         sys.stdout.flush()
         return code
     except UserError as error:

@@ -12,7 +12,7 @@ def main(args: argparse.Namespace) -> int:
     if args.action == "list":
         return overview(args.json)
     if args.action == "check":
-        return _check(args.name, args.json)
+        return _check(args.name, args.json) if args.name else _table_one(args.json)
     from flipbench.data import fetch
 
     table = fetch.fetch(args.name) if args.action == "fetch" else fetch.import_from(args.name, Path(args.folder))
@@ -56,4 +56,35 @@ def _check(name: str, as_json: bool) -> int:
         print_json(result.as_dict())
     else:
         print_table(["", "ours", "expected", "verdict"], [list(row) for row in result.rows()])
+    return 0
+
+
+def _table_one(as_json: bool) -> int:
+    """The paper's Table I beside ours, data set by data set."""
+    from flipbench.data.check import table_one
+
+    found = table_one()
+    if as_json:
+        print_json(
+            [
+                {
+                    "data set": title,
+                    "what": line.what,
+                    "ours": line.ours,
+                    "paper": line.expected,
+                    "verdict": line.verdict,
+                }
+                if line
+                else {"data set": title, "verdict": "not prepared here"}
+                for title, line in found
+            ]
+        )
+        return 0
+    rows = [
+        [title, line.what, f"{line.ours:,}", f"{line.expected:,}", line.verdict]
+        if line
+        else [title, "", "", "", "not prepared here"]
+        for title, line in found
+    ]
+    print_table(["data set", "", "ours", "Table I", "verdict"], rows)
     return 0

@@ -20,8 +20,8 @@ def main(args: argparse.Namespace) -> int:
         return plan_verb.show(suite, store, args.workers, as_json=False)
     failures = run(suite, store, args.device, args.workers)
     cells = plan_of(suite, store).cells
-    done = sum(store.done(stage) for cell in cells for stage in cell.finals)
-    total = sum(suite.seeds for _ in cells)
+    done = sum(store.done(stage) for cell in cells for stage in cell.ends)
+    total = suite.runs * len(cells)
     print(f"{suite.suite}: {done} of {total} runs done in {store.root}", file=sys.stderr)
     if failures:
         print(f"{len(failures)} stages failed:", file=sys.stderr)

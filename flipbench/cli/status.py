@@ -15,16 +15,16 @@ def main(args: argparse.Namespace) -> int:
     cells: list[dict[str, Any]] = []
     for cell in plan.cells:
         scored = [store.metrics(s) for s in cell.finals if store.done(s)]
-        failed = [reason for s in cell.finals if (reason := failure_of(s, store))]
+        failed = [reason for s in cell.ends if (reason := failure_of(s, store))]
         cells.append(
             {
                 "dataset": cell.data.label,
                 "method": cell.method.label,
                 "trials": f"{sum(map(store.done, cell.trials))}/{len(cell.trials)}" if cell.trials else None,
-                "done": len(scored),
-                "expected": suite.seeds,
+                "done": sum(map(store.done, cell.ends)),
+                "expected": suite.runs,
                 "failed": failed,
-                "auc": sum(m["auc"] for m in scored) / len(scored) if len(scored) == suite.seeds else None,
+                "auc": sum(m["auc"] for m in scored) / len(scored) if len(scored) == suite.runs else None,
             }
         )
     if args.json:
@@ -44,5 +44,5 @@ def main(args: argparse.Namespace) -> int:
     print_table(
         ["data set", "method", "trials", "runs", "AUC", "failed"], rows, right=frozenset({"trials", "runs", "AUC"})
     )
-    print(f"{suite.suite} · {suite.protocol}: {sum(c['done'] for c in cells)} of {suite.seeds * len(cells)} runs done")
+    print(f"{suite.suite} · {suite.protocol}: {sum(c['done'] for c in cells)} of {suite.runs * len(cells)} runs done")
     return 0

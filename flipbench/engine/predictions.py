@@ -1,5 +1,6 @@
 """Test predictions on disk: what every later statistic is computed from."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,40 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from flipbench.data.split import Rows
+from flipbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A run's test rows, in the table's order.
+
+    Attributes:
+        labels: [N] bool. groups: [N] int32, which user. logits: [N] float32, finite and not all equal.
+    """
+
+    labels: NDArray[np.bool_]
+    groups: NDArray[np.int32]
+    logits: NDArray[np.float32]
+
+
+def read_predictions(path: Path) -> Predictions:
+    """What :func:`write_predictions` wrote, checked to be something that can be scored.
+
+    Raises:
+        UserError: unreadable or other columns, no rows, labels of one class, logits that are not finite or all equal.
+    """
+    try:
+        table = pq.read_table(path, columns=["label", "group", "logit"])
+        labels, groups, logits = (column.to_numpy() for column in table.columns)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise UserError(f"{path}: not a file of predictions ({str(error).splitlines()[0]})") from None
+    if len(labels) == 0 or labels.all() or not labels.any():
+        raise UserError(f"{path}: AUC needs rows of both classes; all {len(labels)} labels are equal")
+    if bad := int((~np.isfinite(logits)).sum()):
+        raise UserError(f"{path}: {bad} of {len(logits)} predictions are NaN or infinite")
+    if (logits == logits[0]).all():
+        raise UserError(f"{path}: every prediction is {logits[0]:g}: the model tells no row from another")
+    return Predictions(labels, groups, logits)
 
 
 def write_predictions(path: Path, rows: Rows, logits: NDArray[np.float32]) -> None:

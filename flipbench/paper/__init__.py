@@ -1,7 +1,7 @@
 """What the paper prints: its numbers and its names."""
 
 from flipbench.paper.names import FAMILIES, dataset_name, family, method_name
-from flipbench.paper.values import load_tables, paper_datasets, paper_methods, paper_value
+from flipbench.paper.values import load_tables, paper_datasets, paper_methods, paper_starred, paper_value
 
 __all__ = [
     "FAMILIES",
@@ -11,5 +11,6 @@ __all__ = [
     "method_name",
     "paper_datasets",
     "paper_methods",
+    "paper_starred",
     "paper_value",
 ]

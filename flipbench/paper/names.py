@@ -8,11 +8,15 @@ FAMILIES = ("ID-based", "PLM-based", "ID+PLM", "Other")
 
 @dataclass(frozen=True)
 class MethodName:
-    """A method's printed name, its family, and its LaTeX form where escaping the name is not enough."""
+    """A method's printed name, its family, and its LaTeX form where escaping the name is not enough.
+
+    ``proposed``: it is the paper's own method or a variant of it, and no baseline.
+    """
 
     text: str
     family: str
     latex: str | None = None
+    proposed: bool = False
 
 
 METHODS = {
@@ -30,17 +34,17 @@ METHODS = {
     "p5": MethodName("P5", "PLM-based"),
     "ptab": MethodName("PTab", "PLM-based"),
     "ctrl": MethodName("CTRL", "ID+PLM"),
-    "flip_id": MethodName("FLIP_ID", "ID+PLM", r"FLIP\textsubscript{ID}"),
-    "flip_plm": MethodName("FLIP_PLM", "ID+PLM", r"FLIP\textsubscript{PLM}"),
-    "flip": MethodName("FLIP", "ID+PLM"),
+    "flip_id": MethodName("FLIP_ID", "ID+PLM", r"FLIP\textsubscript{ID}", proposed=True),
+    "flip_plm": MethodName("FLIP_PLM", "ID+PLM", r"FLIP\textsubscript{PLM}", proposed=True),
+    "flip": MethodName("FLIP", "ID+PLM", proposed=True),
     # Table VII: FLIP with a part taken away
-    "without_mlm": MethodName("w/o MLM", "ID+PLM"),
-    "without_mtm": MethodName("w/o MTM", "ID+PLM"),
-    "without_icl": MethodName("w/o ICL", "ID+PLM"),
-    "without_mlm_mtm": MethodName("w/o MLM&MTM", "ID+PLM"),
-    "without_mlm_mtm_icl": MethodName("w/o MLM&MTM&ICL", "ID+PLM"),
-    "without_field_level_masking": MethodName("w/o Field-level Masking", "ID+PLM"),
-    "without_joint_reconstruction": MethodName("w/o Joint Reconstruction", "ID+PLM"),
+    "without_mlm": MethodName("w/o MLM", "ID+PLM", proposed=True),
+    "without_mtm": MethodName("w/o MTM", "ID+PLM", proposed=True),
+    "without_icl": MethodName("w/o ICL", "ID+PLM", proposed=True),
+    "without_mlm_mtm": MethodName("w/o MLM&MTM", "ID+PLM", proposed=True),
+    "without_mlm_mtm_icl": MethodName("w/o MLM&MTM&ICL", "ID+PLM", proposed=True),
+    "without_field_level_masking": MethodName("w/o Field-level Masking", "ID+PLM", proposed=True),
+    "without_joint_reconstruction": MethodName("w/o Joint Reconstruction", "ID+PLM", proposed=True),
 }
 
 DATASETS = {"movielens-1m": "MovieLens-1M", "bookcrossing": "BookCrossing", "goodreads": "GoodReads"}
@@ -48,15 +52,44 @@ DATASETS = {"movielens-1m": "MovieLens-1M", "bookcrossing": "BookCrossing", "goo
 TABLES = {"table2": "II", "table3": "III", "table4": "IV", "table5": "V", "table6": "VI", "table7": "VII"}
 """The paper's result tables by key, with the number it prints."""
 
+BOLD_ONLY = frozenset({"table7"})
+"""Tables whose caption speaks of the best value in bold and of no second one."""
 
-def method_name(method: str) -> str:
-    """The printed name; a name that the paper does not know is printed as it is."""
-    return METHODS[method].text if method in METHODS else method
+GROUPS = {"none": "No PLM", "tinybert": "TinyBERT", "roberta": "RoBERTa", "roberta_large": "RoBERTa-Large"}
+"""What stands before the slash in a row of Tables V and VI; in III and IV it is a method."""
 
 
-def family(method: str) -> str:
-    """One of :data:`FAMILIES`."""
-    return METHODS[method].family if method in METHODS else "Other"
+def method_name(row: str) -> str:
+    """The printed name of a row or method; a name that the paper does not know is printed as it is.
+
+    Of a row in a group (``deepfm/flip_id``) the part after the slash; ``deepfm/none`` is the paper's N/A.
+    """
+    known = known_method(row)
+    return "N/A" if row.endswith("/none") else known.text if known else row.rpartition("/")[2]
+
+
+def known_method(row: str) -> MethodName | None:
+    """What the paper calls a row's method; None for ``deepfm/none`` and for methods that it lacks."""
+    return METHODS.get(row.rpartition("/")[2])
+
+
+def family(row: str, method: str | None = None) -> str:
+    """The group that a row is printed in: what stands before its slash, else one of :data:`FAMILIES`.
+
+    Args:
+        row: label. method: the registered method behind it, where that is another name.
+    """
+    group, slash, _ = row.rpartition("/")
+    if slash:
+        return GROUPS.get(group) or method_name(group)
+    known = METHODS.get(row) or METHODS.get(method or "")
+    return known.family if known else "Other"
+
+
+def is_proposed(row: str, method: str | None = None) -> bool:
+    """Whether a row is the paper's own method or a variant of it, so that all others are its baselines."""
+    known = METHODS.get(method or "") or known_method(row)
+    return known is not None and known.proposed
 
 
 def dataset_name(dataset: str) -> str:

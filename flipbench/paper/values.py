@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from flipbench.errors import UserError, nearest
 from flipbench.paper.names import TABLES
-
-Metric = Literal["auc", "logloss"]
+from flipbench.protocol import Metric
 
 
 @cache
@@ -30,6 +29,12 @@ def paper_value(table: str, method: str, dataset: str, metric: Metric) -> float 
     """
     value = _rows(table).get(method, {}).get(dataset, {}).get(metric)
     return None if value is None else float(value)
+
+
+def paper_starred(table: str, method: str, dataset: str, metric: Metric) -> bool:
+    """Whether the paper stars a number (p < 0.001). Raises UserError for an unknown table."""
+    starred = _rows(table).get(method, {}).get(dataset, {}).get("starred", False)
+    return bool(starred) if isinstance(starred, bool) else metric in starred
 
 
 def paper_methods(table: str) -> list[str]:

@@ -1,9 +1,11 @@
 """The sentences under a table, and the signature that says which runs it was made from."""
 
 import hashlib
+from collections.abc import Iterable
 
 from flipbench.paper.names import TABLES, method_name
 from flipbench.report.cells import SuiteResults
+from flipbench.report.columns import SYMBOLS, Cell
 
 PROTOCOLS = {
     "held-out": "Protocol held-out: choices (epochs, tuned settings) were made on the last ninth of the training rows, "
@@ -11,6 +13,40 @@ PROTOCOLS = {
     "as-released": "Protocol as-released, like the authors' code: test rows were used for selection, "
     "which flatters every AUC and logloss here.",
 }
+
+
+TESTS = {
+    "user-bootstrap": "paired bootstrap over users and t over seeds",
+    "delong": "DeLong's test (AUC) or z over rows (logloss) and t over seeds",
+    "paired-t": "paired t over seeds",
+}
+"""How a test is named in a caption."""
+
+
+def legend(
+    cells: Iterable[Cell],
+    grouped: bool = False,
+    best: str = "in bold",
+    second: str = "underlined",
+    baseline: str = "marked ~",
+    star: str = "*",
+) -> tuple[str, ...]:
+    """What the marks of a table mean, those that it has; ``best`` to ``star`` are how the format shows each."""
+    cells = list(cells)
+    marks = {cell.mark for cell in cells}
+    lines = []
+    if "best" in marks:
+        column = "group and column" if grouped else "column"
+        lines.append(f"Best per {column} {best}" + (f", second {second}." if "second" in marks else "."))
+    if any(cell.best_baseline for cell in cells):
+        lines.append(f"Best baseline {baseline}.")
+    if any(cell.starred for cell in cells):
+        lines.append(f"{star}: significantly better than the best row it is tested against; the paper's as printed.")
+    shown = {cell.verdict.outcome for cell in cells if cell.symbol and cell.verdict}
+    if shown:
+        words = ", ".join(f"{symbol} {outcome}" for outcome, symbol in SYMBOLS.items() if outcome in shown)
+        lines.append(f"Against the paper: {words}.")
+    return tuple(lines)
 
 
 def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[str, ...]:
@@ -28,7 +64,8 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
     elif results.order != "chronological":
         lines.append(f"Rows were split in {results.order} order, not by time.")
     if results.seeds == 1:
-        lines.append("One seed: no spread known.")
+        judged = ", no star of ours, and every verdict against the paper is inconclusive" if results.paper else ""
+        lines.append(f"One seed: no spread known{judged}.")
     else:
         lines.append(f"Mean ± sample standard deviation over {results.seeds} seeds.")
     if results.reference:
@@ -36,6 +73,14 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
     if compares and results.paper:
         recomputed = ", its Rel.Impr recomputed" if results.reference else ""
         lines.append(f"Under paper, or in grey: Table {TABLES[results.paper]} of arXiv 2310.19453{recomputed}.")
+    if results.comparisons:
+        lines.append(
+            f"Significance: p < {results.alpha:g}, {TESTS[results.test]}, Holm over "
+            f"{len(results.comparisons) // 2} tests a metric."
+        )
+    if compares and results.seeds > 1:
+        margins = ", ".join(f"{margin:g} {metric}" for metric, margin in results.margin.items())
+        lines.append(f"Verdicts: two one-sided t-tests at 5 %, margin {margins}.")
     if "not-run" in statuses:
         lines.append("—: not run, or no value.")
     if "partial" in statuses:

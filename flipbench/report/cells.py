@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flipbench.protocol import Metric
+from flipbench.stats.difference import Difference
+
 
 @dataclass(frozen=True)
 class Run:
@@ -42,12 +45,37 @@ class CellRuns:
     failed: int
     expected: int
 
+    def values(self, metric: Metric) -> list[float]:
+        """One number a finished run, by seed."""
+        return [run.auc if metric == "auc" else run.logloss for run in sorted(self.runs, key=lambda run: run.seed)]
+
     def __post_init__(self) -> None:
         where = f"{self.method} on {self.dataset}"
         if len({run.seed for run in self.runs}) < len(self.runs):
             raise ValueError(f"{where}: two runs share a seed")
         if self.failed < 0 or self.expected < 1 or len(self.runs) + self.failed > self.expected:
             raise ValueError(f"{where}: {len(self.runs)} finished and {self.failed} failed of {self.expected} expected")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows of one data set tested against each other, over the seeds that both have run.
+
+    Attributes:
+        difference: ``row`` minus ``against``; adjusted over the family of all of the suite's comparisons in ``metric``.
+    """
+
+    dataset: str
+    metric: Metric
+    row: str
+    against: str
+    difference: Difference
+
+    def significant(self, alpha: float) -> bool:
+        """Whether ``row`` is the better one, at level ``alpha`` of the whole family."""
+        found = self.difference
+        gain = found.value if self.metric == "auc" else -found.value
+        return gain > 0 and (found.p if found.adjusted is None else found.adjusted) < alpha
 
 
 @dataclass(frozen=True)
@@ -68,6 +96,9 @@ class SuiteResults:
         methods: the suite's methods, in its order.
         versions: ``flipbench`` and ``torch`` versions, and ``data/NAME`` -> content fingerprint of each data set.
         notes: sentences for the end of the caption.
+        registered: method by row, where the row has another name.
+        comparisons: rows tested against each other; none where one seed was run.
+        test, alpha: of the comparisons. margin: by metric, of the verdicts against the paper.
     """
 
     suite: str
@@ -82,6 +113,11 @@ class SuiteResults:
     methods: tuple[str, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    registered: Mapping[str, str] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    test: str = "user-bootstrap"
+    alpha: float = 0.001
+    margin: Mapping[Metric, float] = field(default_factory=lambda: {"auc": 0.001, "logloss": 0.002})
 
     def __post_init__(self) -> None:
         names = [(cell.method, cell.dataset) for cell in self.cells]

@@ -1,11 +1,14 @@
 """From run folders to what a report is made of."""
 
+import math
 from collections.abc import Iterator
 
 import flipbench
+from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name
 from flipbench.plan import Cell, Plan
 from flipbench.report.cells import CellRuns, Run, SuiteResults
+from flipbench.report.significance import comparisons
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
@@ -14,13 +17,13 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
     """The finished and failed runs of a plan's cells.
 
     Raises:
-        UserError: a finished run's files are missing or damaged.
+        UserError: a finished run's files are missing, damaged or changed, or its figures are none.
     """
     suite = plan.suite
     done = [stage for cell in plan.cells for stage in cell.finals if store.done(stage)]
+    cells = [_cell(cell, store) for cell in plan.cells]  # first of all: it checks the files
     torch = sorted({str(store.read(stage, "env.json")["torch"]) for stage in done})
     fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.finals}
-    cells = [_cell(cell, store) for cell in plan.cells]
     return SuiteResults(
         suite=suite.suite,
         title=suite.title,
@@ -34,6 +37,11 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         methods=tuple(m.label for m in suite.methods),
         notes=tuple(_ceilings(done, store)),
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
+        registered={m.label: m.method for m in suite.methods if m.label != m.method},
+        comparisons=comparisons(plan, store),
+        test=suite.compare.test,
+        alpha=suite.compare.alpha,
+        margin=dict(suite.compare.margin),
     )
 
 
@@ -62,10 +70,26 @@ def _ceilings(done: list[Stage], store: Store) -> Iterator[str]:
 
 
 def _cell(cell: Cell, store: Store) -> CellRuns:
-    runs = []
-    for stage in cell.finals:
-        if store.done(stage):
-            metrics = store.metrics(stage)
-            runs.append(Run(stage.key, stage.seed, float(metrics["auc"]), float(metrics["logloss"])))
+    runs = [run_of(stage, store) for stage in cell.finals if store.done(stage)]
     failed = sum(failure_of(stage, store) is not None for stage in cell.finals)
     return CellRuns(cell.method.label, cell.data.label, tuple(runs), failed, len(cell.finals) or 1)
+
+
+def run_of(stage: Stage, store: Store) -> Run:
+    """A finished ``evaluate`` stage's figures.
+
+    Raises:
+        UserError: its files were changed, or they hold no figures.
+    """
+    store.check(stage, "metrics.json", "spec.json", "env.json")
+    metrics = store.metrics(stage)
+    where = store.folder(stage) / "metrics.json"
+    try:
+        auc, logloss = float(metrics["auc"]), float(metrics["logloss"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{where}: no AUC and logloss; delete its folder and run the suite again") from None
+    if not (math.isfinite(auc) and math.isfinite(logloss)):
+        raise UserError(f"{where}: AUC {auc}, logloss {logloss}: a metric is not finite")
+    if auc == 0.5:  # to the last bit: no model that ranks at all
+        raise UserError(f"{where}: AUC is exactly 0.5: every prediction is the same")
+    return Run(stage.key, stage.seed, auc, logloss)

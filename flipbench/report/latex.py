@@ -3,13 +3,20 @@
 import re
 
 from flipbench.paper import dataset_name
-from flipbench.paper.names import METHODS
-from flipbench.report.table import METRIC_NAMES, Cell, Table
+from flipbench.paper.names import known_method
+from flipbench.report.columns import METRIC_NAMES, Cell
+from flipbench.report.table import Table
 
 GREY = r"@{\hspace{3pt}}>{\color{gray}\scriptsize}r"
 """Column of the paper's values, close to ours on its left."""
 
 PACKAGES = ("array", "booktabs", "graphicx", "xcolor")
+
+WAVE = (
+    r"\providecommand{\uwave}[1]{\leavevmode{\setbox0\hbox{#1}\rlap{\lower1.1ex\hbox to\wd0{\usefont{U}{lasy}{m}{n}"
+    r"\fontsize{6}{6}\selectfont\leaders\hbox{\char58}\hfil}}\box0}}"
+)
+"""A wavy underline of LaTeX's own fonts, for want of the package ulem; where that is loaded, its own is used."""
 
 ESCAPES = str.maketrans(
     {
@@ -24,6 +31,9 @@ ESCAPES = str.maketrans(
         "±": r"$\pm$",
         "×": r"$\times$",
         "→": r"$\rightarrow$",
+        "≈": r"$\approx$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
         "[": "{[}",  # else an argument of the \\ before it
         "]": "{]}",
         "*": "{*}",
@@ -39,11 +49,14 @@ def to_latex(table: Table, standalone: bool = False) -> str:
         standalone: wrap it into a document that pdflatex compiles; else the packages to load
             stand in a comment at the top.
     """
+    waves = any(cell.best_baseline for cell in table.cells)
+    text = escape(table.caption(baseline="with a wavy underline"))
     body = [
+        *([WAVE] if waves else []),
         r"\begin{table*}[t]",
         r"\centering",
         r"\setlength{\belowcaptionskip}{4pt}",
-        rf"\caption[{escape(table.title)}]{{{escape(table.title)}. {escape(table.caption())}}}",
+        rf"\caption[{escape(table.title)}]{{{escape(table.title)}. {text}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9.-]+', '-', table.name)}}}",
         r"\footnotesize",
         r"\setlength{\tabcolsep}{3pt}",
@@ -88,7 +101,7 @@ def _tabular(table: Table) -> list[str]:
         lines.append(r"\midrule")
         lines.append(rf"\multicolumn{{{at - 1}}}{{@{{}}l}}{{\textit{{{escape(group.family)}}}}} \\")
         for row in group.rows:
-            known = METHODS.get(row.method)
+            known = known_method(row.method)
             label = known.latex if known and known.latex else escape(row.label)
             lines.append(_row([label, *map(_number, row.cells)]))
     return [*lines, r"\bottomrule", r"\end{tabular}%"]
@@ -102,8 +115,14 @@ def _number(cell: Cell) -> str:
     text = escape(cell.text)
     if text.startswith("-") and cell.value is not None:
         text = f"$-${text[1:]}"
-    marked = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", None: text}[cell.mark]
-    return rf"{marked}{{\scriptsize$\,\pm\,${cell.spread}}}" if cell.spread else marked
+    if cell.best_baseline:
+        text = rf"\uwave{{{text}}}"
+    text = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", None: text}[cell.mark]
+    if cell.starred:  # beside the digits, which stay in line with those above
+        text += "$^{*}$" if cell.spread or cell.symbol else r"\rlap{$^{*}$}"
+    if cell.spread:
+        text += rf"{{\scriptsize$\,\pm\,${cell.spread}}}"
+    return f"{text} {escape(cell.symbol)}" if cell.symbol else text
 
 
 def _signature(signature: str) -> str:

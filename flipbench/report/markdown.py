@@ -5,11 +5,12 @@ import re
 from tabulate import tabulate
 
 from flipbench.paper import dataset_name
-from flipbench.report.table import METRIC_NAMES, Cell, Table
+from flipbench.report.columns import METRIC_NAMES, Cell
+from flipbench.report.table import Table
 
 
 def to_markdown(table: Table) -> str:
-    """Best values in ``**bold**``, second ``<u>underlined</u>``; ends in a newline."""
+    """Best values in ``**bold**``, second ``<u>underlined</u>``, the best baseline with ``~``; ends in a newline."""
     parts = [f"# {escape(table.title)}"]
     for dataset in table.datasets:
         own = table.columns_of(dataset)
@@ -30,7 +31,8 @@ def to_markdown(table: Table) -> str:
 
 def number(cell: Cell) -> str:
     marked = {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>", None: cell.text}[cell.mark]
-    return f"{marked} ± {cell.spread}" if cell.spread else marked
+    marked += r"\*" * cell.starred + r"\~" * cell.best_baseline
+    return " ".join(part for part in (marked, cell.spread and f"± {cell.spread}", cell.symbol) if part)
 
 
 def escape(text: str) -> str:

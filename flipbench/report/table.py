@@ -1,57 +1,19 @@
 """The one table that every format is printed from."""
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from statistics import fmean, stdev
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from flipbench.paper import FAMILIES, family, method_name, paper_datasets, paper_methods, paper_value
-from flipbench.report.caption import caption, signature
-from flipbench.report.cells import CellRuns, SuiteResults
-
-Metric = Literal["auc", "logloss", "rel_impr"]
-Source = Literal["ours", "paper"]
-Mark = Literal["best", "second"]
-Status = Literal["complete", "partial", "failed", "not-run"]
-
-METRIC_NAMES: dict[Metric, str] = {"auc": "AUC", "logloss": "Logloss", "rel_impr": "Rel.Impr"}
-DIGITS: dict[Metric, int] = {"auc": 4, "logloss": 4, "rel_impr": 2}
-MISSING = "—"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of numbers; the header is two-level, the data set over the metric."""
-
-    dataset: str
-    metric: Metric
-    source: Source
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number, or what stands in its place.
-
-    Attributes:
-        text: the mean in its printed digits, or ``—``, ``3/5 runs``, ``failed 2/5``.
-        status: only a ``complete`` cell has a value.
-        value: the unrounded mean (of ours) or the printed number (of the paper).
-        sd: sample standard deviation over seeds; None with a single seed.
-        mark: rank in its column, if first or second.
-        runs: keys of the finished runs behind it, by seed.
-    """
-
-    text: str = MISSING
-    status: Status = "not-run"
-    value: float | None = None
-    sd: float | None = None
-    mark: Mark | None = None
-    runs: tuple[str, ...] = ()
-
-    @property
-    def spread(self) -> str | None:
-        """``sd`` in printed digits."""
-        return None if self.sd is None else f"{self.sd:.4f}"
+from flipbench.paper import FAMILIES, family, method_name, paper_datasets, paper_methods
+from flipbench.report.caption import caption, legend, signature
+from flipbench.report.cells import Comparison, SuiteResults
+from flipbench.report.columns import METRIC_NAMES as METRIC_NAMES
+from flipbench.report.columns import Cell as Cell
+from flipbench.report.columns import Column as Column
+from flipbench.report.columns import Mark as Mark
+from flipbench.report.columns import Source as Source
+from flipbench.report.columns import ours, theirs
 
 
 @dataclass(frozen=True)
@@ -65,7 +27,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """The rows of one family."""
+    """The rows of one family, or of one backbone or PLM."""
 
     family: str
     rows: tuple[Row, ...]
@@ -79,6 +41,7 @@ class Table:
         name: the suite's; names files and labels.
         notes: the caption's sentences but for the legend of the marks, which depends on the format.
         signature: which runs, data and versions it shows.
+        comparisons: the tests behind the stars.
     """
 
     name: str
@@ -87,6 +50,11 @@ class Table:
     signature: str
     columns: tuple[Column, ...]
     groups: tuple[Group, ...]
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def cells(self) -> Iterable[Cell]:
+        return (cell for group in self.groups for row in group.rows for cell in row.cells)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -103,9 +71,14 @@ class Table:
         ]
         return any(row.cells[i].status != "not-run" for group in self.groups for row in group.rows for i in ours)
 
-    def caption(self, best: str = "in bold", second: str = "underlined") -> str:
-        """All that a reader must know, in one paragraph; ``best`` and ``second`` are how the format marks them."""
-        return " ".join((f"Best per column {best}, second {second}.", *self.notes))
+    def caption(self, **marks: str) -> str:
+        """All that a reader must know, in one paragraph.
+
+        Args:
+            marks: how the format shows ``best``, ``second``, ``baseline``, ``star``, where not as Markdown does.
+        """
+        grouped = any("/" in row.method for group in self.groups for row in group.rows)
+        return " ".join((*legend(self.cells, grouped, **marks), *self.notes))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; ``cells`` is tidy, one record a number, so that it loads as a data frame."""
@@ -126,12 +99,16 @@ class Table:
                     "value": cell.value,
                     "sd": cell.sd,
                     "mark": cell.mark,
+                    "best_baseline": cell.best_baseline,
+                    "starred": cell.starred,
+                    "verdict": rounded(asdict(cell.verdict)) if cell.verdict else None,
                     "runs": list(cell.runs),
                 }
                 for group in self.groups
                 for row in group.rows
                 for column, cell in zip(self.columns, row.cells, strict=True)
             ],
+            "comparisons": [rounded(asdict(comparison)) for comparison in self.comparisons],
         }
 
 
@@ -150,20 +127,20 @@ def overall_table(results: SuiteResults) -> Table:
     columns: list[Column] = []
     values: list[dict[str, Cell]] = []  # one a column, by method
     for dataset in datasets:
-        ours, theirs = _ours(results, methods, dataset), _theirs(results, methods, dataset)
+        run, printed = ours(results, methods, dataset), theirs(results, methods, dataset)
         for metric in METRIC_NAMES:
             if metric == "rel_impr" and not results.reference:
                 continue
             columns.append(Column(dataset, metric, "ours"))
-            values.append(ours[metric])
-            if any(cell.value is not None for cell in theirs["auc"].values()):
+            values.append(run[metric])
+            if any(cell.value is not None for cell in printed["auc"].values()):
                 columns.append(Column(dataset, metric, "paper"))
-                values.append(theirs[metric])
-    groups = []
-    for name in FAMILIES:
-        rows = [Row(m, method_name(m), tuple(v[m] for v in values)) for m in methods if family(m) == name]
-        if rows:
-            groups.append(Group(name, tuple(rows)))
+                values.append(printed[metric])
+    of_group: dict[str, list[Row]] = {name: [] for name in FAMILIES}
+    for method in methods:
+        row = Row(method, method_name(method), tuple(column[method] for column in values))
+        of_group.setdefault(family(method, results.registered.get(method)), []).append(row)
+    groups = [Group(name, tuple(rows)) for name, rows in of_group.items() if rows]
     statuses: set[str] = {cell.status for column in values for cell in column.values()}
     compares = any(column.source == "paper" for column in columns)
     return Table(
@@ -173,73 +150,17 @@ def overall_table(results: SuiteResults) -> Table:
         signature=signature(results),
         columns=tuple(columns),
         groups=tuple(groups),
+        comparisons=results.comparisons,
     )
 
 
-def _ours(results: SuiteResults, methods: list[str], dataset: str) -> dict[Metric, dict[str, Cell]]:
-    found = {cell.method: cell for cell in results.cells if cell.dataset == dataset}
-    cells = {method: _summary(found.get(method)) for method in methods}
-    return _ranked({m: c[0] for m, c in cells.items()}, {m: c[1] for m, c in cells.items()}, results.reference)
-
-
-def _theirs(results: SuiteResults, methods: list[str], dataset: str) -> dict[Metric, dict[str, Cell]]:
-    paper = results.paper
-
-    def column(metric: Literal["auc", "logloss"]) -> dict[str, Cell]:
-        return {m: _number(metric, paper_value(paper, m, dataset, metric) if paper else None) for m in methods}
-
-    return _ranked(column("auc"), column("logloss"), results.reference)
-
-
-def _ranked(auc: dict[str, Cell], logloss: dict[str, Cell], reference: str | None) -> dict[Metric, dict[str, Cell]]:
-    """The three columns of one data set and source, marked."""
-    best = auc[reference].value if reference and reference in auc else None
-    rel_impr = {
-        method: _number("rel_impr", 100 * (best / cell.value - 1))
-        if best is not None and cell.value and method != reference
-        else Cell()
-        for method, cell in auc.items()
-    }
-    return {"auc": _marked(auc, highest=True), "logloss": _marked(logloss, highest=False), "rel_impr": rel_impr}
-
-
-def _summary(cell: CellRuns | None) -> tuple[Cell, Cell]:
-    """AUC and logloss of one method on one data set."""
-    if cell is None or (not cell.runs and not cell.failed):
-        return Cell(), Cell()
-    runs = sorted(cell.runs, key=lambda run: run.seed)
-    keys = tuple(run.key for run in runs)
-    if cell.failed:
-        broken = Cell(f"failed {cell.failed}/{cell.expected}", "failed", runs=keys)
-        return broken, broken
-    if len(runs) < cell.expected:
-        partial = Cell(f"{len(runs)}/{cell.expected} runs", "partial", runs=keys)
-        return partial, partial
-
-    def mean(metric: Metric, sample: list[float]) -> Cell:
-        sd = stdev(sample) if len(sample) > 1 else None
-        return replace(_number(metric, fmean(sample)), sd=sd, runs=keys)
-
-    return mean("auc", [run.auc for run in runs]), mean("logloss", [run.logloss for run in runs])
-
-
-def _number(metric: Metric, value: float | None) -> Cell:
-    if value is None:
-        return Cell()
-    text = f"{value:.{DIGITS[metric]}f}"
-    return Cell(text.removeprefix("-") if float(text) == 0 else text, "complete", value)
-
-
-def _marked(column: dict[str, Cell], highest: bool) -> dict[str, Cell]:
-    """Best and second by printed digits, so that what looks equal is marked alike."""
-    ranked = sorted({float(cell.text) for cell in column.values() if cell.value is not None}, reverse=highest)
-    if len(ranked) < 2:  # nothing to be better than
-        return column
-    marks: dict[float, Mark] = {ranked[0]: "best", ranked[1]: "second"}
-    return {
-        method: cell if cell.value is None else replace(cell, mark=marks.get(float(cell.text)))
-        for method, cell in column.items()
-    }
+def rounded(value: Any) -> Any:
+    """Statistics to six significant digits, so that the last bit of a library's logarithm changes no byte."""
+    if isinstance(value, dict):
+        return {name: rounded(item) for name, item in value.items()}
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
 
 
 def _union(first: Iterable[str], then: Iterable[str]) -> list[str]:

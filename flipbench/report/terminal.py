@@ -5,21 +5,25 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from flipbench.paper import dataset_name
-from flipbench.report.table import METRIC_NAMES, Cell, Mark, Source, Table
+from flipbench.report.columns import METRIC_NAMES, Cell, Mark, Source
+from flipbench.report.table import Table
 
 PLAIN_WIDTH = 100
 """Width where there is no terminal, so that a piped table is the same everywhere."""
 
 STYLES: dict[Mark | None, str] = {"best": "bold green", "second": "underline", None: ""}
-SUFFIXES: dict[Mark | None, str] = {"best": "*", "second": "+", None: " "}
+SUFFIXES: dict[Mark | None, str] = {"best": "*", "second": "+", None: ""}
+ASCII = str.maketrans({"±": "+/-", "—": "-", "≈": "=", "↑": ">", "↓": "<", "†": "!"})
+PLAIN_MARKS = {"best": "marked *", "second": "+"}
 STATUS_STYLES = {"failed": "red", "partial": "yellow"}
 
 
 def print_table(table: Table, console: Console | None = None) -> None:
     """Print with colour, bold and underline; where there is no terminal, or NO_COLOR is set, as plain text.
 
-    Plain text marks the best value with ``*`` and the second with ``+``; on a console that is not
-    UTF-8 it is pure ASCII. A number is never cut: a table wider than the console runs over.
+    Plain text marks the best value with ``*`` and the second with ``+``; both forms mark what is significant with ``†``
+    and the best baseline with ``~``. On a console that is not UTF-8 plain text is pure ASCII. A number is never cut: a
+    table wider than the console runs over.
 
     Args:
         console: where to; standard output if None.
@@ -32,15 +36,19 @@ def print_table(table: Table, console: Console | None = None) -> None:
 
     def text(content: str, style: str = "") -> Text:
         if console.options.ascii_only:
-            content = content.replace("±", "+/-").replace("—", "-").encode("ascii", "replace").decode()
+            content = content.translate(ASCII).encode("ascii", "replace").decode()
         return Text(content, style="" if plain else style)
 
-    def number(cell: Cell, source: Source) -> Text:
+    def marks(cell: Cell) -> str:
+        return SUFFIXES[cell.mark] * plain + "†" * cell.starred + "~" * cell.best_baseline
+
+    def number(cell: Cell, source: Source, width: int) -> Text:
         words = Text() + text(cell.text, STYLES[cell.mark] or STATUS_STYLES.get(cell.status, ""))
-        if plain:
-            words += text(SUFFIXES[cell.mark])
+        words += text(marks(cell).ljust(width))
         if cell.spread:
             words += text(f" ± {cell.spread}")
+        if cell.symbol:
+            words += text(f" {cell.symbol}")
         if source == "paper" and not plain:
             words.stylize("dim")
         return words
@@ -49,17 +57,17 @@ def print_table(table: Table, console: Console | None = None) -> None:
         own = table.columns_of(dataset)
         grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
         grid.add_column(text("Model", "bold"), no_wrap=True)
+        widths = {i: max((len(marks(row.cells[i])) for g in table.groups for row in g.rows), default=0) for i in own}
         for i in own:
             column = table.columns[i]
             ours = column.source == "ours"
             header = text(METRIC_NAMES[column.metric] if ours else "paper", "bold" if ours else "dim")
-            if plain:
-                header += text(SUFFIXES[None])
+            header += text(" " * widths[i])
             grid.add_column(header, justify="right", no_wrap=True)
         for group in table.groups:
             grid.add_row(text(group.family, "italic"))
             for row in group.rows:
-                cells = [number(row.cells[i], table.columns[i].source) for i in own]
+                cells = [number(row.cells[i], table.columns[i].source, widths[i]) for i in own]
                 grid.add_row(text(f"  {row.label}"), *cells)
         return grid
 
@@ -80,5 +88,5 @@ def print_table(table: Table, console: Console | None = None) -> None:
         console.width = width
     if missing := [dataset_name(d) for d in table.datasets if ran and d not in ran]:
         emit(Text(), text(f"Not run: {', '.join(missing)}.", "dim"))
-    emit(Text(), text(table.caption("marked *", "+") if plain else table.caption()))
+    emit(Text(), text(table.caption(star="†", **(PLAIN_MARKS if plain else {}))))
     console.print(text(table.signature, "dim"), soft_wrap=True)  # one line, to be copied

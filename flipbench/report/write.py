@@ -16,8 +16,19 @@ def to_json(table: Table) -> str:
     return json.dumps(table.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def render(results: SuiteResults) -> dict[str, str]:
+    """The content of a report's files by name: ``SUITE.md``, ``SUITE.tex``, ``SUITE.json``.
+
+    Raises:
+        UserError: the paper has no such table.
+    """
+    table = overall_table(results)
+    texts = {".md": to_markdown(table), ".tex": to_latex(table), ".json": to_json(table)}
+    return {f"{results.suite}{suffix}": text for suffix, text in texts.items()}
+
+
 def write_report(results: SuiteResults, folder: Path) -> list[Path]:
-    """Write ``SUITE.md``, ``SUITE.tex`` and ``SUITE.json`` into ``folder``, each replaced as a whole.
+    """Write the files of :func:`render` into ``folder``, each replaced as a whole.
 
     The same results give the same bytes.
 
@@ -27,13 +38,12 @@ def write_report(results: SuiteResults, folder: Path) -> list[Path]:
     Raises:
         UserError: the paper has no such table, or the folder cannot be written.
     """
-    table = overall_table(results)
-    texts = {".md": to_markdown(table), ".tex": to_latex(table), ".json": to_json(table)}
+    texts = render(results)
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for suffix, text in texts.items():
-            path = folder / f"{results.suite}{suffix}"
+        for name, text in texts.items():
+            path = folder / name
             _replace(path, text)
             written.append(path)
     except OSError as error:

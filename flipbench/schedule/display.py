@@ -113,6 +113,8 @@ def duration(seconds: float) -> str:
 def _figures(metrics: dict[str, Any]) -> str:
     found = metrics.get("best", metrics)
     epochs = f"  epoch {found['epoch'] + 1}" if "epoch" in found else ""
+    if "loss" not in found and "auc" not in found:  # an inspection
+        return "  ".join(f"{name} {value:.3f}" for name, value in found.items() if isinstance(value, float))
     if found.get("auc") is None:
         return f"loss {found['loss']:.4f}{epochs}"
     part = "valid " if "best" in metrics else ""

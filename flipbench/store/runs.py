@@ -75,6 +75,30 @@ class Store:
         """
         return read_json(self.folder(stage) / name)
 
+    def check(self, stage: Stage, *names: str) -> None:
+        """Compare files of a finished stage with the digests that it was committed with.
+
+        Raises:
+            UserError: a file is missing or was changed since, or the folder holds another run than its name says.
+        """
+        folder = self.folder(stage)
+        listed = self.digests(stage)
+        for name in names or tuple(listed):
+            path = folder / name
+            if not path.is_file():
+                raise UserError(f"{path}: missing from a finished run")
+            if listed.get(name) != _sha256(path):
+                raise UserError(f"{path}: changed since the run was finished (its digest is not the one in DONE)")
+        found = self.read(stage, "spec.json")
+        if found != stage.spec:
+            other = [f"{k} is {found.get(k)!r}, not {v!r}" for k, v in sorted(stage.spec.items()) if found.get(k) != v]
+            raise UserError(f"{folder}: holds another run than its name says ({'; '.join(other) or 'other keys'})")
+
+    def digests(self, stage: Stage) -> dict[str, str]:
+        """SHA-256 by file name, as a finished stage was committed."""
+        lines = (line.partition("  ") for line in _lines(self.folder(stage) / DONE))
+        return {name: digest for digest, _, name in lines}
+
     @contextlib.contextmanager
     def claim(self, stage: Stage) -> Iterator[bool]:
         """Hold the stage for this process; yields False where another one holds it.
@@ -127,6 +151,13 @@ class Store:
     def find(self, key: str) -> list[Path]:
         """Run folders and failure records whose key begins with ``key`` (up to 12 digits are matched)."""
         return sorted(self.root.glob(f"*/*/*-{key[:12]}*"))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+KINDS = ("pdf", "png", "csv")
+
 
 def flipbench(*arguments: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flipbench", *map(str, arguments)]
@@ -62,7 +64,8 @@ def test_from_a_suite_to_a_table_and_nothing_twice(suite_file, tmp_path):
     assert report.returncode == 0, report.stderr
     assert "DeepFM" in report.stdout
     written = {p.name: p.read_bytes() for p in (tmp_path / "reports").iterdir()}
-    assert set(written) == {"mini.md", "mini.tex", "mini.json"}
+    drawn = {f"mini-{what}-planted-tiny.{kind}" for what in ("forest", "cost", "calibration") for kind in KINDS}
+    assert set(written) == {"mini.md", "mini.tex", "mini.json", *drawn}
     flipbench("report", path)
     assert written == {p.name: p.read_bytes() for p in (tmp_path / "reports").iterdir()}, "byte-stable"
 

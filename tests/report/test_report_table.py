@@ -169,7 +169,7 @@ def test_the_caption_warns(special: SuiteResults, several: SuiteResults) -> None
     mixed = overall_table(replace(special, order="chronological+random")).caption()
     assert "differs by data set: chronological, random." in mixed
     assert "not by time" not in mixed
-    words = overall_table(several).caption("marked *", "+")
+    words = overall_table(several).caption(best="marked *", second="+")
     assert "order" not in words
     assert "Best per column marked *, second +." in words
     assert "test rows were scored once" in words

@@ -1,0 +1,47 @@
+"""``flipbench verify [SUITE]``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from flipbench import plan, suite
+from flipbench.cli.common import has_results, plan_of, results_of, store_of, suite_of
+from flipbench.cli.output import print_json
+from flipbench.errors import UserError
+from flipbench.report.verify import Mismatch, verify_reports, verify_runs
+from flipbench.suite import Suite
+
+MISMATCH = 3
+
+
+def main(args: argparse.Namespace) -> int:
+    """Verify one suite, or every suite that comes with flipbench and has results; 3 where something does not follow."""
+    if args.suite:
+        suites = [suite_of(args)]
+    else:
+        known = [
+            plan.with_options(suite.load(str(p)), args.seeds, args.protocol, args.results) for p in suite.available()
+        ]
+        suites = [plan.narrow(found, args.only) for found in known if has_results(found)]
+    if not suites:
+        raise UserError("no suite has results to verify")
+    records = [_verify(found, Path(args.reports or found.outputs.reports)) for found in suites]
+    if args.json:
+        print_json(
+            [{"suite": name, "runs": runs, "mismatches": [vars(m) for m in wrong]} for name, runs, wrong in records]
+        )
+    for name, runs, wrong in records:
+        if not args.json:
+            print(f"{name}: {runs} runs checked, {f'{len(wrong)} mismatches' if wrong else 'all follows'}")
+        for m in wrong:
+            print(f"flipbench: {m.where}: {m.what}", file=sys.stderr)
+    return MISMATCH if any(wrong for _, _, wrong in records) else 0
+
+
+def _verify(found: Suite, reports: Path) -> tuple[str, int, list[Mismatch]]:
+    store = store_of(found)
+    runs, wrong = verify_runs(plan_of(found, store), store)
+    if not wrong:  # else the tables cannot be right, and the runs say why
+        _, _, results = results_of(found)
+        wrong = verify_reports(results, reports) if results.cells else []
+    return found.suite, runs, wrong

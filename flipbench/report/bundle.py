@@ -1,0 +1,66 @@
+"""One archive of a suite's evidence, from which another person verifies and reports without the data."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+from flipbench.errors import UserError
+from flipbench.plan import Plan
+from flipbench.report.cells import SuiteResults
+from flipbench.report.write import render
+from flipbench.store.runs import DONE, Store
+
+README = """\
+# {title}
+
+The evidence behind the suite `{suite}`: {runs} runs, and the tables made from them. With flipbench {version}, here:
+
+    flipbench verify suites/{suite}.yaml --results results --reports reports
+    flipbench report suites/{suite}.yaml --results results --reports again
+
+Weights are not part of it: they are rebuilt by `flipbench run`.
+"""
+
+
+def write_bundle(suite_file: Path, plan: Plan, store: Store, results: SuiteResults, path: Path) -> int:
+    """Write a tar archive; the same evidence gives the same bytes, on every machine and day.
+
+    It holds the suite's file, every finished run of its plan without weights, records of failures, the reports and
+    a README. Nothing is compressed: predictions are already, and a compressor's bytes change with its version.
+
+    Returns:
+        How many runs it holds.
+
+    Raises:
+        UserError: no finished run, a run's files are missing or were changed, or the archive cannot be written.
+    """
+    runs = [stage for stage in plan.stages() if store.done(stage)]
+    if not runs:
+        raise UserError(f"{plan.suite.suite}: no finished run in {store.root} to bundle")
+    files: dict[str, bytes] = {f"suites/{plan.suite.suite}.yaml": suite_file.read_bytes()}
+    for stage in runs:
+        store.check(stage)
+        folder = store.folder(stage)
+        for name in (*store.digests(stage), DONE):
+            files[f"results/{(folder / name).relative_to(store.root).as_posix()}"] = (folder / name).read_bytes()
+    for stage in plan.stages():
+        if store.failure(stage):
+            record = store.failure_file(stage)
+            files[f"results/{record.relative_to(store.root).as_posix()}"] = record.read_bytes()
+    files |= {f"reports/{name}": text.encode() for name, text in render(results).items()}
+    words = {"suite": plan.suite.suite, "title": plan.suite.title, "runs": len(runs)}
+    files["README.md"] = README.format(**words, version=results.versions["flipbench"]).encode()
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as archive:
+            for name, content in sorted(files.items()):
+                entry = tarfile.TarInfo(f"{plan.suite.suite}/{name}")
+                entry.size, entry.mode = len(content), 0o644
+                archive.addfile(entry, io.BytesIO(content))
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(runs)

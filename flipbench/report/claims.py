@@ -1,0 +1,246 @@
+"""What the finished runs say of each claim of the paper."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any, cast, get_args
+
+from flipbench.paper.claims import (
+    LEVEL,
+    MARGIN,
+    Claim,
+    Measure,
+    OfPaper,
+    Outcome,
+    Statement,
+    Term,
+    gains,
+    of_paper,
+    terms,
+)
+from flipbench.paper.names import TABLES
+from flipbench.paper.values import paper_datasets, paper_methods
+from flipbench.plan import Plan
+from flipbench.protocol import Metric
+from flipbench.report.cells import CellRuns, SuiteResults
+from flipbench.report.collect import failure_of
+from flipbench.stage import Stage
+from flipbench.stats import Difference, holm, paired_t, tost
+from flipbench.store.runs import Store
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite's results as claims read them.
+
+    Attributes:
+        results: runs and comparisons, of the data sets that have runs.
+        datasets: all that the suite declares.
+        measured: what was measured of each pretraining, by row, data set and seed.
+        keys: of those measurements, by row and data set.
+    """
+
+    results: SuiteResults
+    datasets: tuple[str, ...]
+    measured: Mapping[tuple[str, str], Mapping[int, Mapping[str, Any]]]
+    keys: Mapping[tuple[str, str], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One difference that a claim is about, and what the runs say of it.
+
+    Attributes:
+        words: the statement, where: table, data set and metric.
+        gain: mean over seeds, positive where the claim is right. low, high, p: of its test; None for one seed.
+        seeds: how many. keys: of the runs.
+    """
+
+    where: str
+    words: str
+    outcome: Outcome
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    seeds: int = 0
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A claim, what the runs here say of it, and what the paper's own numbers say.
+
+    Attributes:
+        against: statements that the paper's own numbers contradict.
+    """
+
+    claim: Claim
+    outcome: Outcome
+    evidence: tuple[Judged, ...]
+    paper: OfPaper
+    against: tuple[str, ...]
+
+
+class OurNumbers:
+    """Numbers of finished runs; ``suite`` gives a table's or figure's, None where there is no such suite."""
+
+    def __init__(self, suite: Callable[[str], Suite | None]) -> None:
+        self._suite = suite
+
+    def datasets(self, table: str) -> list[str]:
+        """The paper's, run here or not: a claim of three data sets is not supported by one."""
+        if table in TABLES:
+            return paper_datasets(table)
+        found = self._suite(table)
+        return list(found.datasets) if found else []
+
+    def rows(self, table: str) -> list[str]:
+        """The paper's and the suite's."""
+        found = self._suite(table)
+        printed = paper_methods(table) if table in TABLES else []
+        return list(dict.fromkeys((*printed, *(found.results.methods if found else ()))))
+
+    def sample(self, table: str, row: str, dataset: str, measure: Measure) -> Mapping[int, float]:
+        found = self._suite(table)
+        if found is None:
+            return {}
+        if measure in get_args(Metric):
+            cell = self._cell(found, row, dataset)
+            values = cell.values(cast(Metric, measure)) if cell else []
+            return dict(zip(sorted(run.seed for run in cell.runs), values, strict=True)) if cell else {}
+        measured = found.measured.get((row, dataset), {})
+        return {seed: float(values[measure]) for seed, values in measured.items() if measure in values}
+
+    def keys(self, table: str, row: str, dataset: str) -> tuple[str, ...]:
+        found = self._suite(table)
+        if found is None:
+            return ()
+        cell = self._cell(found, row, dataset)
+        return tuple(run.key for run in cell.runs) if cell else found.keys.get((row, dataset), ())
+
+    def comparison(self, table: str, row: str, against: str, dataset: str, measure: Measure) -> Difference | None:
+        found = self._suite(table)
+        wanted = (dataset, measure, row, against)
+        tests = found.results.comparisons if found else ()
+        return next((c.difference for c in tests if (c.dataset, c.metric, c.row, c.against) == wanted), None)
+
+    def level(self, table: str) -> float:
+        """The declared level of the suite's tests."""
+        found = self._suite(table)
+        return found.results.alpha if found else 0.0
+
+    def tests(self, table: str) -> tuple[tuple[str, str, Difference], ...]:
+        """Data set, pair and difference of all of a suite's tests of AUC."""
+        found = self._suite(table)
+        tests = found.results.comparisons if found else ()
+        return tuple((c.dataset, f"{c.row} and {c.against}", c.difference) for c in tests if c.metric == "auc")
+
+    @staticmethod
+    def _cell(found: Suite, row: str, dataset: str) -> CellRuns | None:
+        """A row's finished runs; none where one failed: a mean of survivors is no evidence."""
+        wanted = (c for c in found.results.cells if (c.method, c.dataset) == (row, dataset))
+        return next((cell for cell in wanted if cell.runs and not cell.failed), None)
+
+
+def measurements(plan: Plan, store: Store) -> tuple[dict[tuple[str, str], Any], dict[tuple[str, str], Any]]:
+    """What a suite's finished inspections measured, by row, data set and seed; and their keys."""
+    measured: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+    keys: dict[tuple[str, str], tuple[str, ...]] = {}
+    for cell in plan.cells:
+        name = (cell.method.label, cell.data.label)
+        stages: list[Stage] = [stage for stage in cell.inspections if store.done(stage)]
+        if any(failure_of(stage, store) for stage in cell.inspections):
+            continue
+        for stage in stages:
+            store.check(stage, "metrics.json", "spec.json")
+            measured.setdefault(name, {}).setdefault(stage.seed, {}).update(store.metrics(stage))
+        keys[name] = tuple(stage.key for stage in stages)
+    return measured, keys
+
+
+def evaluate(claim: Claim, numbers: OurNumbers) -> Evaluated:
+    """A claim's verdict.
+
+    A claim is ``supported`` where each of its statements is, by a two-sided paired t-test over seeds at 5 % (or the
+    declared test, where the claim is of significance): no correction is needed for a conjunction. It is ``refuted``
+    where the opposite of one is significant after Holm over all of them. One seed is ``inconclusive``.
+    """
+    judged = [j for statement in claim.holds for j in _statement(statement, numbers)]
+    judged = _corrected(judged)
+    outcomes = {j.outcome for j in judged}
+    outcome: Outcome = "supported"
+    if not outcomes or outcomes == {"not run"}:
+        outcome = "not run"
+    elif "refuted" in outcomes:
+        outcome = "refuted"
+    elif outcomes != {"supported"}:
+        outcome = "inconclusive"
+    paper, against = of_paper(claim)
+    return Evaluated(claim, outcome, tuple(judged), paper, tuple(against))
+
+
+def _statement(statement: Statement, numbers: OurNumbers) -> list[Judged]:
+    if statement.resolves is not None:
+        return _resolves(statement, numbers)
+    found = [_judged(term, numbers) for term in terms(statement, numbers)]
+    return found or [Judged(statement.table, "no such rows or data", "not run")]
+
+
+def _judged(term: Term, numbers: OurNumbers) -> Judged:
+    where = f"{term.table} {term.dataset} {term.measure}"
+    gained = list(gains(term, numbers).values())
+    if not gained:
+        return Judged(where, term.words, "not run")
+    rows = dict.fromkeys(row for row, _ in term.weights)
+    keys = tuple(key for row in rows for key in numbers.keys(term.table, row, term.dataset))
+    found = Judged(where, term.words, "inconclusive", fmean(gained), seeds=len(gained), keys=keys)
+    if len(set(gained)) < 2:  # one seed, or seeds that are one run
+        return found
+    if term.target is not None:
+        p, low, high = tost(gained, [term.target] * len(gained), MARGIN, paired=True)
+        outcome: Outcome = "supported" if p < LEVEL else "inconclusive"
+        if low > MARGIN or high < -MARGIN:
+            outcome = "refuted"
+        return replace(found, outcome=outcome, low=low + term.target, high=high + term.target, p=p)
+    if term.pair is not None:
+        return _declared(term, found, numbers)
+    test = paired_t(gained, [0.0] * len(gained))
+    supported = test.p < LEVEL and test.value > 0
+    return replace(found, outcome="supported" if supported else "inconclusive", low=test.low, high=test.high, p=test.p)
+
+
+def _declared(term: Term, found: Judged, numbers: OurNumbers) -> Judged:
+    """By the suite's own test, at its level and adjusted over its family."""
+    assert term.pair is not None
+    test = numbers.comparison(term.table, *term.pair, term.dataset, term.measure)
+    if test is None:
+        return found
+    sign = -1.0 if term.measure == "logloss" else 1.0
+    low, high = sorted((sign * test.low, sign * test.high))
+    p = test.p if test.adjusted is None else test.adjusted
+    supported = sign * test.value > 0 and p < numbers.level(term.table)
+    return replace(found, outcome="supported" if supported else "inconclusive", low=low, high=high, p=p)
+
+
+def _resolves(statement: Statement, numbers: OurNumbers) -> list[Judged]:
+    """Whether the 95 % interval of each tested difference is narrower than twice the difference in question."""
+    found = []
+    for dataset, words, test in numbers.tests(statement.table):
+        half = (test.high - test.low) / 2
+        outcome: Outcome = "supported" if half < cast(float, statement.resolves) else "refuted"
+        where = f"{statement.table} {dataset} auc"
+        found.append(Judged(where, f"{words} to ±{half:.4f}", outcome, test.value, test.low, test.high, test.p))
+    return found or [Judged(statement.table, "no differences were tested", "not run")]
+
+
+def _corrected(judged: list[Judged]) -> list[Judged]:
+    """Those whose opposite is significant over all of them become ``refuted``."""
+    tested = [i for i, j in enumerate(judged) if j.p is not None]
+    adjusted = holm([cast(float, judged[i].p) for i in tested])
+    wrong = {
+        i
+        for i, p in zip(tested, adjusted, strict=True)
+        if p < LEVEL and judged[i].outcome == "inconclusive" and cast(float, judged[i].high) < 0
+    }
+    return [replace(j, outcome="refuted") if i in wrong else j for i, j in enumerate(judged)]

@@ -1,0 +1,198 @@
+"""One column of numbers: means over seeds, who is best, what is significant, and the verdict against the paper."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import Literal, get_args
+
+from flipbench import protocol
+from flipbench.paper import family, paper_starred, paper_value
+from flipbench.paper.names import BOLD_ONLY, is_proposed
+from flipbench.report.cells import CellRuns, SuiteResults
+from flipbench.stats.equivalence import Outcome, Verdict, verdict
+
+Metric = Literal["auc", "logloss", "rel_impr"]
+Source = Literal["ours", "paper"]
+Mark = Literal["best", "second"]
+Status = Literal["complete", "partial", "failed", "not-run"]
+
+METRIC_NAMES: dict[Metric, str] = {"auc": "AUC", "logloss": "Logloss", "rel_impr": "Rel.Impr"}
+DIGITS: dict[Metric, int] = {"auc": 4, "logloss": 4, "rel_impr": 2}
+MISSING = "—"
+SYMBOLS: dict[Outcome, str] = {"reproduced": "≈", "better": "↑", "worse": "↓", "inconclusive": "?"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of numbers; the header is two-level, the data set over the metric."""
+
+    dataset: str
+    metric: Metric
+    source: Source
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number, or what stands in its place.
+
+    Attributes:
+        text: the mean in its printed digits, or ``—``, ``3/5 runs``, ``failed 2/5``.
+        status: only a ``complete`` cell has a value.
+        value: the unrounded mean (of ours) or the printed number (of the paper).
+        sd: sample standard deviation over seeds; None with a single seed.
+        mark: rank in its column (in its group, where the paper ranks within groups), if first or second.
+        best_baseline: whether it is the best of the rows that are not the paper's own.
+        starred: significantly better than the best baseline, or the raw model of its group; the paper's as printed.
+        verdict: ours against the paper's number; None where there is none to compare.
+        runs: keys of the finished runs behind it, by seed.
+    """
+
+    text: str = MISSING
+    status: Status = "not-run"
+    value: float | None = None
+    sd: float | None = None
+    mark: Mark | None = None
+    best_baseline: bool = False
+    starred: bool = False
+    verdict: Verdict | None = None
+    runs: tuple[str, ...] = ()
+
+    @property
+    def spread(self) -> str | None:
+        """``sd`` in printed digits."""
+        return None if self.sd is None else f"{self.sd:.4f}"
+
+    @property
+    def symbol(self) -> str:
+        """The verdict's sign; empty for one seed, which the caption speaks of once for all."""
+        return SYMBOLS[self.verdict.outcome] if self.verdict and self.verdict.seeds > 1 else ""
+
+
+Cells = dict[str, Cell]
+"""By row."""
+
+
+def ours(results: SuiteResults, rows: Iterable[str], dataset: str) -> dict[Metric, Cells]:
+    """The columns of what was run on a data set."""
+    rows = list(rows)
+    found = {cell.method: cell for cell in results.cells if cell.dataset == dataset}
+    columns: dict[Metric, Cells] = {}
+    for metric in get_args(protocol.Metric):
+        cells = {row: _summary(found.get(row), metric) for row in rows}
+        cells = {row: _judged(cell, found.get(row), results, metric) for row, cell in cells.items()}
+        starred = _starred(results, cells, dataset, metric)
+        columns[metric] = {row: replace(cell, starred=row in starred) for row, cell in cells.items()}
+    return _ranked(columns, results)
+
+
+def theirs(results: SuiteResults, rows: Iterable[str], dataset: str) -> dict[Metric, Cells]:
+    """The columns of what the paper prints."""
+    paper = results.paper
+    if not paper:
+        return {metric: {row: Cell() for row in rows} for metric in METRIC_NAMES}
+    rows = list(rows)
+    columns: dict[Metric, Cells] = {}
+    for metric in get_args(protocol.Metric):
+        printed = {row: _number(metric, paper_value(paper, row, dataset, metric)) for row in rows}
+        columns[metric] = {
+            row: replace(cell, starred=paper_starred(paper, row, dataset, metric)) for row, cell in printed.items()
+        }
+    return _ranked(columns, results)
+
+
+def _summary(cell: CellRuns | None, metric: protocol.Metric) -> Cell:
+    """The mean over seeds of one row on one data set, or why there is none."""
+    if cell is None or (not cell.runs and not cell.failed):
+        return Cell()
+    runs = sorted(cell.runs, key=lambda run: run.seed)
+    keys = tuple(run.key for run in runs)
+    if cell.failed:
+        return Cell(f"failed {cell.failed}/{cell.expected}", "failed", runs=keys)
+    if len(runs) < cell.expected:
+        return Cell(f"{len(runs)}/{cell.expected} runs", "partial", runs=keys)
+    sample = cell.values(metric)
+    return replace(_number(metric, fmean(sample)), sd=stdev(sample) if len(sample) > 1 else None, runs=keys)
+
+
+def _judged(cell: Cell, runs: CellRuns | None, results: SuiteResults, metric: protocol.Metric) -> Cell:
+    """The cell with its verdict against the paper's number, where both are."""
+    if cell.value is None or runs is None or not results.paper:
+        return cell
+    printed = paper_value(results.paper, runs.method, runs.dataset, metric)
+    if printed is None:
+        return cell
+    found = verdict(runs.values(metric), printed, results.margin[metric], higher_is_better=metric == "auc")
+    return replace(cell, verdict=found)
+
+
+def _starred(results: SuiteResults, cells: Cells, dataset: str, metric: protocol.Metric) -> set[str]:
+    """Rows significantly better than the best of those that they were tested against, none of which may be missing."""
+    tested: dict[str, dict[str, bool]] = {}
+    for c in results.comparisons:
+        if (c.dataset, c.metric) == (dataset, metric):
+            tested.setdefault(c.row, {})[c.against] = c.significant(results.alpha)
+    starred = set()
+    for row, against in tested.items():
+        values = {other: cells[other].value for other in against}
+        best = _best((v for v in values.values() if v is not None), metric)
+        if all(against[other] for other, value in values.items() if value == best):
+            starred.add(row)
+    return starred
+
+
+def _ranked(columns: dict[Metric, Cells], results: SuiteResults) -> dict[Metric, Cells]:
+    """AUC and logloss marked, and Rel.Impr, which is of AUC."""
+    auc = columns["auc"]
+    reference = auc.get(results.reference or "", Cell()).value
+    gain = {
+        row: _number("rel_impr", 100 * (reference / cell.value - 1))
+        if reference is not None and cell.value and row != results.reference
+        else Cell()
+        for row, cell in auc.items()
+    }
+    marked = {metric: _marked(columns[metric], metric, results) for metric in get_args(protocol.Metric)}
+    return {**marked, "rel_impr": gain}
+
+
+def _marked(column: Cells, metric: protocol.Metric, results: SuiteResults) -> Cells:
+    """Best and second by printed digits, so that what looks equal is marked alike; the best baseline beside them.
+
+    Rows with a slash are ranked within their group, as the paper's Tables III to VI are.
+    """
+    groups: dict[str, Cells] = {}
+    for row, cell in column.items():
+        groups.setdefault(family(row) if "/" in row else "", {})[row] = cell
+    marks: dict[str, Mark] = {}
+    for cells in groups.values():
+        shown = {row: float(cell.text) for row, cell in cells.items() if cell.value is not None}
+        ranked = sorted(set(shown.values()), reverse=metric == "auc")
+        if len(ranked) > 1:  # else nothing to be better than
+            marks |= {row: "best" for row, value in shown.items() if value == ranked[0]}
+            if results.paper not in BOLD_ONLY:
+                marks |= {row: "second" for row, value in shown.items() if value == ranked[1]}
+    champions = _best_baselines(column, metric, results.registered) if len(groups) == 1 and "" in groups else set()
+    return {
+        row: replace(cell, mark=marks.get(row), best_baseline=row in champions and cell.value is not None)
+        for row, cell in column.items()
+    }
+
+
+def _best_baselines(column: Cells, metric: protocol.Metric, registered: Mapping[str, str]) -> set[str]:
+    """The best of the rows that are not the paper's own; none where there is but one, or nothing of the paper's own."""
+    proposed = {row for row, c in column.items() if c.value is not None and is_proposed(row, registered.get(row))}
+    shown = {row: float(c.text) for row, c in column.items() if c.value is not None and row not in proposed}
+    if not proposed or len(shown) < 2:
+        return set()
+    best = _best(shown.values(), metric)
+    return {row for row, value in shown.items() if value == best}
+
+
+def _best(values: Iterable[float], metric: protocol.Metric) -> float:
+    return max(values) if metric == "auc" else min(values)
+
+
+def _number(metric: Metric, value: float | None) -> Cell:
+    if value is None:
+        return Cell()
+    text = f"{value:.{DIGITS[metric]}f}"
+    return Cell(text.removeprefix("-") if float(text) == 0 else text, "complete", value)

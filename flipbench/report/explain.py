@@ -1,0 +1,141 @@
+"""The evidence of one cell of a table."""
+
+from dataclasses import asdict
+from typing import Any, get_args
+
+from flipbench import registry
+from flipbench.errors import UserError, nearest
+from flipbench.plan import Cell, Plan
+from flipbench.protocol import Metric
+from flipbench.report.cells import SuiteResults
+from flipbench.report.collect import failure_of, run_of
+from flipbench.report.columns import Column
+from flipbench.report.significance import Evidence, pairs
+from flipbench.report.table import Cell as TableCell
+from flipbench.report.table import Table, overall_table, rounded
+from flipbench.stats import hanley_mcneil
+from flipbench.store.runs import Store
+
+
+def explain(plan: Plan, store: Store, results: SuiteResults, row: str, dataset: str) -> dict[str, Any]:
+    """All that is behind a cell, as plain data: means, verdicts, runs, settings, tests, trials.
+
+    Differences are by the suite's declared test against each row that it is tested against (or that is tested
+    against it); of a single seed they hold the test rows' luck alone, and give no star.
+
+    Raises:
+        UserError: the suite has no such row or data set, or a run's files were changed.
+    """
+    cell = _cell(plan, row, dataset)
+    table = overall_table(results)
+    shown = {metric: _shown(table, row, dataset, metric) for metric in get_args(Metric)}
+    return {
+        "suite": plan.suite.suite,
+        "row": row,
+        "method": cell.method.method,
+        "dataset": dataset,
+        "protocol": plan.suite.protocol,
+        "metrics": {metric: _metric(*pair) for metric, pair in shown.items()},
+        "runs": [_run(stage, store) for stage in cell.finals if store.done(stage)],
+        "failed": [reason for stage in cell.finals if (reason := failure_of(stage, store))],
+        "sampling_error": _sampling_error(cell, store),
+        "settings": _settings(cell),
+        "differences": _differences(plan, cell, store),
+        "trials": [_trial(stage, store) for stage in cell.trials],
+    }
+
+
+def _cell(plan: Plan, row: str, dataset: str) -> Cell:
+    rows = {cell.method.label for cell in plan.cells}
+    if row not in rows:
+        raise UserError(f"{plan.suite.suite} has no row '{row}'{nearest(row, rows)}")
+    datasets = {cell.data.label for cell in plan.cells}
+    if dataset not in datasets:
+        raise UserError(f"{plan.suite.suite} has no data set '{dataset}'{nearest(dataset, datasets)}")
+    return next(c for c in plan.cells if (c.method.label, c.data.label) == (row, dataset))
+
+
+def _shown(table: Table, row: str, dataset: str, metric: Metric) -> tuple[TableCell, TableCell]:
+    """Our cell and the paper's."""
+    cells = next(r.cells for group in table.groups for r in group.rows if r.method == row)
+    own, printed = (
+        next((cells[i] for i, c in enumerate(table.columns) if c == Column(dataset, metric, source)), TableCell())
+        for source in ("ours", "paper")
+    )
+    return own, printed
+
+
+def _metric(own: TableCell, printed: TableCell) -> dict[str, Any]:
+    return {
+        "text": own.text,
+        "value": own.value,
+        "sd": own.sd,
+        "paper": printed.value,
+        "starred": own.starred,
+        "verdict": rounded(asdict(own.verdict)) if own.verdict else None,
+    }
+
+
+def _run(stage: Any, store: Store) -> dict[str, Any]:
+    run = run_of(stage, store)
+    env = store.read(stage, "env.json")
+    epochs = store.metrics(stage).get("epochs")
+    return {
+        **vars(run),
+        "epochs": epochs,
+        "device": env.get("device"),
+        "folder": str(store.folder(stage)),
+    }
+
+
+def _sampling_error(cell: Cell, store: Store) -> float | None:
+    """Hanley and McNeil's standard error of the first run's AUC: what another test set of this size would change."""
+    for stage in cell.finals:
+        if store.done(stage):
+            found = store.metrics(stage)
+            positives = int(found["positives"])
+            return hanley_mcneil(float(found["auc"]), positives, int(found["rows"]) - positives)
+    return None
+
+
+def _settings(cell: Cell) -> list[dict[str, Any]]:
+    """Every setting with its value here, its declared default, and who says so."""
+    declared = registry.get(cell.method.method).settings
+    used = cell.settings or {}
+    return [
+        {
+            "name": name,
+            "value": used.get(name, setting.value),
+            "default": setting.value,
+            "source": setting.source,
+            "where": setting.where,
+        }
+        for name, setting in declared.items()
+    ]
+
+
+def _differences(plan: Plan, cell: Cell, store: Store) -> list[dict[str, Any]]:
+    """The declared test of each pair that the cell is part of, over the seeds that both sides have run."""
+    evidence, test = Evidence(store), plan.suite.compare.test
+    found = []
+    for row, against in pairs(plan):
+        if cell not in (row, against):
+            continue
+        both = [
+            (a, b)
+            for a, b in zip(row.finals, against.finals, strict=False)
+            if a.seed == b.seed and store.done(a) and store.done(b)
+        ]
+        if not both or (test == "paired-t" and len(both) < 2):
+            continue
+        first, second = tuple(a for a, _ in both), tuple(b for _, b in both)
+        for metric in get_args(Metric):
+            difference = evidence.difference(first, second, metric, test)
+            words = {"row": row.method.label, "against": against.method.label, "metric": metric, "seeds": len(both)}
+            found.append({**words, **rounded(asdict(difference))})
+    return found
+
+
+def _trial(stage: Any, store: Store) -> dict[str, Any]:
+    best = store.metrics(stage)["best"] if store.done(stage) else {}
+    return {"key": stage.key, "settings": dict(stage.spec["settings"]), "auc": best.get("auc")}

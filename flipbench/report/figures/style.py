@@ -1,0 +1,192 @@
+"""How every figure looks, and how it is saved: the same bytes from the same numbers.
+
+Sizes are of a two-column page; colours are Okabe and Ito's, told apart without colour vision, and every series has a
+marker or a line style of its own, so that it is told apart in grey.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from flipbench.paper import family, method_name
+
+COLUMN, PAGE = 3.45, 7.1
+"""Width in inches of a column and of a page."""
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
+    *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"),
+    "#000000",
+)
+GREY, FAINT = "#595959", "#BFBFBF"
+SERIES: tuple[tuple[str, str, Any], ...] = (
+    (BLUE, "o", "-"),
+    (VERMILION, "s", "--"),
+    (GREEN, "^", "-."),
+    (BLACK, "D", ":"),
+    (PURPLE, "v", (0, (5, 1))),
+    (ORANGE, "P", (0, (3, 1, 1, 1, 1, 1))),
+    (SKY, "X", (0, (1, 1))),
+)
+"""Colour, marker and line of the series of a plot, in order; with more, they repeat."""
+
+_STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
+    "mathtext.fontset": "dejavusans",
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.5,
+    "errorbar.capsize": 2,
+    "grid.linewidth": 0.4,
+    "grid.color": "#E3E3E3",
+    "axes.axisbelow": True,
+    "pdf.fonttype": 42,  # letters stay letters
+    "pdf.compression": 9,
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure to be saved.
+
+    Attributes:
+        name: what it shows, and of which data set (``calibration-movielens-1m``).
+        figure: drawn.
+        numbers: what its marks stand for, one record each, so that nobody has to read them off.
+    """
+
+    name: str
+    figure: Figure
+    numbers: Sequence[Mapping[str, Any]]
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """A region in which figures are made and saved, whatever the reader's own matplotlib settings say."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def new(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, that makes room for its labels by itself."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def note(figure: Figure, text: str) -> None:
+    """One small line under the figure: what the bars are, and of how many runs."""
+    figure.supxlabel(text, fontsize=6, color=GREY)
+
+
+def row_name(row: str) -> str:
+    """A row's printed name outside its table: with its group, where it has one (``DeepFM: FLIP_ID``)."""
+    group, name = family(row), method_name(row)
+    if row.startswith("none/"):
+        return name
+    return group if row.endswith("/none") else f"{group}: {name}" if "/" in row else name
+
+
+def light_grid(axes: Axes, axis: Any = "both") -> None:
+    axes.grid(True, axis=axis)
+    axes.tick_params(length=0 if axis == "both" else 2.5)
+
+
+def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Write a name beside each point (x, y, name), at the first of some places where it covers nothing.
+
+    The axes' limits must be final.
+    """
+    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+    size, pixels = 6.0, axes.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    where = axes.transData.transform([(x, y) for x, y, _ in points]) / pixels  # in points, as the sizes
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in where]
+    for (x, y), (px, py, name) in zip(where, points, strict=True):
+        width = 0.6 * size * len(name)
+        places = [(dx, dy) for dy in (5, -5, 0, 11, -11, 17, -17) for dx in (5, -5 - width, -width / 2) if dx or dy]
+        boxes = [(x + dx, y + dy - size / 2, x + dx + width, y + dy + size / 2) for dx, dy in places]
+        free = next((i for i, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)), 0)
+        taken.append(boxes[free])
+        far = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
+        axes.annotate(name, (px, py), xytext=places[free], textcoords="offset points", fontsize=size, va="center",
+                      arrowprops=far if abs(places[free][1]) > 5 else None)  # fmt: skip
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    return bool(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3])
+
+
+def over_seeds(counts: Sequence[int]) -> str:
+    """What error bars are, for cells of so many runs."""
+    if max(counts, default=0) < 2:
+        return "One seed: no spread known."
+    least, most = min(counts), max(counts)
+    return f"Mean ± sample standard deviation over {most if least == most else f'{least} to {most}'} seeds."
+
+
+def save(picture: Picture, stem: Path) -> list[Path]:
+    """Write ``STEM.pdf``, ``STEM.png`` and ``STEM.csv``, each replaced as a whole.
+
+    No date, no version, no path is in them: equal numbers give equal bytes.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    found: dict[str, bytes] = {}
+    empty: dict[str, dict[str, None]] = {
+        "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    picture.figure.draw_without_rendering()
+    picture.figure.set_layout_engine("none")  # places are found once, not for each format
+    for kind, metadata in empty.items():
+        stream = io.BytesIO()
+        picture.figure.savefig(stream, format=kind, metadata=metadata)
+        found[kind] = stream.getvalue()
+    found["csv"] = _csv(picture.numbers).encode()
+    written = []
+    for kind, content in found.items():
+        path = stem.with_name(f"{stem.name}.{kind}")
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        written.append(path)
+    return written
+
+
+def _csv(numbers: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    columns = list(dict.fromkeys(name for record in numbers for name in record))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for record in numbers:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in record.items()})
+    return text.getvalue()

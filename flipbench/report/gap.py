@@ -1,0 +1,104 @@
+"""From the paper's number to ours, one factor at a time, out of the runs that there are."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from flipbench.identity import key_of
+from flipbench.paper.values import paper_value
+from flipbench.plan import Cell
+from flipbench.store.runs import DONE, Store
+
+FACTORS = {
+    "protocol": "epochs and settings selected on other rows",
+    "split": "rows split in another order",
+    "vocabulary": "the data prepared otherwise",
+    "seed": "further seeds",
+    "grid": "other settings",
+}
+"""What a run may differ in from ours, in the order of the ladder."""
+
+_FIELDS = {"protocol": "protocol", "order": "split", "data": "vocabulary", "seed": "seed", "settings": "grid"}
+_OF_ITSELF = {"parents"}
+"""Follows from the rest."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Runs that differ from ours in one factor.
+
+    Attributes:
+        factor: ``paper``, ``ours`` or one of :data:`FACTORS`. what: the other value, or values.
+        auc: mean over its runs; None where there is none. low, high: least and greatest. runs: keys.
+        step: ``auc`` less ours.
+    """
+
+    factor: str
+    what: str
+    auc: float | None = None
+    low: float | None = None
+    high: float | None = None
+    runs: tuple[str, ...] = ()
+    step: float | None = None
+
+
+def ladder(cell: Cell, table: str | None, store: Store) -> list[Rung]:
+    """The rungs of one cell: the paper's number, each factor, ours.
+
+    Nothing is trained: a factor of which there is no run has no number. Where a factor has several other values
+    (other settings, say) each is a rung of its own.
+    """
+    own = [(stage.key, float(store.metrics(stage)["auc"])) for stage in cell.finals if store.done(stage)]
+    if not own:
+        return []
+    mean = fmean(auc for _, auc in own)
+    printed = paper_value(table, cell.method.label, cell.data.label, "auc") if table else None
+    rungs = [Rung("paper", "as printed", printed, step=None if printed is None else printed - mean)]
+    others = _others(cell, store)
+    for factor, words in FACTORS.items():
+        found: dict[str, list[tuple[str, float]]] = {}
+        for key, what, auc in others.get(factor, []):
+            found.setdefault(what if factor != "seed" else words, []).append((key, auc))
+        rungs += [_rung(factor, what, runs, mean) for what, runs in sorted(found.items())] or [Rung(factor, words)]
+    return [*rungs, _rung("ours", _settings_of(cell), own, mean)]
+
+
+def _rung(factor: str, what: str, runs: list[tuple[str, float]], ours: float) -> Rung:
+    values = [auc for _, auc in runs]
+    keys = tuple(sorted(key for key, _ in runs))
+    return Rung(factor, what, fmean(values), min(values), max(values), keys, fmean(values) - ours)
+
+
+def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]:
+    """Finished runs of the same method and data set that differ in one factor: key, what differs, AUC."""
+    first, planned = cell.finals[0], {stage.key for stage in cell.finals}
+    found: dict[str, list[tuple[str, str, float]]] = {}
+    for folder in sorted((store.root / first.dataset / first.method).glob("evaluate-*")):
+        if not (folder / DONE).is_file():
+            continue
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        key = key_of(spec)
+        differs = {name for name in {*spec, *first.spec} if spec.get(name) != first.spec.get(name)} - _OF_ITSELF
+        if key in planned or differs - _FIELDS.keys():
+            continue
+        if len(differs) > 1:  # a second seed of another setting belongs to that setting's rung
+            differs -= {"seed"}
+        if len(differs) == 1:
+            name = differs.pop()
+            auc = float(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["auc"])
+            found.setdefault(_FIELDS[name], []).append((key, _what(name, first.spec, spec), auc))
+    return found
+
+
+def _what(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    if name == "settings":
+        a, b = ours["settings"], theirs["settings"]
+        return ", ".join(f"{k} {b.get(k, 'default')}" for k in sorted({*a, *b}) if a.get(k) != b.get(k))
+    return str(theirs[name])[:12]
+
+
+def _settings_of(cell: Cell) -> str:
+    spec = cell.finals[0].spec
+    return f"{spec['protocol']}, {spec['order']}, {'searched' if cell.trials else 'declared'} settings"

@@ -1,0 +1,116 @@
+"""How well each row of a suite judges items that training shows never, seldom or often."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flipbench.data import split
+from flipbench.data.store import open_table
+from flipbench.engine.predictions import read_predictions
+from flipbench.errors import UserError
+from flipbench.metrics import MetricError, auc
+from flipbench.plan import Cell, Plan
+from flipbench.protocol import Order
+from flipbench.report.significance import PREDICTIONS
+from flipbench.stats.compare import compare
+from flipbench.store.runs import Store
+
+if TYPE_CHECKING:
+    from flipbench.stats import Difference
+    from flipbench.suite import DataEntry
+
+SELDOM = 5
+"""Training rows up to which an item is rare."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A row's AUC on the test rows of some items.
+
+    Attributes:
+        dataset, method: labels of the suite.
+        items: ``all``, ``never``, ``1 to 5`` or ``more``: how often training shows the item.
+        rows: test rows of such items.
+        auc: mean over seeds; None where these rows are all of one class.
+        seeds: runs.
+        difference: this row less the reference on the same rows and seeds, by the suite's test; None for the
+            reference itself, or where there is no AUC.
+    """
+
+    dataset: str
+    method: str
+    items: str
+    rows: int
+    auc: float | None
+    seeds: int
+    difference: "Difference | None"
+
+
+def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
+    """Every row that has runs, on every data set; needs the prepared data, which knows the items.
+
+    Raises:
+        UserError: the reference is no row with runs, the data are not prepared, or predictions cannot be read.
+    """
+    found: list[Slice] = []
+    for label in dict.fromkeys(cell.data.label for cell in plan.cells):
+        cells = [c for c in plan.cells if c.data.label == label and any(map(store.done, c.finals))]
+        base = next((cell for cell in cells if cell.method.label == reference), None)
+        if base is None:
+            raise UserError(f"slices: '{reference}' has no finished run on {label}")
+        chosen = _slices(base.data)
+        for cell in cells:
+            found += [_slice(cell, base, store, items, rows) for items, rows in chosen.items()]
+    return found
+
+
+def _slice(cell: Cell, base: Cell, store: Store, items: str, rows: NDArray[np.bool_]) -> Slice:
+    mine, theirs = _logits(cell, store), _logits(base, store)
+    labels, groups = _truth(cell, store)
+    if len(labels) != len(rows):
+        raise UserError(f"{cell.method.label}: {len(labels)} predictions, but {len(rows)} test rows here")
+    kept = labels[rows]
+    area = difference = None
+    if kept.any() and not kept.all():
+        area = float(np.mean([auc(kept, logits[rows]) for logits in mine.values()]))
+        seeds = sorted(mine.keys() & theirs.keys())
+        if cell is not base and seeds:
+            a, b = ([found[seed][rows] for seed in seeds] for found in (mine, theirs))
+            try:
+                difference = compare("user-bootstrap", "auc", kept, a, b, groups[rows])
+            except MetricError:  # one user only
+                difference = None
+    return Slice(cell.data.label, cell.method.label, items, int(rows.sum()), area, len(mine), difference)
+
+
+def _logits(cell: Cell, store: Store) -> dict[int, NDArray[np.float32]]:
+    done = [stage for stage in cell.finals if store.done(stage)]
+    return {stage.seed: read_predictions(store.folder(stage) / PREDICTIONS).logits for stage in done}
+
+
+def _truth(cell: Cell, store: Store) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    stage = next(stage for stage in cell.finals if store.done(stage))
+    found = read_predictions(store.folder(stage) / PREDICTIONS)
+    return found.labels, found.groups
+
+
+@cache
+def _counts(name: str, order: Order, users: float) -> NDArray[np.int64]:
+    """[N] for each test row, how many training rows show its item."""
+    table = split.of_users(open_table(name), users)
+    column = table.item_column
+    shown = np.bincount(split.training_rows(table, order).ids[:, column], minlength=table.num_features)
+    return shown[split.test_ids(table, order)[:, column]]
+
+
+def _slices(data: "DataEntry") -> dict[str, NDArray[np.bool_]]:
+    times = _counts(data.name, data.order, data.users)
+    return {
+        "all": times >= 0,
+        "never": times == 0,
+        f"1 to {SELDOM}": (times > 0) & (times <= SELDOM),
+        "more": times > SELDOM,
+    }

@@ -1,0 +1,91 @@
+"""Whether stored figures and tables follow from stored predictions."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from flipbench import metrics as metric_functions
+from flipbench.errors import UserError
+from flipbench.plan import Plan
+from flipbench.protocol import Metric
+from flipbench.report.cells import SuiteResults
+from flipbench.report.significance import Evidence
+from flipbench.report.write import render
+from flipbench.stage import Stage
+from flipbench.store.runs import Store
+
+TOLERANCE = 1e-9
+"""Of a recomputed metric; the last bits may differ between processors."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What does not follow: ``where`` is a run folder or a report's file."""
+
+    where: str
+    what: str
+
+
+def verify_runs(plan: Plan, store: Store) -> tuple[int, list[Mismatch]]:
+    """Check every finished run of a plan: the bytes of its files, and its metrics against its predictions.
+
+    Returns:
+        How many runs were checked, and what is wrong.
+    """
+    done = [stage for stage in plan.stages() if store.done(stage)]
+    return len(done), [found for stage in done for found in _run(stage, store)]
+
+
+def _run(stage: Stage, store: Store) -> Iterator[Mismatch]:
+    where = str(store.folder(stage))
+    try:
+        store.check(stage)
+        if stage.role != "evaluate":
+            return
+        rows = Evidence(store).predictions(stage)
+        stored = store.metrics(stage)
+    except UserError as error:
+        yield Mismatch(where, str(error).removeprefix(f"{where}: "))
+        return
+    for metric in get_args(Metric):
+        again = getattr(metric_functions, metric)(rows.labels, rows.logits)
+        if not abs(again - float(stored.get(metric, "nan"))) <= TOLERANCE:
+            yield Mismatch(where, f"{metric} is {stored.get(metric)} in metrics.json, {again} from its predictions")
+
+
+def verify_reports(results: SuiteResults, folder: Path) -> list[Mismatch]:
+    """Rebuild a suite's report in memory and compare it with the files in ``folder``, byte for byte."""
+    found = [Mismatch(str(folder / name), what) for name, what in _missing_runs(results, folder)]
+    for name, text in render(results).items():
+        path = folder / name
+        if not path.is_file():
+            found.append(Mismatch(str(path), "missing"))
+        elif (stored := path.read_bytes()) != text.encode():
+            found.append(Mismatch(str(path), _first_difference(stored, text)))
+    return found
+
+
+def _missing_runs(results: SuiteResults, folder: Path) -> Iterator[tuple[str, str]]:
+    """Runs that the stored report was made from and that are no longer there."""
+    name = f"{results.suite}.json"
+    try:
+        document = json.loads((folder / name).read_text(encoding="utf-8"))
+        named = {(key, c["method"], c["dataset"]) for c in document["cells"] for key in c["runs"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # the comparison of bytes says so
+    have = {run.key for cell in results.cells for run in cell.runs}
+    for key, method, dataset in sorted(named):
+        if key not in have:
+            yield name, f"names run {key[:12]} ({method} on {dataset}), which is not in the results"
+
+
+def _first_difference(stored: bytes, rebuilt: str) -> str:
+    old, new = stored.decode("utf-8", "replace").splitlines(), rebuilt.splitlines()
+    for number, (a, b) in enumerate(zip(old, new, strict=False), 1):
+        if a != b:
+            at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+            start = max(0, at - 12)
+            return f"line {number} has '{a[start : at + 12]}', the results give '{b[start : at + 12]}'"
+    return f"has {len(old)} lines, the results give {len(new)}"

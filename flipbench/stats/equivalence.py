@@ -1,0 +1,137 @@
+"""Is a mean equal to a printed value, up to a margin declared beforehand? And how many seeds would tell."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal
+
+from flipbench.stats.difference import Difference, t_difference
+
+VERDICT_LEVEL = 0.05
+"""Level of each one-sided test behind a verdict; its interval is therefore the 90 % one."""
+
+POWER = 0.8
+MOST_SEEDS = 1000
+
+Outcome = Literal["reproduced", "better", "worse", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What several runs say of a number in the paper.
+
+    Attributes:
+        outcome: ``reproduced`` (inside the margin), ``better`` or ``worse`` (beyond it), else ``inconclusive``.
+        difference: ours minus the paper's.
+        low, high: its 90 % interval over seeds; None for one seed, which has no spread.
+        p: of the equivalence test: the chance of such runs if the true difference were at the margin or beyond.
+        margin: differences smaller than this count as none.
+        seeds: runs it is from.
+        seeds_needed: runs for power .8, at the spread and difference seen; None where unknown, or over 1,000.
+    """
+
+    outcome: Outcome
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    margin: float
+    seeds: int
+    seeds_needed: int | None
+
+
+def verdict(sample: Sequence[float], printed: float, margin: float, higher_is_better: bool) -> Verdict:
+    """Two one-sided t-tests of the runs' mean against a printed value (Schuirmann, J. Pharmacokin. 15, 1987).
+
+    ``reproduced``: both reject "off by the margin or more" at 5 %. ``better`` or ``worse``: the 90 % interval lies
+    wholly beyond the margin. The printed value counts as exact: the paper gives no spread. One seed, or seeds that
+    agree to the last bit (one run under several names), are ``inconclusive``.
+
+    Args:
+        sample: one metric value a seed. printed: the paper's. margin: > 0, same unit.
+    """
+    difference, n = fmean(sample) - printed, len(sample)
+    spread = stdev(sample) if n > 1 else 0.0
+    if spread == 0:
+        return Verdict("inconclusive", difference, None, None, None, margin, n, None)
+    p, low, high = tost(sample, [printed] * n, margin, paired=True)
+    outcome: Outcome = "inconclusive"
+    if p < VERDICT_LEVEL:
+        outcome = "reproduced"
+    elif low > margin or high < -margin:
+        outcome = "better" if (difference > 0) == higher_is_better else "worse"
+    return Verdict(outcome, difference, low, high, p, margin, n, seeds_needed(spread, difference, margin))
+
+
+def tost(a: Sequence[float], b: Sequence[float], margin: float, paired: bool) -> tuple[float, float, float]:
+    """Two one-sided tests that the means of ``a`` and ``b`` differ by less than ``margin``.
+
+    Args:
+        paired: of the differences (equal lengths; ``b`` may repeat a constant: one sample); else Welch's two-sample.
+
+    Returns:
+        p, the larger of the two; and the 90 % interval of mean(a) - mean(b): p < .05 exactly where it lies
+        within the margin.
+
+    Raises:
+        ValueError: fewer than two values, or none of them differs from another: t has no value then.
+    """
+    from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
+    if min(len(a), len(b)) < 2:
+        raise ValueError("an equivalence test needs two or more runs")
+    if paired:
+        differences = [x - y for x, y in zip(a, b, strict=True)]
+        if stdev(differences) == 0:
+            raise ValueError("an equivalence test needs runs that differ")
+        of_differences = DescrStatsW(differences)
+        p = of_differences.ttost_mean(-margin, margin)[0]
+        low, high = of_differences.tconfint_mean(alpha=2 * VERDICT_LEVEL)
+    else:
+        if stdev(a) == stdev(b) == 0:
+            raise ValueError("an equivalence test needs runs that differ")
+        means = CompareMeans.from_data(a, b)
+        p = means.ttost_ind(-margin, margin, usevar="unequal")[0]
+        low, high = means.tconfint_diff(alpha=2 * VERDICT_LEVEL, usevar="unequal")
+    return float(p), float(low), float(high)
+
+
+def seeds_needed(spread: float, difference: float, margin: float, power: float = POWER) -> int | None:
+    """The fewest seeds that would give a verdict with probability ``power``; None over 1,000.
+
+    Inside the margin: the power of TOST, P(T < -t, T' > t) by Bonferroni's inequality, T and T' noncentral t
+    (Phillips, J. Pharmacokin. 18, 1990). Beyond it: that of the one-sided test against the margin.
+
+    Args:
+        spread: standard deviation over seeds. difference: assumed true one. margin: > 0.
+    """
+    from scipy.stats import nct, t
+
+    def reached(n: int) -> bool:
+        critical, scale = t.ppf(1 - VERDICT_LEVEL, n - 1), spread / math.sqrt(n)
+        if abs(difference) >= margin:
+            return bool(nct.sf(critical, n - 1, (abs(difference) - margin) / scale) >= power)
+        sides = [nct.sf(critical, n - 1, (margin + side * difference) / scale) for side in (-1, 1)]
+        return bool(sum(sides) - 1 >= power)
+
+    if not reached(MOST_SEEDS):
+        return None
+    low, high = 1, MOST_SEEDS  # the power grows with n
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high
+
+
+def paired_t(a: Sequence[float], b: Sequence[float]) -> Difference:
+    """Student's paired t-test over seeds (same seeds, same test set), two-sided.
+
+    Raises:
+        ValueError: unequal lengths, fewer than two pairs, or seeds that agree to the last bit: they are one run.
+    """
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    if len(set(differences)) < 2:
+        raise ValueError("a paired t-test needs two or more seeds that differ")
+    error = stdev(differences) / math.sqrt(len(differences))
+    return t_difference(fmean(differences), error, len(differences) - 1, "paired-t")

@@ -1,0 +1,266 @@
+"""Figures from stored runs: what is drawn, that it repeats byte for byte, and what is not drawn."""
+
+import csv
+import io
+import json
+import re
+import shutil
+
+import matplotlib as mpl
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flipbench import plan, suite, tune
+from flipbench.cli import main
+from flipbench.data.split import Rows
+from flipbench.engine.predictions import write_predictions
+from flipbench.errors import UserError
+from flipbench.metrics import auc, logloss
+from flipbench.report.figures import style, write_figures
+from flipbench.report.figures.calibration import reliability
+from flipbench.stage import DRAWN
+from flipbench.store.runs import Store
+
+FIELDS = ("user_id", "age", "movie_id")
+SHIFT = {"deepfm": 0.0, "dcnv2": 0.8, "autoint": 0.4}
+"""How much of the truth a made-up model knows."""
+
+
+def expand(path, store):
+    return plan.expand(suite.load(str(path)), {"planted-tiny": "a" * 64}, tune.winner(store))
+
+
+def finish(store, stage, known=0.5):
+    """A run folder of made-up figures, through the store's own functions."""
+    work, generator = store.work(stage), np.random.default_rng([stage.seed, int(stage.key[:8], 16)])
+    metrics = {"best": {"auc": 0.7 + generator.normal() / 100, "logloss": 0.6, "epoch": 1}}
+    if stage.role == "evaluate":
+        truth = np.random.default_rng(stage.seed // 100).normal(size=600)  # the same test rows for every run
+        labels = np.random.default_rng(7).random(600) < 1 / (1 + np.exp(-truth))
+        logits = (known * truth + generator.normal(size=600) / 3).astype(np.float32)
+        rows = Rows(np.zeros((600, 1), np.int32), labels.astype(np.uint8), np.arange(600, dtype=np.int32) // 3)
+        write_predictions(work / "predictions.parquet", rows, logits)
+        metrics = {"auc": auc(labels, logits), "logloss": logloss(labels, logits)}
+    if stage.role == "embeddings":
+        shares = np.sort(generator.random(4))[::-1]
+        metrics = {"mean_cosine": generator.random(), "effective_rank": 3.0, "rms_norm": 2.0, "features": 60}
+        metrics |= {"unseen": 3, "singular_shares": (shares / shares.sum()).tolist()}
+        places = generator.normal(size=(60, 2)).astype(np.float32)
+        drawn = {"field": ["age"] * 60, "side": ["user", "item"] * 30, "x": places[:, 0], "y": places[:, 1]}
+        pq.write_table(pa.table(drawn), work / DRAWN)
+    if stage.role == "alignment":
+        rates = dict(zip(FIELDS, generator.random(3).tolist(), strict=True))
+        metrics = {"rows": 1024, "chance": 1 / 3, "top1_text": 0.6, "top1_table": 0.5}
+        metrics |= {"top1_text_of": rates, "top1_table_of": rates}
+        matrix = generator.random(9).astype(np.float32)
+        drawn = {"text": np.repeat(FIELDS, 3).tolist(), "table": FIELDS * 3, "example": matrix, "mean": matrix}
+        pq.write_table(pa.table(drawn), work / DRAWN)
+    store.commit(stage, {"metrics.json": metrics, "env.json": {"seconds": 60.0 + stage.seed, "device": "cpu"}})
+
+
+@pytest.fixture
+def run(suite_file, tmp_path):
+    """``run(seeds=.., ...)``: a suite with all its runs made up; returns (plan, store)."""
+
+    def run(skip=lambda stage: False, **changes):
+        store = Store(tmp_path / "results")
+        store.prepare()
+        path = suite_file(**changes)
+        while stages := [s for s in expand(path, store).stages() if not store.done(s) and not skip(s)]:
+            for stage in stages:
+                finish(store, stage, SHIFT.get(stage.method, 0.5))
+        return expand(path, store), store
+
+    return run
+
+
+INSPECTED = {
+    "settings": "{plm: small}",
+    "methods": "[flip, without_mlm: {method: flip, pretrain: {mlm: false}}]",
+    "inspect": "[embeddings, alignment]",
+    "seeds": "2",
+}
+SWEPT = {
+    "settings": "{plm: small}",
+    "methods": "[flip: {method: flip_id}, a: {method: flip_id, pretrain: {temperature: 0.05}}, "
+    "b: {method: flip_id, pretrain: {temperature: 1.0}}, c: {method: flip_id, pretrain: {text_mask_ratio: 0.6}}]",
+    "seeds": "2",
+}
+TUNED = {
+    "settings": "",
+    "methods": "[deepfm, dcnv2, autoint]",
+    "seeds": "2",
+    "tune": "{budget: 3}",
+    "compare": "{reference: dcnv2, test: delong}",
+}
+
+
+def names(paths):
+    return sorted(p.name.removeprefix("mini-") for p in paths if p.suffix == ".png")
+
+
+def numbers(folder, name):
+    return list(csv.DictReader(io.StringIO((folder / f"mini-{name}.csv").read_text())))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (INSPECTED, ["alignment-flip-planted-tiny.png", "alignment-without_mlm-planted-tiny.png",
+                     "embeddings-planted-tiny.png"]),
+        (SWEPT, ["calibration-planted-tiny.png", "cost-planted-tiny.png", "sweep.png"]),
+        (TUNED, ["calibration-planted-tiny.png", "cost-planted-tiny.png", "forest-planted-tiny.png",
+                 "tuning-planted-tiny.png"]),
+    ],
+)  # fmt: skip
+def test_figures_repeat_byte_for_byte_whatever_the_readers_settings_and_hold_no_date(run, tmp_path, changes, expected):
+    planned, store = run(**changes)
+    first = write_figures(planned, store, tmp_path / "first")
+    assert names(first) == expected
+    with mpl.rc_context({"font.size": 20, "lines.linewidth": 9, "axes.facecolor": "black"}):
+        second = write_figures(planned, store, tmp_path / "second")
+        assert mpl.rcParams["font.size"] == 20, "theirs are left as they were"
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    for path in first:
+        content = path.read_bytes()
+        if path.suffix == ".pdf":
+            assert b"CreationDate" not in content
+            assert b"/Type3" not in content, "letters are letters"
+            assert b"/FontFile2" in content
+            width = float(re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", content)[1]) / 72
+            assert width <= style.PAGE + 0.01
+        if path.suffix == ".png":
+            assert not re.search(rb"tEXt|tIME|iTXt", content)
+
+
+def test_the_numbers_beside_a_picture_are_the_runs_own(run, tmp_path):
+    planned, store = run(**TUNED)
+    write_figures(planned, store, tmp_path)
+    cost = numbers(tmp_path, "cost-planted-tiny")
+    stages = {stage.key: stage for cell in planned.cells for stage in cell.finals}
+    assert {r["run"] for r in cost} == set(stages)
+    for record in cost:
+        stage = stages[record["run"]]
+        assert float(record["auc"]) == pytest.approx(store.metrics(stage)["auc"], rel=1e-5)
+        assert float(record["minutes"]) == pytest.approx(3 * (60 + stage.seed) / 60), "its selection and refit too"
+    forest = numbers(tmp_path, "forest-planted-tiny")
+    assert [(r["metric"], r["against"]) for r in forest] == [
+        (metric, other) for metric in ("auc", "logloss") for other in ("deepfm", "autoint")
+    ]
+    blind = next(r for r in forest if r["against"] == "deepfm" and r["metric"] == "auc")
+    assert float(blind["low"]) > 0, "a model that knows the truth against one that knows nothing"
+    tuning = numbers(tmp_path, "tuning-planted-tiny")
+    assert len(tuning) == 9
+
+
+def test_a_sweep_has_a_curve_for_each_setting_through_the_common_row(run, tmp_path):
+    planned, store = run(**SWEPT)
+    write_figures(planned, store, tmp_path)
+    found = {(r["setting"], float(r["value"]), r["row"]) for r in numbers(tmp_path, "sweep")}
+    assert found == {
+        ("pretrain.temperature", 0.05, "a"),
+        ("pretrain.temperature", 0.7, "flip"),
+        ("pretrain.temperature", 1.0, "b"),
+        ("pretrain.text_mask_ratio", 0.15, "flip"),
+        ("pretrain.text_mask_ratio", 0.6, "c"),
+    }
+
+
+def test_inspections_are_drawn_of_the_seeds_that_all_rows_have(run, tmp_path):
+    def later(stage):
+        return stage.role == "embeddings" and stage.seed == 1 and not stage.parents["pretrain"].spec["settings"]["mlm"]
+
+    planned, store = run(skip=later, **INSPECTED)
+    write_figures(planned, store, tmp_path)
+    found = numbers(tmp_path, "embeddings-planted-tiny")
+    assert {(r["row"], r["seed"]) for r in found} == {("flip", "0"), ("without_mlm", "0")}
+
+
+def test_what_has_no_runs_or_a_failed_one_is_not_drawn_and_said_in_a_line(run, tmp_path, capsys):
+    planned, store = run(skip=lambda s: s.role in ("evaluate", "alignment"), **INSPECTED)
+    assert names(write_figures(planned, store, tmp_path)) == ["embeddings-planted-tiny.png"]
+    assert capsys.readouterr().err == "mini: no figure of alignment: its runs are not finished\n"
+    failed = planned.cells[1].inspections[0]
+    shutil.rmtree(store.folder(failed))
+    store.fail(failed, "boom", "", {})
+    write_figures(planned, store, tmp_path)
+    assert {r["row"] for r in numbers(tmp_path, "embeddings-planted-tiny")} == {"flip"}
+
+
+def test_a_mean_of_survivors_is_never_drawn(run, tmp_path):
+    planned, store = run(**TUNED)
+    stage = planned.cells[0].finals[1]
+    shutil.rmtree(store.folder(stage))
+    store.fail(stage, "boom", "", {})
+    write_figures(planned, store, tmp_path)
+    for name in ("cost", "calibration"):
+        assert {r["row"] for r in numbers(tmp_path, f"{name}-planted-tiny")} == {"dcnv2", "autoint"}
+
+
+def test_a_changed_file_is_named(run, tmp_path):
+    planned, store = run(**INSPECTED)
+    path = store.folder(planned.cells[0].inspections[0]) / DRAWN
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match=rf"{re.escape(str(path))}: changed since the run was finished"):
+        write_figures(planned, store, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="the figures cannot be written"):
+        write_figures(*run(**SWEPT), tmp_path / "file" / "folder")
+
+
+def test_the_report_of_a_suite_that_inspects_is_its_figures(run, tmp_path, capsys):
+    run(**INSPECTED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flipbench.cli.common.data_store.known_fingerprint", lambda name: "a" * 64)
+        assert main(["report", str(tmp_path / "mini.yaml"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["suite"] == "mini"
+    assert {p.name for p in (tmp_path / "reports").iterdir()} == set(shown["figures"])
+    assert len(shown["figures"]) == 9
+    shutil.rmtree(tmp_path / "results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flipbench.cli.common.data_store.known_fingerprint", lambda name: "a" * 64)
+        assert main(["report", str(tmp_path / "mini.yaml")]) == 1
+    assert "no suite has results yet" in capsys.readouterr().err
+
+
+def test_reliability_against_a_plain_loop():
+    generator = np.random.default_rng(1)
+    logits = generator.normal(size=1000)
+    p = 1 / (1 + np.exp(-logits))
+    labels = generator.random(1000) < p
+    expected, observed, error = reliability(labels, logits)
+    order = sorted(range(1000), key=lambda i: p[i])
+    for b in range(10):
+        rows = order[100 * b : 100 * b + 100]
+        clicked = sum(labels[i] for i in rows) / 100
+        assert expected[b] == pytest.approx(sum(p[i] for i in rows) / 100)
+        assert observed[b] == pytest.approx(clicked)
+        assert error[b] == pytest.approx((clicked * (1 - clicked) / 100) ** 0.5)
+    assert (np.abs(observed - expected) < 4 * error + 1e-9).all(), "true probabilities are calibrated"
+
+
+def test_no_label_covers_a_point_or_another_label():
+    with style.styled():
+        figure = style.new(3, 3)
+        axes = figure.subplots()
+        points = [(i % 4 / 10, i // 4 / 10, f"method{i}") for i in range(8)]
+        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o")
+        style.label_points(axes, points)
+        figure.draw_without_rendering()
+        boxes = [t.get_window_extent() for t in axes.texts]
+    assert len(boxes) == 8
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_row_is_named_with_its_group():
+    rows = ["deepfm/none", "deepfm/flip_id", "none/dcnv2", "roberta/flip", "without_mlm", "my_model"]
+    assert [style.row_name(row) for row in rows] == [
+        *("DeepFM", "DeepFM: FLIP_ID", "DCNv2", "RoBERTa: FLIP", "w/o MLM", "my_model")
+    ]
+
+
+def test_colours_differ_in_grey_or_in_marker_and_line():
+    assert len({marker for _, marker, _ in style.SERIES}) == len({str(line) for *_, line in style.SERIES}) == 7

@@ -1,0 +1,116 @@
+"""DeLong's test against its definition, and the standard error of a lone AUC."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from flipbench.metrics import MetricError, auc
+from flipbench.stats import delong_test, hanley_mcneil
+
+
+def brute(y, a, b):
+    """Every pair of a positive and a negative, as DeLong et al. write it."""
+    above, below = [], []
+    for s in (a, b):
+        win = (s[y][:, None] > s[~y][None, :]) + 0.5 * (s[y][:, None] == s[~y][None, :])
+        above.append(win.mean(axis=1))
+        below.append(win.mean(axis=0))
+    return [v.mean() for v in above], np.cov(above) / y.sum() + np.cov(below) / (~y).sum()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 60), st.integers(1, 6))
+def test_equals_all_pairs_with_heavy_ties(seed, n, values):
+    random = np.random.default_rng(seed)
+    y = random.random(n) < 0.5
+    assume(2 <= y.sum() <= n - 2)
+    a, b = random.integers(values, size=n), random.integers(values, size=n)
+    found = delong_test(y, a, b)
+    (auc_a, auc_b), s = brute(y, a, b)
+    assert (found.auc_a, found.auc_b) == pytest.approx((auc_a, auc_b), abs=1e-12)
+    assert (found.variance_a, found.variance_b, found.covariance) == pytest.approx(
+        (s[0, 0], s[1, 1], s[0, 1]), abs=1e-12
+    )
+    variance = s[0, 0] + s[1, 1] - 2 * s[0, 1]
+    if variance > 1e-9:
+        z = (auc_a - auc_b) / math.sqrt(variance)
+        assert found.z == pytest.approx(z, abs=1e-6)
+        assert found.p == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), abs=1e-6)
+    swapped = delong_test(y, b, a)
+    assert (swapped.z, swapped.p) == pytest.approx((-found.z, found.p), abs=1e-9)
+
+
+def test_a_case_worked_by_hand():
+    y = np.array([1, 1, 0, 0])
+    found = delong_test(y, [3, 1, 2, 0], [3, 2, 1, 0])  # a's placements: 1 and .5 in both classes; b's all 1
+    assert (found.auc_a, found.auc_b) == (0.75, 1.0)
+    assert (found.variance_a, found.variance_b, found.covariance) == (0.125, 0.0, 0.0)  # var(1, .5) / 2, for each class
+    assert found.z == pytest.approx(-0.25 / math.sqrt(0.125))
+
+
+def test_any_increasing_transform_changes_nothing():
+    random = np.random.default_rng(1)
+    y, a, b = random.random(200) < 0.3, random.normal(size=200), random.normal(size=200)
+    one, other = delong_test(y, a, b), delong_test(y, np.exp(a), 1 / (1 + np.exp(-b)))
+    assert vars(one) == pytest.approx(vars(other), abs=1e-12)
+    assert one.auc_a == pytest.approx(auc(y, a), abs=1e-12)
+
+
+def test_the_same_scores_do_not_differ():
+    y = np.array([0, 1] * 20)
+    scores = np.arange(40.0)
+    found = delong_test(y, scores, 2 * scores)
+    assert (found.z, found.p) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("y", "a", "says"),
+    [
+        ([1, 1, 1], [1, 2, 3], "3 of 1 and 0 of 0"),
+        ([1, 0, 0], [1, 2, 3], "two rows of each class"),
+        ([0, 1, 0, 1], [1, 2, math.nan, 3], "NaN"),
+        ([0, 1, 2, 1], [1, 2, 3, 4], "0 or 1"),
+        ([0, 1], [1, 2, 3], "one length"),
+    ],
+)
+def test_what_cannot_be_tested_is_named(y, a, says):
+    with pytest.raises(MetricError, match=says):
+        delong_test(y, a, a)
+
+
+def test_rejects_at_its_level_under_no_difference():
+    random = np.random.default_rng(3)
+    p = []
+    for _ in range(600):
+        y = random.random(300) < 0.4
+        shared = random.normal(size=300) + y
+        p.append(delong_test(y, shared + random.normal(size=300), shared + random.normal(size=300)).p)
+    assert 0.03 < np.mean(np.array(p) < 0.05) < 0.075  # .05 +- 2.8 standard errors
+
+
+def test_two_million_rows_in_seconds():
+    random = np.random.default_rng(0)
+    n = 2_000_000
+    y = random.random(n) < 0.3
+    a = (random.normal(size=n) + y).astype(np.float32)
+    b = (a + random.normal(size=n)).astype(np.float32)
+    began = time.process_time()
+    delong_test(y, a, b)
+    assert time.process_time() - began < 5
+
+
+def test_hanley_mcneil():
+    assert hanley_mcneil(0.8548, 57619, 73902 - 57619) == pytest.approx(0.00135, abs=5e-5)
+    assert hanley_mcneil(1.0, 5, 5) == 0.0
+
+
+def test_hanley_mcneil_is_right_for_exponential_scores():
+    random = np.random.default_rng(5)
+    m, n, rate = 60, 90, 3.0  # A = rate / (1 + rate)
+    y = np.array([1] * m + [0] * n)
+    found = [auc(y, np.r_[random.exponential(rate, m), random.exponential(1, n)]) for _ in range(1500)]
+    assert np.std(found) == pytest.approx(hanley_mcneil(rate / (1 + rate), m, n), rel=0.07)
