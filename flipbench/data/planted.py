@@ -40,6 +40,7 @@ def _dataset(name: str, title: str, size: Size, fingerprint: str) -> Dataset:
         licence="free of any",
         fields=FIELDS,
         label="drawn with the true probability: sigmoid(bias + user + item quality + taste . topics of the title)",
+        version=2,
         prepare=partial(prepare, size),
         fingerprint=fingerprint,
     )
@@ -49,11 +50,11 @@ TINY = _dataset(
     "planted-tiny",
     "Planted, tiny",
     Size(rows=4_000, users=150, items=120, cold=15, seed=1),
-    fingerprint="b864aebd1aadf3a7973278def52d6993f806bd369c1818145c626dd9b70a62e1",
+    fingerprint="406db2636ebaac218f305de313fabdd4d09597ab302af8403c6a8bb16cd26062",
 )
 SMALL = _dataset(
     "planted-small",
     "Planted, small",
     Size(rows=60_000, users=1_200, items=700, cold=90, seed=2),
-    fingerprint="8ccaff60bf4d744136e383f25114432e0d8ba9ef39665d97691189dd7d3e5a4d",
+    fingerprint="64e08299448dd273b7b2b322637198b3bcc48cf698f2a0a7953f3a25e38d3df9",
 )

@@ -2,8 +2,8 @@
 
     P(y = 1) = sigmoid(bias + b_user + q_item + taste_user . topics_item)
 
-Titles are the only full account of an item's topics, so a model that reads them can judge an item that
-no training row shows. All draws are integers of PCG64's raw stream, whose values numpy guarantees, and
+Titles are the only full account of an item's topics, and their first words tell most of its quality, so a model
+that reads them can judge an item that no training row shows. All draws are integers of PCG64's raw stream, whose values numpy guarantees, and
 sums run in a fixed order: the table is the same on every machine.
 """
 
@@ -32,10 +32,12 @@ NEUTRAL = "Last First Little Big Great Old New Lost Hidden Silent Golden Broken 
 YEARS = range(1950, 2001)
 
 BIAS = 0.6
-USER, QUALITY, TASTE = 0.7, 0.8, 1.6
+USER, QUALITY, TASTE = 0.7, 1.0, 1.4
 """Standard deviation of b_user and q_item, and the scale of tastes."""
 SHARED = 0.5
 """Share of a taste's variance that gender, age and occupation explain."""
+TOLD = 0.7
+"""Share of the quality's variance that the title's first word explains."""
 GENRE_KEPT = 0.75
 """Probability that an item's genre is its main topic's."""
 COLD_SHARE = 0.25
@@ -71,10 +73,11 @@ def generate(size: Size) -> Prepared:
     ``bayes_auc_expected``: over labels drawn anew), for all its rows and for those of cold items.
     """
     tastes, users = _users(size)
-    topics, items = _items(size)
+    topics, told, items = _items(size)
     user, item = _rows(size)
     logit = BIAS + USER * _Stream(size.seed, "user bias").normal(size.users)[user]
-    logit += QUALITY * _Stream(size.seed, "quality").normal(size.items)[item]
+    quality = TOLD**0.5 * told + (1 - TOLD) ** 0.5 * _Stream(size.seed, "quality").normal(size.items)
+    logit += QUALITY * quality[item]
     for k in range(len(TOPICS)):  # term by term: a matrix product's order of sums differs between machines
         logit += TASTE * tastes[user, k] * topics[item, k]
     grains = np.rint(10_000 / (1 + np.exp(-logit))).astype(
@@ -128,12 +131,13 @@ def _users(size: Size) -> tuple[Floats, list[_Values]]:
     return tastes, columns
 
 
-def _items(size: Size) -> tuple[Floats, list[_Values]]:
-    """Topics [items, topics] with rows of unit length, and the three item columns."""
+def _items(size: Size) -> tuple[Floats, Floats, list[_Values]]:
+    """Topics [items, topics] with rows of unit length, quality as told [items], and the three item columns."""
     words = [text.split() for text in TOPICS.values()]
     neutral, genres = NEUTRAL.split(), list(TOPICS)
     stream, last = _Stream(size.seed, "title"), len(words[0])
-    topics = np.zeros((size.items, len(TOPICS)))
+    topics, told = np.zeros((size.items, len(TOPICS))), np.zeros(size.items)
+    praise = _Stream(size.seed, "praise").normal(len(neutral))
     titles: dict[str, None] = {}
     hints = _Stream(size.seed, "genre").below(1000, 2 * size.items).reshape(2, -1)
     shown: list[str] = []
@@ -147,12 +151,13 @@ def _items(size: Size) -> tuple[Floats, list[_Values]]:
             continue
         i = len(titles)
         titles[title] = None
+        told[i] = praise[n]
         topics[i, first] += 0.8
         topics[i, second] += 0.6 if second != first else 0.2
         keep = hints[0, i] < 1000 * GENRE_KEPT
         shown.append(genres[first if keep else int(hints[1, i]) % len(genres)])
     ids = [str(i) for i in range(1, size.items + 1)]
-    return topics, [(ids, True), (list(titles), False), (shown, False)]
+    return topics, told, [(ids, True), (list(titles), False), (shown, False)]
 
 
 def _rows(size: Size) -> tuple[Indices, Indices]:

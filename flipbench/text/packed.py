@@ -65,7 +65,8 @@ class Layout:
         """The layout of padded tokens [B, L] with ``lengths`` [B] real ones a row."""
         real = torch.arange(tokens.shape[1], device=tokens.device) < lengths.unsqueeze(1)
         groups = [(len([*rows]), length) for length, rows in groupby(lengths.tolist())]
-        return cls(tokens[real], *real.nonzero().unbind(1), groups)
+        rows, columns = real.nonzero(as_tuple=True)
+        return cls(tokens[real], rows, columns, groups)
 
     def places(self, length: int) -> Tensor:
         """[T] int64: row times ``length`` plus column."""
@@ -126,17 +127,18 @@ def _attend(module: Any, x: Tensor, groups: list[tuple[int, int]], queries: Quer
     def split(states: Tensor, counts: list[int], parts: int) -> list[tuple[Tensor, ...]]:
         """For each group its parts (query, key, value), each [rows, heads, tokens, d]."""
         shapes = [(rows, count // rows, parts, heads, -1) for (rows, _), count in zip(groups, counts, strict=True)]
-        pieces = zip(states.split(counts), shapes, strict=True)
-        return [piece.view(shape).permute(2, 0, 3, 1, 4).unbind(0) for piece, shape in pieces]
+        pieces = torch.split(states, counts)
+        return [p.view(shape).permute(2, 0, 3, 1, 4).unbind(0) for p, shape in zip(pieces, shapes, strict=True)]
 
     if queries is None:
         triples = split(_linears((module.query, module.key, module.value), x), sizes, 3)
     else:
         asked = _linear(module.query, x.index_select(0, queries.tokens))
         padded = asked.new_zeros(sum(rows for rows, _ in groups) * queries.width, asked.shape[1])
-        asked = split(padded.index_copy(0, queries.slots, asked), [rows * queries.width for rows, _ in groups], 1)
+        padded = padded.index_copy(0, queries.slots, asked)
+        firsts = split(padded, [rows * queries.width for rows, _ in groups], 1)
         known = split(_linears((module.key, module.value), x), sizes, 2)
-        triples = [(q, *pair) for (q,), pair in zip(asked, known, strict=True)]
+        triples = [(q, *pair) for (q,), pair in zip(firsts, known, strict=True)]
     mixed = []
     for q, k, v in triples:
         weights = dropout(torch.matmul(q * module.scaling, k.transpose(2, 3)).softmax(3), dropped)
@@ -157,10 +159,11 @@ def _linears(modules: tuple[nn.Linear, ...], x: Tensor) -> Tensor:
 
 
 def _norm(module: nn.LayerNorm, x: Tensor) -> Tensor:
-    weight, bias = module.weight, module.bias
+    weight: Tensor = module.weight
+    bias: Tensor = module.bias
     if x.device.type != "cpu":  # where both must be of one precision
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-    return layer_norm(x, module.normalized_shape, weight, bias, module.eps)
+    return layer_norm(x, list(module.normalized_shape), weight, bias, module.eps)
 
 
 def _dropout(module: Any, x: Tensor) -> Tensor:

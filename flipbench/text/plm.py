@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -27,6 +26,7 @@ _DROPOUTS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob"),  # BERT, RoBERTa, ELECTRA, DeBERTa, ALBERT
     *("dropout", "attention_dropout"),  # DistilBERT
     *("embedding_dropout", "mlp_dropout"),  # ModernBERT
+    "dropout_rate",  # T5
 )
 
 
@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         """
         batch, length = text.tokens.shape
         if not (packed.can_pack(self.model) and text.tokens.device.type == "cpu"):
-            states = self(text.tokens, text.attention_mask)
+            states: Tensor = self(text.tokens, text.attention_mask)
             if at is not None:
                 return states.flatten(0, 1).index_select(0, at)
             return states.masked_fill(~text.attention_mask.unsqueeze(2), 0.0)
@@ -119,7 +119,7 @@ def load(
         if source.kind == "small":
             model = _random(small.config(tokens.vocab_size), seed, dropout, attention)
         else:
-            model = _pretrained(source, folder_of(source), dropout, attention)
+            model = _pretrained(source, dropout, attention)
     encoder = Encoder(model.train(), spec)
     check_match(encoder, tokens)
     return encoder
@@ -154,16 +154,50 @@ def check_match(encoder: Encoder, tokens: TextTokenizer) -> None:
         getattr(tokens, token)
 
 
-def _pretrained(source: Source, folder: Path, dropout: float | None, attention: Attention) -> PreTrainedModel:
-    from transformers import AutoConfig, AutoModel
+def _pretrained(source: Source, dropout: float | None, attention: Attention) -> PreTrainedModel:
+    from transformers import AutoModel
 
+    config = read_config(source)
+    if config.is_encoder_decoder or getattr(config, "is_decoder", False) or not _is_encoder(config):
+        raise UserError(f"PLM '{source.spec}': '{config.model_type}' is not an encoder such as bert or roberta")
+    set_dropout(config, dropout)
+    model, missing = read_weights(AutoModel, source, config, attention, **_without_pooler(config))
+    refuse_missing(source, missing)
+    return model
+
+
+def read_config(source: Source) -> PretrainedConfig:
+    """The configuration in a PLM's folder.
+
+    Raises:
+        UserError: no such PLM, or it lacks its configuration or weights.
+    """
+    from transformers import AutoConfig
+
+    folder = folder_of(source)
+    model_files(folder)
+    try:
+        return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise _unreadable(source, error) from None
+
+
+def read_weights(
+    auto: Any, source: Source, config: PretrainedConfig, attention: Attention = "sdpa", **more: Any
+) -> tuple[PreTrainedModel, list[str]]:
+    """A model of a PLM's folder in float32, and the names of its tensors that the folder lacks, drawn at random.
+
+    Args:
+        auto: one of the ``AutoModel`` classes of ``transformers``.
+        more: arguments of the model's constructor.
+
+    Raises:
+        UserError: weights that cannot be read, or of other shapes than the configuration says.
+    """
+    folder = folder_of(source)
     weights = model_files(folder)[1:]
     try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        if config.is_encoder_decoder or getattr(config, "is_decoder", False) or not _is_encoder(config):
-            raise UserError(f"PLM '{source.spec}': '{config.model_type}' is not an encoder such as bert or roberta")
-        _set_dropout(config, dropout)
-        model, info = AutoModel.from_pretrained(
+        model, info = auto.from_pretrained(
             str(folder),
             config=config,
             dtype=torch.float32,
@@ -174,7 +208,7 @@ def _pretrained(source: Source, folder: Path, dropout: float | None, attention: 
             trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # named below
-            **_without_pooler(config),
+            **more,
         )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise _unreadable(source, error) from None
@@ -185,16 +219,24 @@ def _pretrained(source: Source, folder: Path, dropout: float | None, attention: 
     for name, saved, wanted in sorted(info["mismatched_keys"]):
         shapes = f"{list(saved)} in its weights, {list(wanted)} by its config.json"
         raise UserError(f"PLM '{source.spec}': '{name}' is {shapes}: they do not belong together")
-    if missing := sorted(info["missing_keys"]):
-        raise UserError(f"PLM '{source.spec}': its weights lack {len(missing)} tensors, '{missing[0]}' among them")
     found: PreTrainedModel = model
-    return found
+    return found, sorted(info["missing_keys"])
+
+
+def refuse_missing(source: Source, missing: list[str]) -> None:
+    """Refuse a PLM of which tensors are missing.
+
+    Raises:
+        UserError: there are some; names the first.
+    """
+    if missing:
+        raise UserError(f"PLM '{source.spec}': its weights lack {len(missing)} tensors, '{missing[0]}' among them")
 
 
 def _random(config: PretrainedConfig, seed: int, dropout: float | None, attention: Attention) -> PreTrainedModel:
     from transformers import AutoModel
 
-    _set_dropout(config, dropout)
+    set_dropout(config, dropout)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
@@ -218,7 +260,8 @@ def _without_pooler(config: PretrainedConfig) -> dict[str, Any]:
     return {"add_pooling_layer": False} if "add_pooling_layer" in accepted else {}
 
 
-def _set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
+def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
+    """Set every dropout of a model to be made from ``config``; None leaves them."""
     if dropout is not None:
         for name in _DROPOUTS:
             if hasattr(config, name):

@@ -64,7 +64,7 @@ def test_models_learn_a_good_part_and_the_truth_bounds_them() -> None:
     bayes = roc_auc_score(test.labels, truth(table)[len(train) :])
     assert 0.70 < auc < bayes
     assert bayes == pytest.approx(table.meta["bayes_auc"], abs=1e-4)
-    assert table.meta["bayes_auc"] == pytest.approx(0.86, abs=0.02)
+    assert table.meta["bayes_auc"] == pytest.approx(0.85, abs=0.02)
     assert table.meta["bayes_auc"] == pytest.approx(table.meta["bayes_auc_expected"], abs=0.01)
 
 
