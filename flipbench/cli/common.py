@@ -27,14 +27,13 @@ def plan_of(found: Suite, store: Store, to_run: bool = False) -> Plan:
     """The suite's plan as far as the results in ``store`` decide it.
 
     Args:
-        to_run: the data must be prepared here; otherwise a published fingerprint is enough.
+        to_run: the data must be prepared here; otherwise a published fingerprint is enough, or finished runs.
 
     Raises:
         UserError: a data set is not prepared.
     """
     fingerprints = {
-        d.name: (None if to_run else data_store.known_fingerprint(d.name)) or data_store.fingerprint(d.name)
-        for d in found.data
+        d.name: (None if to_run else _known(d.name, store)) or data_store.fingerprint(d.name) for d in found.data
     }
     return plan.expand(found, fingerprints, tune.winner(store))
 
@@ -47,7 +46,8 @@ def results_of(found: Suite) -> tuple[Plan, Store, "SuiteResults"]:
     """The suite's plan, store and results; of the seeds run so far, where all cells with runs have equally many."""
     from flipbench.report.collect import collect, seeds_run
 
-    found, store = _with_known_data(found), store_of(found)
+    store = store_of(found)
+    found = _with_known_data(found, store)
     planned = plan_of(found, store)
     seeds = seeds_run(planned, store)
     if seeds is None or seeds == found.seeds:
@@ -58,9 +58,14 @@ def results_of(found: Suite) -> tuple[Plan, Store, "SuiteResults"]:
     return planned, store, replace(results, notes=(*results.notes, note))
 
 
-def _with_known_data(found: Suite) -> Suite:
-    """The suite without data sets that are neither prepared here nor published: no result of theirs can be found."""
-    known = [d for d in found.data if dataset.get(d.name).generated or data_store.known_fingerprint(d.name)]
+def _known(name: str, store: Store) -> str | None:
+    """The fingerprint of data prepared here, else as published, else of the finished runs."""
+    return data_store.known_fingerprint(name) or store.fingerprint(name)
+
+
+def _with_known_data(found: Suite, store: Store) -> Suite:
+    """The suite without data sets that are neither prepared here nor published, nor have runs."""
+    known = [d for d in found.data if dataset.get(d.name).generated or _known(d.name, store)]
     return found.model_copy(update={"data": known}) if known else found
 
 

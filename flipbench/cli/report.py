@@ -11,7 +11,7 @@ from flipbench.errors import UserError
 from flipbench.report import terminal
 from flipbench.report.figures import write_figures
 from flipbench.report.table import overall_table
-from flipbench.report.write import to_json, write_report
+from flipbench.report.write import to_json, write_html, write_report
 
 
 def main(args: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
             written += write_report(results, folder)
         if found.inspect or results.cells:
             figures = write_figures(planned, store, folder)
-            written += figures
+            written += [*figures, *write_html(planned, store, results, figures, folder)]
             if found.inspect and figures:  # nothing is scored: the figures are all there is
                 documents.append({"suite": found.suite, "figures": [path.name for path in figures]})
         for path in written:

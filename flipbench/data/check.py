@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from flipbench.data.dataset import get
+from flipbench.data.dataset import Dataset, get, names
 from flipbench.data.split import test_rows, training_rows, training_size
-from flipbench.data.store import open_table
+from flipbench.data.store import META, folder_of, open_table
 from flipbench.data.table import Table
+from flipbench.protocol import Order
 
 Number = int | float | str
+
+SHOWN = 20
+"""Entries of a list in a table's notes; the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +75,47 @@ def check(name: str) -> CheckResult:
     if "samples" in expected:  # the paper: first 90 % train, last 10 % test
         expected["training rows"] = training_size(expected["samples"])
         expected["test rows"] = expected["samples"] - expected["training rows"]
-    lines = [
-        Line(what, ours, expected.get(what), dataset.reasons.get(what, "")) for what, ours in _counts(table).items()
-    ]
-    notes = [Line(what.replace("_", " "), ours) for what, ours in table.meta.items()]
-    return CheckResult(name, (*lines, *notes, Line("fingerprint", table.fingerprint, dataset.fingerprint)))
+    counts = _counts(table, dataset.orders)
+    lines = [Line(what, ours, expected.get(what), _reason(dataset, table, what)) for what, ours in counts.items()]
+    return CheckResult(name, (*lines, *_notes(table), Line("fingerprint", table.fingerprint, dataset.fingerprint)))
 
 
-def _counts(table: Table) -> dict[str, Number]:
-    training, test = training_rows(table, "chronological"), test_rows(table, "chronological")
+def table_one() -> list[tuple[str, Line | None]]:
+    """The paper's Table I with ours: (title, line) for every data set of the paper and quantity; None: not prepared."""
+    found: list[tuple[str, Line | None]] = []
+    for dataset in (get(name) for name in names()):
+        if not dataset.expected:
+            continue
+        if not (folder_of(dataset.name) / META).exists():
+            found.append((dataset.title, None))
+            continue
+        table = open_table(dataset.name)
+        ours = {"samples": len(table), "fields": len(table.fields), "features": table.num_features - 1}
+        for what, expected in dataset.expected.items():
+            found.append((dataset.title, Line(what, ours[what], expected, _reason(dataset, table, what))))
+    return found
+
+
+def _reason(dataset: Dataset, table: Table, what: str) -> str:
+    """Why a count may differ from the paper's: first of all, that the raw files were not whole."""
+    if "partial" in table.meta:
+        return f"partial copy: {table.meta['partial']}"
+    return dataset.reasons.get(what, "")
+
+
+def _notes(table: Table) -> list[Line]:
+    """What ``prepare`` noted; a list has a line for each of its first entries."""
+    lines = []
+    for key, value in table.meta.items():
+        what, entries = key.replace("_", " "), value if isinstance(value, list) else [value]
+        lines += [Line(what, entry) for entry in entries[:SHOWN]]
+        lines += [Line(what, f"and {len(entries) - SHOWN:,} more")] if len(entries) > SHOWN else []
+    return lines
+
+
+def _counts(table: Table, orders: tuple[Order, ...]) -> dict[str, Number]:
     sizes = np.diff(table.offsets)
+    training = training_size(len(table))
     rate = float(np.mean(table.labels))
     return {
         "samples": len(table),
@@ -89,18 +124,24 @@ def _counts(table: Table) -> dict[str, Number]:
         "positives": int(np.sum(table.labels)),
         "users": int(sizes[table.user_column]),
         "items": int(sizes[table.item_column]),
-        "training rows": len(training),
-        "test rows": len(test),
-        "test rows of users unseen in training": _unseen(table, training.ids, test.ids, table.user_column),
-        "test rows of items unseen in training": _unseen(table, training.ids, test.ids, table.item_column),
+        "training rows": training,
+        "test rows": len(table) - training,
+        **_unseen(table, orders),
         "logloss of the base rate": round(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)), 4),
     }
 
 
-def _unseen(table: Table, training: Any, test: Any, column: int) -> str:
-    seen = np.zeros(table.num_features, bool)
-    seen[training[:, column]] = True
-    return f"{np.mean(~seen[test[:, column]]):.2%}"
+def _unseen(table: Table, orders: tuple[Order, ...]) -> dict[str, Number]:
+    """What of the test part is new: by time, or for each order where none is the true one."""
+    found: dict[str, Number] = {}
+    for order in orders[:1] if orders[0] == "chronological" else orders:
+        training, test = training_rows(table, order).ids, test_rows(table, order).ids
+        for side, column in (("users", table.user_column), ("items", table.item_column)):
+            seen = np.zeros(table.num_features, bool)
+            seen[training[:, column]] = True
+            what = f"test rows of {side} unseen in training" + (f", order {order}" if order != "chronological" else "")
+            found[what] = f"{np.mean(~seen[test[:, column]]):.2%}"
+    return found
 
 
 def _text(value: Number | None) -> str:

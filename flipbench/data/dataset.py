@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flipbench.data.table import Field
 from flipbench.errors import UserError, nearest
+from flipbench.protocol import Order
 
 if TYPE_CHECKING:
     from flipbench.data.encode import Prepared
@@ -28,12 +29,13 @@ class Archive:
 
     Attributes:
         url: where it lies.
-        md5: its published checksum, 32 hexadecimal digits.
-        folder: the folder inside it that holds the raw files.
+        md5: its published checksum, 32 hexadecimal digits; None where nobody published one: the SHA-256 of the
+            first download is then kept, and later ones are compared with it.
+        folder: the folder inside it that holds the raw files; empty where they lie at its top.
     """
 
     url: str
-    md5: str
+    md5: str | None
     folder: str
 
 
@@ -53,6 +55,8 @@ class Dataset:
         version: raised when ``prepare`` gives another table from the same raw files.
         files: raw files that ``prepare`` reads; empty for a generated data set.
         archive: the official download, if there is one.
+        base_url: where the raw files lie one by one, for a data set that has no archive; no checksum is published.
+        orders: the row orders that a suite may name; the table has its rows in the first.
         expected: the paper's Table I (``samples``, ``fields``, ``features``), where it lists the data set.
         fingerprint: content fingerprint of the whole data set once prepared, where it is known beforehand: results
             can then be planned for and found without the data.
@@ -69,6 +73,8 @@ class Dataset:
     version: int = 1
     files: tuple[str, ...] = ()
     archive: Archive | None = None
+    base_url: str | None = None
+    orders: tuple[Order, ...] = ("chronological", "random")
     expected: Mapping[str, int] = field(default_factory=dict)
     fingerprint: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -81,7 +87,7 @@ class Dataset:
     @property
     def remedy(self) -> str:
         """The commands that prepare it."""
-        ways = [f"'flipbench data fetch {self.name}'"] if self.archive or self.generated else []
+        ways = [f"'flipbench data fetch {self.name}'"] if self.archive or self.base_url or self.generated else []
         ways += [] if self.generated else [self.import_command]
         return " or ".join(ways)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 from flipbench.data.archive import extract
-from flipbench.data.dataset import Archive, Dataset, get
+from flipbench.data.dataset import Dataset, get
 from flipbench.data.store import home, write_table
 from flipbench.data.table import Table
 from flipbench.errors import UserError
@@ -27,35 +29,57 @@ def import_from(name: str | Dataset, folder: str | Path, allow_partial: bool = F
     dataset = get(name) if isinstance(name, str) else name
     if dataset.generated:
         raise UserError(f"data set '{dataset.name}' is generated, it has no raw files: run {dataset.remedy}")
-    return write_table(dataset, dataset.prepare(_raw_folder(dataset, Path(folder)), allow_partial))
+    try:
+        return write_table(dataset, dataset.prepare(_raw_folder(dataset, Path(folder)), allow_partial))
+    except OSError as error:
+        raise _unwritable(error) from None
 
 
 def fetch(name: str | Dataset, progress: bool = True) -> Table:
-    """Prepare a data set from its official archive, downloaded once and kept; a generated one is generated.
+    """Prepare a data set from its official files, downloaded once and kept; a generated one is generated.
 
-    A download that was cut goes on where it stopped.
+    A download that was cut goes on where it stopped. Where no checksum was published, the SHA-256 of what was
+    downloaded first stands in the table's notes and beside the file, and later downloads must have it too.
 
     Args:
         name: registered name.
         progress: show a progress bar on stderr where that is a terminal.
 
     Raises:
-        UserError: unknown data set, no official archive, no connection, an HTTP error, another checksum than
-            the published one, an unsafe archive, no space left.
+        UserError: unknown data set, no official files, no connection, an HTTP error, another checksum than
+            the published or recorded one, an unsafe archive, no space left.
     """
     dataset = get(name) if isinstance(name, str) else name
     if dataset.generated:
         return write_table(dataset, dataset.prepare(home(), False))
-    if dataset.archive is None:
+    if dataset.archive is None and dataset.base_url is None:
         raise UserError(f"data set '{dataset.name}' has no official archive: run {dataset.remedy}")
+    shown = progress and sys.stderr.isatty()
     try:
-        archive = _download(dataset, dataset.archive, progress and sys.stderr.isatty())
+        if dataset.archive is None:
+            for file in dataset.files:
+                _download(dataset, f"{dataset.base_url}{file}", None, shown)
+            return _stored(dataset, _archives(), dataset.files)
+        archive = _download(dataset, dataset.archive.url, dataset.archive.md5, shown)
         with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".raw-") as raw:
-            members = [f"{dataset.archive.folder}/{file}" for file in dataset.files]
+            members = [str(PurePosixPath(dataset.archive.folder, file)) for file in dataset.files]
             extract(archive, members, Path(raw))
-            return write_table(dataset, dataset.prepare(Path(raw), False))
+            return _stored(dataset, Path(raw), () if dataset.archive.md5 else (archive.name,))
     except OSError as error:
-        raise UserError(f"{error.filename or home()}: cannot be written: {error.strerror or error}") from None
+        raise _unwritable(error) from None
+
+
+def _unwritable(error: OSError) -> UserError:
+    return UserError(f"{error.filename or home()}: cannot be written: {error.strerror or error}")
+
+
+def _stored(dataset: Dataset, raw: Path, unpublished: Sequence[str]) -> Table:
+    """The table of downloaded files, with the checksums that nobody else has published in its notes."""
+    prepared = dataset.prepare(raw, False)
+    if unpublished:
+        fetched = [f"{file} sha256 {_record(file).read_text().strip()}" for file in unpublished]
+        prepared = replace(prepared, meta={**prepared.meta, "fetched": fetched})
+    return write_table(dataset, prepared)
 
 
 def _raw_folder(dataset: Dataset, folder: Path) -> Path:
@@ -68,22 +92,33 @@ def _raw_folder(dataset: Dataset, folder: Path) -> Path:
     raise UserError(f"{folder}: has none of {', '.join(dataset.files)}")
 
 
-def _download(dataset: Dataset, archive: Archive, progress: bool) -> Path:
-    """The archive in ``home()/archives``, its checksum verified."""
+def _archives() -> Path:
+    return home() / "archives"
+
+
+def _record(file: str) -> Path:
+    """Where the SHA-256 of the first download of a file stands."""
+    return _archives() / f"{file}.sha256"
+
+
+def _download(dataset: Dataset, url: str, md5: str | None, progress: bool) -> Path:
+    """The file in ``home()/archives``, its checksum verified; without a published one, against the first download."""
     import pooch
     from filelock import FileLock
 
     from flipbench.data.download import Resuming
 
-    folder = home() / "archives"
+    folder = _archives()
     folder.mkdir(parents=True, exist_ok=True)
-    name = archive.url.rsplit("/", 1)[-1]
+    name = url.rsplit("/", 1)[-1]
+    record = _record(name)
     pooch.get_logger().setLevel("WARNING")
     with FileLock(folder / f".{name}.lock"):
+        first = record.read_text().strip() if md5 is None and record.exists() else None
         try:
             path = pooch.retrieve(
-                archive.url,
-                known_hash=f"md5:{archive.md5}",
+                url,
+                known_hash=f"md5:{md5}" if md5 else first,
                 fname=name,
                 path=folder,
                 downloader=Resuming(folder / f"{name}.part", dataset.import_command, progress),
@@ -91,7 +126,14 @@ def _download(dataset: Dataset, archive: Archive, progress: bool) -> Path:
         except ValueError as error:
             if "hash" not in str(error):
                 raise
-            raise UserError(
-                f"{archive.url}: checksum differs from the published md5 {archive.md5}; nothing was kept"
-            ) from None
+            known = f"the published md5 {md5}" if md5 else f"that of the first download, in {record}"
+            raise UserError(f"{url}: checksum differs from {known}; nothing was kept") from None
+        if md5 is None and first is None:
+            _write_whole(record, pooch.file_hash(path) + "\n")
     return Path(path)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, encoding="ascii")
+    new.replace(path)

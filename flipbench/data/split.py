@@ -1,10 +1,10 @@
 """The split, and the lock on the test rows.
 
-First nine tenths train, last tenth test, in the table's (chronological) order or in a fixed random one.
+First nine tenths train, last tenth test, in an order that the suite names (:data:`flipbench.protocol.Order`).
 Only :func:`test_rows` reaches the test part under the held-out protocol.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import get_args
 
@@ -21,7 +21,7 @@ class Rows:
     """Some rows of a table, in order.
 
     Attributes:
-        ids: [n, F] int32; a view of the memory map where the order is chronological.
+        ids: [n, F] int32; a view of the memory map where the order is the table's own.
         labels: [n] uint8.
         users: [n] int32, the feature id of the row's user.
     """
@@ -37,6 +37,20 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def of_users(table: Table, share: float) -> Table:
+    """The rows of a share of the users, in the table's order; always the same users, with the whole table's features.
+
+    What is known of the table as a whole (``meta``) is left out.
+    """
+    if share == 1.0:
+        return table
+    first, stop = table.offsets[table.user_column], table.offsets[table.user_column + 1]
+    kept = np.zeros(stop - first, bool)
+    kept[_permutation(len(kept))[: max(1, round(share * len(kept)))]] = True
+    rows = np.flatnonzero(kept[table.ids[:, table.user_column] - first])
+    return replace(table, ids=table.ids[rows], labels=table.labels[rows], meta={})
 
 
 def training_size(rows: int) -> int:
@@ -77,10 +91,19 @@ def test_rows(table: Table, order: Order) -> Rows:
     return _rows(table, order, training_size(len(table)), len(table))
 
 
+def test_ids(table: Table, order: Order) -> NDArray[np.int32]:
+    """Feature ids [n, F] of the test part without its labels: for what is looked at, not scored."""
+    return test_rows(table, order).ids
+
+
 def _rows(table: Table, order: Order, start: int, stop: int) -> Rows:
     if order not in get_args(Order):
         raise UserError(f"unknown order '{order}'{nearest(order, get_args(Order))}")
-    chosen = slice(start, stop) if order == "chronological" else _permutation(len(table))[start:stop]
+    chosen: slice | NDArray[np.intp] = slice(start, stop)
+    if order in ("random", "shuffled"):
+        chosen = _permutation(len(table))[start:stop]
+    elif order == "user":  # ids of users are in the order of their numbers
+        chosen = np.argsort(table.ids[:, table.user_column], kind="stable")[start:stop]
     ids = table.ids[chosen]
     return Rows(ids, table.labels[chosen], ids[:, table.user_column])
 

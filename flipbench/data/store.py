@@ -136,6 +136,8 @@ def _store(dataset: Dataset, prepared: Prepared) -> None:
         with _lock(dataset.name):
             if not _holds(dataset, key_of(content)):
                 _replace(folder, dataset, prepared, content)
+        if prepared.scratch:
+            shutil.rmtree(prepared.scratch, ignore_errors=True)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
 
@@ -204,12 +206,13 @@ def _content(dataset: Dataset, prepared: Prepared) -> dict[str, Any]:
 
 
 def _array(array: NDArray[Any]) -> dict[str, Any]:
-    content = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
-    return {
-        "dtype": array.dtype.name,
-        "shape": list(array.shape),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    from flipbench.data.encode import CHUNK
+
+    digest = hashlib.sha256()
+    for start in range(0, len(array), CHUNK):
+        chunk = array[start : start + CHUNK].astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+        digest.update(chunk.data)
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": digest.hexdigest()}
 
 
 def _meta(dataset: Dataset) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,12 @@ class Store:
 
     def folder(self, stage: Stage) -> Path:
         return self.root / stage.dataset / stage.method / f"{stage.role}-s{stage.seed}-{stage.key[:12]}"
+
+    def fingerprint(self, dataset: str) -> str | None:
+        """Of the data that most finished runs of a data set are of; None without one."""
+        specs = (done.with_name("spec.json") for done in sorted((self.root / dataset).glob(f"*/*/{DONE}")))
+        found = Counter(json.loads(spec.read_text(encoding="utf-8")).get("data") for spec in specs if spec.is_file())
+        return found.most_common(1)[0][0] if found else None
 
     def failure_file(self, stage: Stage) -> Path:
         folder = self.folder(stage)

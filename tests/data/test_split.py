@@ -33,7 +33,10 @@ def test_sizes_of_movielens() -> None:
     assert 739_012 - split.training_size(739_012) == 73_902
 
 
-@pytest.mark.parametrize("order", ["chronological", "random"])
+ORDERS: list[split.Order] = ["chronological", "random", "file", "shuffled", "user"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
 def test_held_out_parts_and_test_part_share_no_row(table: Table, order: split.Order) -> None:
     fit, valid = selection_rows(table, order, "held-out")
     test, train = split.test_rows(table, order), training_rows(table, order)
@@ -69,7 +72,18 @@ def test_random_order_is_fixed_and_mixes_past_and_future(table: Table) -> None:
     assert np.array_equal(np.unique(both, axis=0), np.unique(table.ids, axis=0))
 
 
-@pytest.mark.parametrize("order", ["chronological", "random"])
+def test_orders_of_data_without_times(table: Table) -> None:
+    assert same(training_rows(table, "file"), training_rows(table, "chronological"))
+    assert same(training_rows(table, "shuffled"), training_rows(table, "random"))
+    train, test = training_rows(table, "user"), split.test_rows(table, "user")
+    users = np.concatenate([train.users, test.users])
+    assert np.array_equal(users, np.sort(table.ids[:, table.user_column]))
+    assert len(np.intersect1d(train.users, test.users)) <= 1
+    last = table.ids[table.ids[:, table.user_column] == users[-1]]
+    assert np.array_equal(test.ids[-len(last) :], last)  # a user's rows stay in the table's order
+
+
+@pytest.mark.parametrize("order", ORDERS)
 def test_groups_number_the_users_by_first_appearance(table: Table, order: split.Order) -> None:
     rows = split.test_rows(table, order)
     number: dict[int, int] = {}
@@ -83,3 +97,18 @@ def test_unknown_order_or_protocol_is_named_with_the_nearest(table: Table) -> No
         training_rows(table, "chronologic")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"unknown protocol 'heldout'; did you mean 'held-out'"):
         selection_rows(table, "random", "heldout")  # type: ignore[arg-type]
+
+
+def test_a_share_of_the_users_comes_with_all_their_rows_and_all_features(table: Table) -> None:
+    assert split.of_users(table, 1.0) is table
+    some = split.of_users(table, 0.3)
+    column = table.user_column
+    users = np.unique(some.ids[:, column])
+    assert len(users) == pytest.approx(0.3 * (table.offsets[column + 1] - table.offsets[column]), abs=1)
+    rows = np.isin(table.ids[:, column], users)
+    assert np.array_equal(some.ids, table.ids[rows])
+    assert np.array_equal(some.labels, table.labels[rows])
+    assert some.num_features == table.num_features
+    assert not some.meta
+    assert np.array_equal(split.of_users(table, 0.3).ids, some.ids)
+    assert np.isin(np.unique(split.of_users(table, 0.1).ids[:, column]), users).all()

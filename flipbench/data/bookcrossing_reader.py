@@ -1,0 +1,179 @@
+"""Reader of BookCrossing's raw layout: three files of quoted columns between semicolons, some malformed.
+
+What the paper leaves unsaid follows the cleaning of the same group's ReLLa (location to country, age brackets, year
+of four characters, ``n/a`` is unknown), with the counts of Table I as the check. Of the raw rows:
+
+* A backslash escapes a quote; the dump has no other use for it. A column that ends in an escaped quote for a plain
+  one (``(Level 4)\\";Author"``) is read as ended, and two lines of which neither is a record, but both together are,
+  as one.
+* Text is UTF-8 where a line is valid UTF-8, else cp1252: the copies in use have lines of both.
+* A rating needs its user in BX-Users.csv and its book in BX-Books.csv, and an ISBN of letters and digits.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flipbench.data.bookcrossing import BRACKETS, COUNTRIES, RECORDS
+from flipbench.data.encode import Column, Prepared, encode
+from flipbench.data.rejected import Rejected
+from flipbench.errors import UserError
+
+UNKNOWN = "unknown"
+
+_TEXT = rb'"([^"\0]*(?:"(?!;")[^"\0]*)*)"'
+"""A quoted column; whatever stands in it, it ends at the first quote before a semicolon."""
+_NUMBER = rb'"(\d{1,9})"'
+_USER = (b'"User-ID";"Location";"Age"', re.compile(rb"%b;(?:%b|NULL);(?:%b|NULL)" % (_NUMBER, _TEXT, _NUMBER)))
+_BOOK = (
+    b'"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S";"Image-URL-M";"Image-URL-L"',
+    re.compile(b";".join([_TEXT] + [rb"(?:%b|NULL)" % _TEXT] * 7)),
+)
+_RATING = (b'"User-ID";"ISBN";"Book-Rating"', re.compile(rb"%b;%b;%b" % (_NUMBER, _TEXT, _NUMBER)))
+
+_ENDED = re.compile(rb'\\";(?!")')
+_COUNTRY = {other: country for country, others in COUNTRIES.items() for other in others.split(", ")} | {"usa": "USA"}
+
+
+def read(raw: Path) -> Prepared:
+    """The table of a raw folder, rows in the order of BX-Book-Ratings.csv.
+
+    A line that cannot be read is left out, counted and named in ``meta``; so are mended lines, and what makes the
+    copy a partial one.
+
+    Raises:
+        UserError: a file is missing, has another header or no record at all, or far too many lines are malformed.
+    """
+    rejected, mended, found = Rejected(), list[str](), dict[str, int]()
+
+    def records(file: str, form: tuple[bytes, re.Pattern[bytes]]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        found[file] = 0
+        for number, values in _records(raw / file, form, rejected, mended):
+            found[file] += 1
+            yield number, values
+        if not found[file]:
+            raise UserError(f"{raw / file}: no record in it")
+
+    users: dict[int, tuple[str, str]] = {}
+    for line, (user, location, age) in records("BX-Users.csv", _USER):
+        if int(user) in users:
+            rejected.add(raw / "BX-Users.csv", line, f"user {int(user)} occurs before")
+        else:
+            users[int(user)] = (country(_text(location)), bracket(age))
+    books: dict[bytes, list[str]] = {}
+    for line, (isbn, *columns, _, _, _) in records("BX-Books.csv", _BOOK):
+        if isbn in books:
+            rejected.add(raw / "BX-Books.csv", line, f"ISBN {_text(isbn)!r} occurs before")
+        else:
+            title, author, year, publisher = (_known(_text(column)) for column in columns)
+            books[isbn] = [title, author, year if len(year) == 4 else UNKNOWN, publisher]
+
+    of_user = {user: position for position, user in enumerate(sorted(users))}
+    of_book = {isbn: position for position, isbn in enumerate(books)}
+    dropped = dict.fromkeys(
+        ("ratings_with_a_malformed_isbn", "ratings_of_unknown_users", "ratings_of_unknown_books"), 0
+    )
+    rows: dict[tuple[int, int], int] = {}
+    for line, (user, isbn, rating) in records("BX-Book-Ratings.csv", _RATING):
+        pair = (of_user.get(int(user), -1), of_book.get(isbn, -1))
+        if int(rating) > 10:
+            rejected.add(raw / "BX-Book-Ratings.csv", line, f"rating {int(rating)} is not one of 0 to 10")
+        elif not isbn.isalnum():
+            dropped["ratings_with_a_malformed_isbn"] += 1
+        elif pair[0] < 0:
+            dropped["ratings_of_unknown_users"] += 1
+        elif pair[1] < 0:
+            dropped["ratings_of_unknown_books"] += 1
+        elif pair in rows:
+            rejected.add(raw / "BX-Book-Ratings.csv", line, f"user {int(user)} has rated {_text(isbn)} before")
+        else:
+            rows[pair] = int(rating)
+    if not rows:
+        raise UserError(f"{raw / 'BX-Book-Ratings.csv'}: no rating of a known user and a known book")
+
+    user, book = np.array(list(rows), np.int32).T
+    countries, ages = zip(*(users[u] for u in of_user), strict=True)
+    ids, values = encode(
+        [
+            Column(user, [str(u) for u in of_user], integer=True),
+            Column(user, countries),
+            Column(user, ages),
+            Column(book, [_text(isbn) for isbn in books]),
+            *(Column(book, column) for column in zip(*books.values(), strict=True)),
+        ]
+    )
+    meta: dict[str, Any] = {**dropped, "mended": mended, **rejected.meta()}
+    missing = [f"{file} has {found[file]:,} of {n:,} records" for file, n in RECORDS.items() if found[file] < n]
+    if missing:
+        meta["partial"] = "; ".join(missing)
+    labels = np.fromiter((rating > 5 for rating in rows.values()), np.uint8, len(rows))
+    return Prepared(ids, labels, values, meta)
+
+
+def country(location: str) -> str:
+    """The country of ``city, region, country`` as a user gave it, one spelling each; ``unknown`` without a letter."""
+    last = location.rpartition(",")[2].strip(' ".()!>').casefold()
+    if not any(letter.isalpha() for letter in last) or last in ("n/a", "unknown"):
+        return UNKNOWN
+    return _COUNTRY.get(last) or last.title()
+
+
+def bracket(age: bytes | None) -> str:
+    """The age bracket; ``unknown`` where none is given, and below 5 or above 100."""
+    years = int(age or 0)
+    if years < 5:
+        return UNKNOWN
+    return next((words for words, beyond in BRACKETS.items() if years < beyond), UNKNOWN)
+
+
+def _records(
+    path: Path, form: tuple[bytes, re.Pattern[bytes]], rejected: Rejected, mended: list[str]
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Line number and columns of each record; None for NULL."""
+    header, pattern = form
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    lines = data.split(b"\n")
+    if lines[0].removesuffix(b"\r") != header:
+        raise UserError(f"{path}:1: another header than {header.decode()}")
+    if not lines[-1]:
+        lines.pop()
+    n = 1
+    while n < len(lines):
+        line = lines[n].removesuffix(b"\r")
+        n += 1
+        if match := pattern.fullmatch(line):
+            yield n, match.groups()
+            continue
+        after = lines[n].removesuffix(b"\r") if n < len(lines) else b""
+        if match := pattern.fullmatch(_ENDED.sub(rb'";"', line)):
+            mended.append(f"{path.name}:{n}: a column that ends in an escaped quote")
+        elif not pattern.fullmatch(after) and (match := pattern.fullmatch(line + after)):
+            mended.append(f"{path.name}:{n}: one record on two lines")
+        if match:
+            yield n, match.groups()
+            n += "two lines" in mended[-1]
+        else:
+            rejected.add(path, n, f"not of the form {header.decode()}: {_text(line)[:80]!r}")
+
+
+def _text(raw: bytes | None) -> str:
+    """A column as text, unescaped; empty for NULL."""
+    raw = (raw or b"").replace(b"\\", b"")
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return raw.decode(encoding).strip()
+        except UnicodeDecodeError:
+            pass
+    return raw.decode("latin-1").strip()  # cp1252 leaves five bytes undefined
+
+
+def _known(text: str) -> str:
+    return UNKNOWN if text.casefold() in ("", "n/a") else text

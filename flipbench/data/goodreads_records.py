@@ -1,0 +1,141 @@
+"""One block of a raw GoodReads file: from JSON lines to columns, and which of their values are valid."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from flipbench.data.json_lines import LINE, Convert, Faults, Parse
+
+Integers = NDArray[np.int64]
+Record = dict[str, Any]
+
+TEXTS = (
+    *("title", "average_rating", "text_reviews_count", "num_pages", "is_ebook", "format", "publisher"),
+    *("publication_year", "work_id"),
+)
+"""Of a book, what is taken as it is written."""
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DATE = r"^[A-Z][a-z]{2} [A-Z][a-z]{2} \d{2} ([01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-][01]\d[0-5]\d (19[7-9]|20\d)\d$"
+_NUMBER = "^[0-9]{1,9}$"
+
+
+def texts(*names: str, **derived: Callable[[Record], str | None]) -> Parse:
+    """A parser of JSON objects to columns of strings; absent keys and null are null, other types a fault.
+
+    Args:
+        names: keys that are taken.
+        derived: further columns, each a function of the object.
+    """
+    return _columns(dict.fromkeys([*names, *derived], pa.string()), derived)
+
+
+def interactions() -> Parse:
+    """A parser of user, book and date as strings, and the rating, 0 to 5, as int8."""
+    types = dict.fromkeys(("user_id", "book_id", "date_updated"), pa.string())
+    return _columns(types | {"rating": pa.int8()}, {"rating": _rating})
+
+
+def _columns(types: Mapping[str, pa.DataType], derived: Mapping[str, Callable[[Record], Any]]) -> Parse:
+    def parse(block: bytes) -> pa.Table:
+        records = list(map(orjson.loads, block.split(b"\n")[:-1]))
+        try:
+            columns = {
+                name: pa.array(
+                    [*map(derived[name], records)] if name in derived else [r.get(name) for r in records], type
+                )
+                for name, type in types.items()
+            }
+        except (AttributeError, KeyError, TypeError):
+            raise ValueError(f"not an object with {', '.join(types)}") from None
+        return pa.table(columns)
+
+    return parse
+
+
+def first_author(book: Record) -> str | None:
+    """The number of the first author that a book names."""
+    authors = book.get("authors")
+    return authors[0]["author_id"] if authors else None
+
+
+def by_votes(book: Record) -> str:
+    """``{"fiction": 219, "history, biography": 500}`` as ``history, biography; fiction``."""
+    votes: dict[str, int] = book["genres"]
+    return "; ".join(sorted(votes, key=lambda name: (-votes[name], name)))
+
+
+def _rating(interaction: Record) -> int:
+    rating = interaction.get("rating")
+    if type(rating) is not int or not 0 <= rating <= 5:
+        raise ValueError(f"rating {rating!r:.60}: not one of 0 to 5")
+    return rating
+
+
+def rated(table: pa.Table) -> tuple[pa.Table, Faults]:
+    """The rated ones: user [16 bytes], book int32, rating int8, time int64 in seconds since 1970, line."""
+    faults: Faults = []
+    table = table.filter(pc.greater(table["rating"], 0))
+    for name, pattern, fault in (
+        ("user_id", "^[0-9a-f]{32}$", "not 32 digits"),
+        ("book_id", _NUMBER, "not a number"),
+        ("date_updated", _DATE, "not a time"),
+    ):
+        table, more = _valid(table, pc.match_substring_regex(table[name], pattern), name, fault)
+        faults += more
+    time, exists = _seconds(table["date_updated"].combine_chunks())
+    table = table.append_column("time", pa.array(time))
+    table, more = _valid(table, pa.array(exists), "date_updated", "not a time")
+    user = bytes.fromhex("".join(table["user_id"].to_pylist()))
+    kept = {
+        "user": pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(table), [None, pa.py_buffer(user)]),
+        "book": table["book_id"].cast(pa.int32()),
+        "rating": table["rating"],
+        "time": table["time"],
+        LINE: table[LINE],
+    }
+    return pa.table(kept), faults + more
+
+
+def numbered(table: pa.Table) -> tuple[pa.Table, Faults]:
+    """The books that have a number."""
+    return _valid(table, pc.match_substring_regex(table["book_id"], _NUMBER), "book_id", "not a number")
+
+
+def keyed_by(key: str) -> Convert:
+    """The rows that have the key."""
+    return lambda table: _valid(table, pc.not_equal(table[key], ""), key, "missing")
+
+
+def _valid(table: pa.Table, valid: pa.ChunkedArray, name: str, fault: str) -> tuple[pa.Table, Faults]:
+    """The valid rows; the others by line. A null is not valid."""
+    valid = pc.fill_null(valid, False)
+    if pc.all(valid, min_count=0).as_py():
+        return table, []
+    bad = table.filter(pc.invert(valid))
+    values = zip(bad[LINE].to_pylist(), bad[name].to_pylist(), strict=True)
+    return table.filter(valid), [(line, f"{name} {value!r:.60}: {fault}") for line, value in values]
+
+
+def _seconds(dates: pa.Array) -> tuple[Integers, NDArray[np.bool_]]:
+    """Seconds since 1970 of ``Mon Oct 09 08:55:59 -0700 2017``, and whether the month has such a day."""
+    text = "".join(dates.to_pylist()).encode("ascii")
+    digit = np.frombuffer(text, np.uint8).reshape(-1, 30).astype(np.int64) - ord("0")
+
+    def two(at: int) -> Integers:
+        return digit[:, at] * 10 + digit[:, at + 1]
+
+    name = pc.utf8_slice_codeunits(dates, 4, 7)
+    month = pc.fill_null(pc.index_in(name, pa.array(_MONTHS)), 99).to_numpy().astype(np.int64)
+    start = ((two(26) * 100 + two(28) - 1970) * 12 + month.clip(max=11)).astype("datetime64[M]")
+    begins, ends = (m.astype("datetime64[D]").astype(np.int64) for m in (start, start + 1))
+    day = begins + two(8) - 1
+    sign = np.where(digit[:, 20] == ord("-") - ord("0"), -1, 1)
+    zone = sign * (two(21) * 60 + two(23)) * 60
+    seconds = day * 86_400 + two(11) * 3600 + two(14) * 60 + two(17) - zone
+    return seconds, (month < 12) & (day >= begins) & (day < ends)

@@ -1,0 +1,221 @@
+"""The BookCrossing reader: known values, the dump's faults read rightly, and bytes that are wrong."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny_bookcrossing import BOOKS, FILES, RATINGS, USERS, write_raw
+
+from flipbench.data import rejected
+from flipbench.data.bookcrossing_reader import bracket, country, read
+from flipbench.data.check import check, table_one
+from flipbench.data.encode import Prepared
+from flipbench.data.fetch import import_from
+from flipbench.errors import UserError
+
+Raw = Callable[..., Path]
+
+TEXT = {
+    "10": ("10", "Germany", "unknown"),
+    "9": ("9", "Italy", "60+"),
+    "1": ("1", "USA", "unknown"),
+    "7": ("7", "Portugal", "under 18"),
+    "12": ("12", "unknown", "unknown"),
+    "0195153448": ("0195153448", "Classical Mythology", "Mark P. O. Morford", "2002", "Oxford &amp; Co"),
+    "034542252": ("034542252", '"O" is for Outlaw', "Sue Grafton", "unknown", "unknown"),
+    "078946697X": (
+        *("078946697X", "Creating the X-Men (Level 4: Proficient Readers)", "Michael Teitelbaum", "2000", "DK"),
+    ),
+    "0002005018": (*("0002005018", "Le Petit Prince", "Antoine de Saint-Exupéry", "unknown", "Éditions; Gallimard"),),
+}
+"""What the tiny files say of each user and book, in the prompt's words."""
+PAIRS = {
+    ("10", "0195153448"): 0,
+    ("9", "034542252"): 1,
+    ("9", "078946697X"): 0,
+    ("1", "0002005018"): 1,
+    ("7", "0002005018"): 1,
+    ("12", "0195153448"): 1,
+}
+"""Label by user and book, in the order of the file."""
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Raw:
+    return lambda **changed: write_raw(tmp_path / "book-crossing", **changed)
+
+
+def in_words(prepared: Prepared) -> list[tuple[str, ...]]:
+    strings = [value for vocabulary in prepared.values for value in vocabulary]
+    return [tuple(strings[i - 1] for i in row) for row in prepared.ids]
+
+
+def test_rows_are_in_words_and_in_the_order_of_the_file(raw: Raw) -> None:
+    prepared = read(raw())
+    assert in_words(prepared) == [TEXT[user] + TEXT[book] for user, book in PAIRS]
+    assert prepared.labels.tolist() == list(PAIRS.values())
+    assert prepared.values[0] == ["1", "7", "9", "10", "12"]  # numbers sort as numbers
+
+
+def test_a_file_without_a_newline_at_its_end_is_whole(raw: Raw) -> None:
+    assert in_words(read(raw(ratings=RATINGS.rstrip(), books=BOOKS.rstrip()))) == in_words(read(raw()))
+
+
+def test_every_line_is_accounted_for(raw: Raw) -> None:
+    meta = read(raw()).meta
+    assert meta["mended"] == [
+        "BX-Users.csv:4: one record on two lines",
+        "BX-Books.csv:4: a column that ends in an escaped quote",
+    ]
+    assert (meta["rejected_lines"], meta["rejected"]) == (0, [])
+    assert meta["ratings_with_a_malformed_isbn"] == meta["ratings_of_unknown_books"] == 1
+    assert meta["ratings_of_unknown_users"] == 1
+    assert meta["partial"] == (
+        "BX-Users.csv has 5 of 278,858 records; BX-Books.csv has 4 of 271,379 records; "
+        "BX-Book-Ratings.csv has 9 of 1,149,780 records"
+    )
+
+
+REJECTED = {
+    "a rating of 11": ({"ratings": RATINGS + b'"7";"034542252";"11"\r\n'}, "BX-Book-Ratings.csv:11: rating 11 is not"),
+    "a pair twice": (
+        {"ratings": RATINGS + b'"9";"034542252";"3"\r\n'},
+        "BX-Book-Ratings.csv:11: user 9 has rated 034542252 before",
+    ),
+    "a user in letters": ({"users": USERS + b'"bob";"x, y, usa";NULL\r\n'}, "BX-Users.csv:8: not of the form"),
+    "a user twice": ({"users": USERS + b'"9";"x, y, usa";NULL\r\n'}, "BX-Users.csv:8: user 9 occurs before"),
+    "a book twice": (
+        {"books": BOOKS + b'"034542252";"Other";"A";"2000";"P";"";"";""\r\n'},
+        "BX-Books.csv:6: ISBN '034542252' occurs before",
+    ),
+    "too few columns": ({"books": BOOKS + b'"123";"Other";"A"\r\n'}, "BX-Books.csv:6: not of the form"),
+    "an empty line": ({"ratings": RATINGS + b"\r\n"}, "BX-Book-Ratings.csv:11: not of the form"),
+    "a NUL byte": ({"books": BOOKS + b'"5";"O\0";"A";"2000";"P";"";"";""\r\n'}, "BX-Books.csv:6: not of the form"),
+    "a last line cut": ({"ratings": RATINGS + b'"7";"034'}, "BX-Book-Ratings.csv:11: not of the form"),
+}
+
+
+@pytest.mark.parametrize(("changed", "message"), REJECTED.values(), ids=REJECTED.keys())
+def test_lines_that_cannot_be_read_are_counted_and_named(raw: Raw, changed: dict[str, bytes], message: str) -> None:
+    prepared = read(raw(**changed))
+    assert prepared.meta["rejected_lines"] == 1
+    assert prepared.meta["rejected"][0].startswith(message)
+    assert in_words(prepared) == [TEXT[user] + TEXT[book] for user, book in PAIRS]
+
+
+BAD = {
+    "an empty file": ({"users": b""}, r"BX-Users\.csv:1: another header than \"User-ID\";\"Location\";\"Age\""),
+    "a header alone": ({"books": BOOKS[: BOOKS.index(b"\n") + 1]}, r"BX-Books\.csv: no record in it"),
+    "commas for semicolons": ({"ratings": RATINGS.replace(b";", b",")}, r"BX-Book-Ratings\.csv:1: another header"),
+    "no rating of a known book": (
+        {"ratings": RATINGS[: RATINGS.index(b"\n") + 1] + b'"9";"555";"3"\n'},
+        r"BX-Book-Ratings\.csv: no rating of a known user and a known book",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changed", "message"), BAD.values(), ids=BAD.keys())
+def test_files_without_rows_are_refused(raw: Raw, changed: dict[str, bytes], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(raw(**changed))
+
+
+def test_a_missing_file_and_a_flood_of_malformed_lines_are_refused(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = raw(ratings=RATINGS + b"x\n" * 30)
+    monkeypatch.setattr(rejected, "LIMIT", 20)
+    with pytest.raises(UserError, match=r"BX-Book-Ratings\.csv:31: .*; more than 20 lines are malformed"):
+        read(folder)
+    (folder / "BX-Books.csv").unlink()
+    with pytest.raises(UserError, match=r"BX-Books\.csv: no such file"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("nyc, new york, usa", "USA"),
+        ("a, b, U.S.A.", "USA"),
+        ("london, england, United Kingdom", "United Kingdom"),
+        ("cardiff, , wales", "United Kingdom"),
+        ("somewhere, south korea", "South Korea"),
+        ("peking, 北京, 中国", "中国"),
+        ("lisbon, n/a,", "unknown"),
+        ("a, b, .", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_locations_become_countries(location: str, expected: str) -> None:
+    assert country(location) == expected
+
+
+@given(st.integers(0, 300))
+def test_ages_fall_into_their_bracket(age: int) -> None:
+    words = bracket(str(age).encode())
+    if age < 5 or age > 100:
+        assert words == "unknown"
+    elif words == "under 18":
+        assert age < 18
+    else:
+        low, _, high = words.replace("60+", "60-100").partition("-")
+        assert int(low) <= age <= int(high)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, data: st.DataObject) -> None:
+    """Whatever happens to the bytes of one file, every row joins what the other two say of its user and its book."""
+    file = data.draw(st.sampled_from(sorted(FILES)))
+    content = bytearray(FILES[file])
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(content)))
+        content[at : at + data.draw(st.integers(0, 6))] = data.draw(
+            st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b'";"', b"\\", b"\n", b"\r\n", b"NULL", b"\0"]))
+        )
+    changed = {file[3:-4].rpartition("-")[2].lower(): bytes(content)}
+    folder = write_raw(tmp_path / "fuzz", **changed)
+    try:
+        prepared = read(folder)
+    except UserError as error:
+        assert re.match(rf"{re.escape(str(folder))}/{file}(:\d+)?: [^\n]+$", str(error))  # noqa: PT017
+        return
+    for user, _, _, isbn, *_ in (rows := in_words(prepared)):
+        if file != "BX-Users.csv":
+            assert any(row[:3] == TEXT[user] for row in rows if row[0] == user)
+        if file != "BX-Books.csv":
+            assert all(row[3:] == TEXT[isbn] for row in rows if row[3] == isbn)
+        if file != "BX-Book-Ratings.csv":
+            assert (user, isbn) in PAIRS
+    assert all(re.match(r"BX-[\w-]+\.csv:\d+: ", line) for line in prepared.meta["rejected"])
+    records = sum(1 for line in bytes(content).split(b"\n")[1:] if line)
+    if file == "BX-Book-Ratings.csv":  # every line of it is a row, a counted drop or a named rejection
+        dropped = sum(count for what, count in prepared.meta.items() if what.startswith("ratings_"))
+        named = prepared.meta["rejected_lines"] + sum("two lines" in line for line in prepared.meta["mended"]) - 1
+        assert len(prepared.labels) + dropped + named >= records
+    assert set(prepared.ids.ravel().tolist()) == set(range(1, 1 + sum(map(len, prepared.values))))
+
+
+DATA = os.environ.get("FLIPBENCH_DATA", "")
+FOLDER = Path(DATA) / "book-crossing"
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason="FLIPBENCH_DATA names no folder that holds book-crossing")
+def test_the_partial_copy_has_the_known_counts() -> None:
+    started = time.process_time()
+    table = import_from("bookcrossing", FOLDER)
+    assert time.process_time() - started < 15
+    assert (len(table), int(table.labels.sum())) == (590_308, 206_717)
+    assert np.diff(table.offsets).tolist()[2:4] == [11, 29_346]
+    result = check("bookcrossing")
+    assert result.ok
+    lines = {line.what: line for line in result.lines}
+    assert lines["samples"].verdict.startswith("differs: partial copy: BX-Books.csv has 29,346 of 271,379 records")
+    assert lines["mended"].ours == "BX-Users.csv:275082: one record on two lines"
+    assert lines["rejected lines"].ours == 0
+    assert lines["test rows of users unseen in training, order file"].ours == "100.00%"
+    assert next(line.ours for title, line in table_one() if title == "BookCrossing" and line) == 590_308
