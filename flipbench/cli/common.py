@@ -35,7 +35,7 @@ def plan_of(found: Suite, store: Store, to_run: bool = False) -> Plan:
     fingerprints = {
         d.name: (None if to_run else _known(d.name, store)) or data_store.fingerprint(d.name) for d in found.data
     }
-    return plan.expand(found, fingerprints, tune.winner(store))
+    return plan.expand(found, fingerprints, tune.figures(store))
 
 
 def store_of(found: Suite) -> Store:

@@ -3,8 +3,8 @@
     P(y = 1) = sigmoid(bias + b_user + q_item + taste_user . topics_item)
 
 Titles are the only full account of an item's topics, and their first words tell most of its quality, so a model
-that reads them can judge an item that no training row shows. All draws are integers of PCG64's raw stream, whose values numpy guarantees, and
-sums run in a fixed order: the table is the same on every machine.
+that reads them can judge an item that no training row shows. All draws are integers of PCG64's raw stream, whose
+values numpy guarantees, and sums run in a fixed order: the table is the same on every machine.
 """
 
 import zlib
