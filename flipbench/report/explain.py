@@ -1,5 +1,6 @@
 """The evidence of one cell of a table."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -7,28 +8,41 @@ from flipbench import registry
 from flipbench.errors import UserError, nearest
 from flipbench.plan import Cell, Plan
 from flipbench.protocol import Metric
-from flipbench.report.cells import SuiteResults
-from flipbench.report.collect import failure_of, run_of
+from flipbench.report.cells import Run, SuiteResults
+from flipbench.report.collect import failure_of
 from flipbench.report.columns import Column
 from flipbench.report.significance import Evidence, pairs
 from flipbench.report.table import Cell as TableCell
 from flipbench.report.table import Table, overall_table, rounded
+from flipbench.stage import Stage
 from flipbench.stats import hanley_mcneil
 from flipbench.store.runs import Store
 
 
-def explain(plan: Plan, store: Store, results: SuiteResults, row: str, dataset: str) -> dict[str, Any]:
+def explain(
+    plan: Plan,
+    store: Store,
+    results: SuiteResults,
+    row: str,
+    dataset: str,
+    table: Table | None = None,
+    evidence: Evidence | None = None,
+) -> dict[str, Any]:
     """All that is behind a cell, as plain data: means, verdicts, runs, settings, tests, trials.
 
     Differences are by the suite's declared test against each row that it is tested against (or that is tested
     against it); of a single seed they hold the test rows' luck alone, and give no star.
 
+    Args:
+        table, evidence: of the results and the store, where many cells share them.
+
     Raises:
         UserError: the suite has no such row or data set, or a run's files were changed.
     """
     cell = _cell(plan, row, dataset)
-    table = overall_table(results)
+    table = table or overall_table(results)
     shown = {metric: _shown(table, row, dataset, metric) for metric in get_args(Metric)}
+    runs = {run.key: run for found in results.cells for run in found.runs}
     return {
         "suite": plan.suite.suite,
         "row": row,
@@ -36,11 +50,11 @@ def explain(plan: Plan, store: Store, results: SuiteResults, row: str, dataset: 
         "dataset": dataset,
         "protocol": plan.suite.protocol,
         "metrics": {metric: _metric(*pair) for metric, pair in shown.items()},
-        "runs": [_run(stage, store) for stage in cell.finals if store.done(stage)],
+        "runs": [_run(stage, runs[stage.key], store) for stage in cell.finals if stage.key in runs],
         "failed": [reason for stage in cell.finals if (reason := failure_of(stage, store))],
         "sampling_error": _sampling_error(cell, store),
         "settings": _settings(cell),
-        "differences": _differences(plan, cell, store),
+        "differences": _differences(plan, cell, results, evidence or Evidence(store), runs.keys()),
         "trials": [_trial(stage, store) for stage in cell.trials],
     }
 
@@ -76,8 +90,7 @@ def _metric(own: TableCell, printed: TableCell) -> dict[str, Any]:
     }
 
 
-def _run(stage: Any, store: Store) -> dict[str, Any]:
-    run = run_of(stage, store)
+def _run(stage: Stage, run: Run, store: Store) -> dict[str, Any]:
     env = store.read(stage, "env.json")
     epochs = store.metrics(stage).get("epochs")
     return {
@@ -114,9 +127,12 @@ def _settings(cell: Cell) -> list[dict[str, Any]]:
     ]
 
 
-def _differences(plan: Plan, cell: Cell, store: Store) -> list[dict[str, Any]]:
+def _differences(
+    plan: Plan, cell: Cell, results: SuiteResults, evidence: Evidence, done: Collection[str]
+) -> list[dict[str, Any]]:
     """The declared test of each pair that the cell is part of, over the seeds that both sides have run."""
-    evidence, test = Evidence(store), plan.suite.compare.test
+    test = plan.suite.compare.test
+    tested = {(c.row, c.against, c.metric): c.difference for c in results.comparisons if c.dataset == cell.data.label}
     found = []
     for row, against in pairs(plan):
         if cell not in (row, against):
@@ -124,18 +140,19 @@ def _differences(plan: Plan, cell: Cell, store: Store) -> list[dict[str, Any]]:
         both = [
             (a, b)
             for a, b in zip(row.finals, against.finals, strict=False)
-            if a.seed == b.seed and store.done(a) and store.done(b)
+            if a.seed == b.seed and a.key in done and b.key in done
         ]
         if not both or (test == "paired-t" and len(both) < 2):
             continue
         first, second = tuple(a for a, _ in both), tuple(b for _, b in both)
         for metric in get_args(Metric):
-            difference = evidence.difference(first, second, metric, test)
+            difference = tested.get((row.method.label, against.method.label, metric))
+            difference = difference or evidence.difference(first, second, metric, test)
             words = {"row": row.method.label, "against": against.method.label, "metric": metric, "seeds": len(both)}
             found.append({**words, **rounded(asdict(difference))})
     return found
 
 
-def _trial(stage: Any, store: Store) -> dict[str, Any]:
+def _trial(stage: Stage, store: Store) -> dict[str, Any]:
     best = store.metrics(stage)["best"] if store.done(stage) else {}
     return {"key": stage.key, "settings": dict(stage.spec["settings"]), "auc": best.get("auc")}

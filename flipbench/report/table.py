@@ -71,14 +71,18 @@ class Table:
         ]
         return any(row.cells[i].status != "not-run" for group in self.groups for row in group.rows for i in ours)
 
-    def caption(self, **marks: str) -> str:
-        """All that a reader must know, in one paragraph.
+    def sentences(self, **marks: str) -> tuple[str, ...]:
+        """All that a reader must know.
 
         Args:
             marks: how the format shows ``best``, ``second``, ``baseline``, ``star``, where not as Markdown does.
         """
         grouped = any("/" in row.method for group in self.groups for row in group.rows)
-        return " ".join((*legend(self.cells, grouped, **marks), *self.notes))
+        return (*legend(self.cells, grouped, **marks), *self.notes)
+
+    def caption(self, **marks: str) -> str:
+        """:meth:`sentences` in one paragraph."""
+        return " ".join(self.sentences(**marks))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; ``cells`` is tidy, one record a number, so that it loads as a data frame."""

@@ -2,13 +2,16 @@
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flipbench.errors import UserError
+from flipbench.plan import Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.latex import to_latex
 from flipbench.report.markdown import to_markdown
 from flipbench.report.table import Table, overall_table
+from flipbench.store.runs import Store
 
 
 def to_json(table: Table) -> str:
@@ -38,7 +41,21 @@ def write_report(results: SuiteResults, folder: Path) -> list[Path]:
     Raises:
         UserError: the paper has no such table, or the folder cannot be written.
     """
-    texts = render(results)
+    return _write(render(results), folder)
+
+
+def write_html(plan: Plan, store: Store, results: SuiteResults, pictures: Sequence[Path], folder: Path) -> list[Path]:
+    """Write ``SUITE.html``, of :func:`flipbench.report.html.to_html`, replaced as a whole.
+
+    Raises:
+        UserError: as there, or the folder cannot be written.
+    """
+    from flipbench.report.html import to_html
+
+    return _write({f"{results.suite}.html": to_html(plan, store, results, pictures)}, folder)
+
+
+def _write(texts: Mapping[str, str], folder: Path) -> list[Path]:
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def test_from_a_suite_to_a_table_and_nothing_twice(suite_file, tmp_path):
     assert "DeepFM" in report.stdout
     written = {p.name: p.read_bytes() for p in (tmp_path / "reports").iterdir()}
     drawn = {f"mini-{what}-planted-tiny.{kind}" for what in ("forest", "cost", "calibration") for kind in KINDS}
-    assert set(written) == {"mini.md", "mini.tex", "mini.json", *drawn}
+    assert set(written) == {"mini.md", "mini.tex", "mini.json", "mini.html", *drawn}
     flipbench("report", path)
     assert written == {p.name: p.read_bytes() for p in (tmp_path / "reports").iterdir()}, "byte-stable"
 

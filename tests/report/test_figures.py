@@ -29,7 +29,7 @@ SHIFT = {"deepfm": 0.0, "dcnv2": 0.8, "autoint": 0.4}
 
 
 def expand(path, store):
-    return plan.expand(suite.load(str(path)), {"planted-tiny": "a" * 64}, tune.winner(store))
+    return plan.expand(suite.load(str(path)), {"planted-tiny": "a" * 64}, tune.figures(store))
 
 
 def finish(store, stage, known=0.5):
@@ -217,7 +217,7 @@ def test_the_report_of_a_suite_that_inspects_is_its_figures(run, tmp_path, capsy
         assert main(["report", str(tmp_path / "mini.yaml"), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["suite"] == "mini"
-    assert {p.name for p in (tmp_path / "reports").iterdir()} == set(shown["figures"])
+    assert {p.name for p in (tmp_path / "reports").iterdir()} == {*shown["figures"], "mini.html"}
     assert len(shown["figures"]) == 9
     shutil.rmtree(tmp_path / "results")
     with pytest.MonkeyPatch.context() as patch:

@@ -1,0 +1,82 @@
+"""A suite's figures inside the page, with their numbers as tables."""
+
+import csv
+import io
+from base64 import b64encode
+from collections.abc import Iterable
+from pathlib import Path
+
+from flipbench.errors import UserError
+from flipbench.paper import dataset_name
+from flipbench.report.html.elements import Html, grid, join, plural, tag
+
+_KINDS = {
+    "forest": ("Differences", "The reference minus each other row, in AUC and in logloss, with 95 % intervals"),
+    "cost": ("Cost against AUC", "AUC of each row against the minutes that one run takes"),
+    "calibration": ("Calibration", "For each row, clicked minus predicted share in ten bins of predicted probability"),
+    "tuning": ("Search", "Best validation figure so far against the number of points tried, a line for each row"),
+    "sweep": ("Sensitivity", "AUC and logloss along each setting that the rows vary"),
+    "embeddings": ("Embeddings", "Features along the first two singular vectors, and how they fill their space"),
+    "alignment": ("Alignment", "Similarity of each field masked in the text with each field masked in the table"),
+}
+"""Title and what is to be seen, by kind of figure."""
+
+
+def figures(paths: Iterable[Path], suite: str) -> Html:
+    """Of the files of :func:`flipbench.report.figures.write_figures`, the pictures with their numbers.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    return join((_figure(path, suite) for path in paths if path.suffix == ".png"), "\n")
+
+
+def _figure(path: Path, suite: str) -> Html:
+    kind = path.stem.removeprefix(f"{suite}-").partition("-")[0]
+    try:
+        picture, width, height = _small(path)
+        with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+            columns, *records = csv.reader(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: the figure or its numbers cannot be read: {error}") from None
+    title, seen = _KINDS[kind]
+    places = {record[columns.index("dataset")] for record in records}
+    if len(places) == 1:
+        title += f", {dataset_name(places.pop())}"
+    shown = tag(
+        "img",
+        src=f"data:image/png;base64,{b64encode(picture).decode()}",
+        alt=f"{seen}. The same numbers stand in the table that follows.",
+        width=width // 2,  # drawn with 300 dots an inch
+        height=height // 2,
+    )
+    numbers = tag("details", tag("summary", f"{plural(len(records), 'record')} behind it"), _numbers(columns, records))
+    return join([tag("h3", title), tag("figure", shown, tag("figcaption", f"{seen}."), numbers)])
+
+
+def _small(path: Path) -> tuple[bytes, int, int]:
+    """The picture in 256 colours, a quarter of the bytes; its width and height in dots."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        flat = picture.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    stream = io.BytesIO()
+    flat.save(stream, "PNG", compress_level=7)
+    return stream.getvalue(), *flat.size
+
+
+def _numbers(columns: list[str], records: list[list[str]]) -> Html:
+    """What all records share is left out; keys are cut to the digits that name a folder."""
+    kept = [i for i, name in enumerate(columns) if name not in ("dataset", "test") or len({r[i] for r in records}) > 1]
+    rows = [[r[i][:12] if columns[i] == "run" else r[i] for i in kept] for r in records]
+    names = [columns[i].replace("_", " ") for i in kept]
+    words = [name for i, name in enumerate(names) if not all(_is_number(row[i]) for row in rows)]
+    return grid("Numbers of the figure", names, rows, words, sort=True)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

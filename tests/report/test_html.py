@@ -1,0 +1,364 @@
+"""The HTML report: sound markup, nothing from outside, and every number with its evidence."""
+
+import base64
+import hashlib
+import io
+import re
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from flipbench import suite
+from flipbench.cli import main
+from flipbench.cli.common import plan_of, results_of
+from flipbench.errors import UserError
+from flipbench.report.figures import style, write_figures
+from flipbench.report.html import to_html
+from flipbench.report.html.elements import VOID, Html, join, tag
+from flipbench.report.table import overall_table
+from flipbench.report.write import write_html
+from flipbench.store.runs import Store
+
+ROOT = Path(__file__).parents[2]
+ROWS = "[deepfm, dcnv2, afn, autoint, {flip: {plm: small}}]"
+STRENGTH = {"deepfm": 0.8, "dcnv2": 0.9, "afn": 0.7, "flip": 1.6}
+
+
+class Node:
+    def __init__(self, name, attributes, parent):
+        self.name, self.attributes, self.parent, self.children = name, attributes, parent, []
+
+    def __getitem__(self, attribute):
+        return self.attributes[attribute]
+
+    def find(self, name=None, **attributes):
+        """Elements inside, in document order."""
+        wanted = {k.rstrip("_").replace("_", "-"): v for k, v in attributes.items()}
+        for child in self.children:
+            if isinstance(child, Node):
+                own = child.attributes
+                if name in (None, child.name) and all(v in (own.get(k) or "").split(" ") for k, v in wanted.items()):
+                    yield child
+                yield from child.find(name, **attributes)
+
+    @property
+    def text(self):
+        return "".join(c if isinstance(c, str) else c.text for c in self.children)
+
+
+class Tree(HTMLParser):
+    """A strict reader: each element is closed, in order, and no attribute occurs twice."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.root = self.at = Node("", {}, None)
+        self.feed(text)
+        self.close()
+        assert self.at is self.root, f"{self.at.name} is not closed"
+
+    def handle_starttag(self, name, attributes):
+        assert len(dict(attributes)) == len(attributes)
+        node = Node(name, dict(attributes), self.at)
+        self.at.children.append(node)
+        if name not in VOID:
+            self.at = node
+
+    def handle_endtag(self, name):
+        assert self.at.name == name, f"</{name}> ends {self.at.name}"
+        self.at = self.at.parent
+
+    def handle_data(self, text):
+        self.at.children.append(text)
+
+
+def tree(text):
+    return Tree(text).root
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Stores that several tests read."""
+    return {}
+
+
+@pytest.fixture
+def stored(made, suite_file, stored_runs):
+    """A suite of five rows, one failed and one not run; returns its plan, store and results."""
+
+    def once(strength=STRENGTH, fail=True, **changes):
+        name = repr((strength, fail, changes))
+        if name not in made:
+            made[name] = make(strength, fail, **changes)
+        return made[name]
+
+    def make(strength, fail, **changes):
+        options = {"data": "[movielens-1m]", "methods": ROWS, "settings": "", "seeds": "2", "paper": "table2"}
+        options |= {"compare": "{reference: flip, alpha: 0.01}", **changes}
+        found = suite.load(str(suite_file(**options)))
+        store = Store(Path(found.outputs.results))
+        plan = plan_of(found, store)
+        stored_runs(plan, store, strength)
+        if fail:
+            (stage,) = [c.finals[1] for c in plan.cells if c.method.label == "afn"]
+            shutil.rmtree(store.folder(stage))
+            store.fail(stage, "the loss is not finite", "", {})
+        return results_of(found)
+
+    return once
+
+
+texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
+
+
+@given(texts, texts)
+def test_any_text_is_read_back_as_it_was(text, value):
+    made = tag("p", text, title=value)
+    (found,) = tree(made).children
+    assert (found.name, found.text, found["title"]) == ("p", text, value)
+    assert tree(tag("div", made, text)).text == text * 2, "markup stays markup, once"
+
+
+def test_join_escapes_texts_and_keeps_markup():
+    assert join(["<b>", tag("b", "&"), Html("<i></i>")]) == "&lt;b&gt;<b>&amp;</b><i></i>"
+    assert tag("a", hidden=True, href=None, id=False) == "<a hidden></a>"
+    assert tag("img", alt='"<') == '<img alt="&quot;&lt;">'
+
+
+def sound(page):
+    """What must hold of every page."""
+    root = tree(page)
+    every = list(root.find())
+    ids = Counter(e["id"] for e in every if "id" in e.attributes)
+    assert ids
+    assert max(ids.values()) == 1
+    for e in every:
+        assert not [a for a in e.attributes if a.startswith("on") or a == "style"], "the policy would refuse it"
+        for name in ("aria-labelledby", "for"):
+            assert e.attributes.get(name, next(iter(ids))) in ids
+        if "href" in e.attributes:
+            assert e["href"].startswith("#")
+            assert e["href"][1:] in ids
+        if "src" in e.attributes:
+            assert e["src"].startswith("data:image/png;base64,")
+        if e.name == "img":
+            assert len(e["alt"]) > 20
+            assert int(e["width"]) > 100
+        if e.name == "th":
+            assert e["scope"] in ("col", "row", "colgroup", "rowgroup")
+            assert e.text
+        assert e.name not in ("link", "iframe", "object", "base", "form")
+    levels = [int(e.name[1]) for e in every if re.fullmatch("h[1-6]", e.name)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert [e.name for e in every if e.name in ("header", "nav", "main", "footer", "dialog")][:2] == ["header", "nav"]
+    (policy,) = [e["content"] for e in root.find("meta", http_equiv="Content-Security-Policy")]
+    for name in ("style", "script"):
+        (own,) = root.find(name)
+        digest = base64.b64encode(hashlib.sha256(own.text.encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert not re.search(r"url\(|@import|https?:", next(root.find("style")).text + next(root.find("script")).text)
+    return root
+
+
+def test_a_page_is_sound_and_its_table_is_the_one_table(stored):
+    plan, store, results = stored()
+    root = sound(to_html(plan, store, results))
+    table = overall_table(results)
+    (own,) = [t for t in root.find("table", class_="results") if t.parent["aria-label"].endswith("MovieLens-1M")]
+    rows = [r for r in own.find("tr") if r.attributes.get("class") != "group" and list(r.find("td"))]
+    expected = [row for group in table.groups for row in group.rows]
+    assert [next(r.find("th")).children[0] for r in rows] == [row.label for row in expected]
+    columns = table.columns_of("movielens-1m")
+    for shown, row in zip(rows, expected, strict=True):
+        for td, cell in zip(shown.find("td"), (row.cells[i] for i in columns), strict=True):
+            assert td.text.startswith(cell.text)
+            assert td.attributes.get("data-value") == (None if cell.value is None else repr(cell.value))
+            assert ("significantly better" in td.text) == cell.starred
+            assert ("best baseline" in td.text) == cell.best_baseline
+            assert [m for m in ("best", "second") if list(td.find(class_=m))] == [cell.mark] * (cell.mark is not None)
+            assert ("(best" in td.text.replace("(best baseline", "")) == (cell.mark == "best")
+            assert (cell.spread or "") in td.text
+    assert [t.text for t in root.find("summary")][:2] == [
+        f"{name}: not run here, the paper's numbers" for name in ("BookCrossing", "GoodReads")
+    ]
+
+
+def test_every_cell_that_ran_opens_its_evidence(stored):
+    plan, store, results = stored()
+    root = sound(to_html(plan, store, results))
+    for cell in plan.cells:
+        links = [
+            a for a in root.find("a", class_="evidence") if a["href"].endswith(f"-{cell.method.label}-movielens-1m")
+        ]
+        if cell.method.label == "autoint":
+            assert not links, "nothing was run"
+            continue
+        assert len({a["href"] for a in links}) == 1
+        assert [a.attributes.get("tabindex") for a in links] == [None] + ["-1"] * (len(links) - 1)
+        assert len(links) == (4 if cell.method.label == "flip" else 6 if cell.method.label != "afn" else 5)
+        (content,) = root.find(id=links[0]["href"][1:])
+        assert content.parent.name == "details"
+        for stage in cell.finals:
+            where = f"movielens-1m/{stage.method}/evaluate-s{stage.seed}-{stage.key[:12]}"
+            assert (where in content.text) == store.done(stage)
+        for setting in cell.settings:
+            assert setting in content.text
+    assert "the loss is not finite" in root.text
+    assert str(store.root) not in root.text, "where the results lie is the machine's"
+
+
+def test_tests_are_those_behind_the_stars(stored):
+    plan, store, results = stored(fail=False)
+    root = sound(to_html(plan, store, results))
+    (content,) = [e for e in root.find(data_title="DeepFM") if e.attributes.get("data-title", "").startswith("DeepFM")]
+    (against,) = [c.difference for c in results.comparisons if (c.against, c.metric) == ("deepfm", "auc")]
+    assert against.adjusted is not None
+    row = next(r for r in content.find("tr") if r.text.startswith("FLIP − DeepFM" + "AUC"))
+    cells = [td.text for td in row.find("td")]
+    assert cells[1] == f"{against.value:+.4f}".replace("-", "−")
+    assert cells[4] == ("< 0.0001" if against.adjusted < 1e-4 else f"{against.adjusted:.2g}")
+
+
+def test_settings_are_told_apart_by_who_states_them(stored):
+    plan, store, results = stored(methods="[{deepfm: {embedding_dim: 16, dropout: 0.25}}]", compare="{}", fail=False)
+    root = sound(to_html(plan, store, results))
+    groups = {}
+    (table,) = [t for t in root.find("table") if t.parent["aria-label"] == "Settings"]
+    for body in table.find("tbody"):
+        heading, *rows = body.find("tr")
+        groups[heading.text] = {next(r.find("th")).text: [td.text for td in r.find("td")] for r in rows}
+    assert groups["Other than the paper states"]["embedding_dim"][:2] == ["16", "32"]
+    assert groups["Not stated in the paper"]["dropout"][:2] == ["0.25", "0"]
+    assert groups["As the paper states"]["hidden"][:2] == ["300-300-128", "same"]
+
+
+def test_names_in_a_suite_are_text(stored):
+    evil = "</script><script>alert(1)</script>"
+    one, two = (f"<img src=x onerror=alert({i})>" for i in (1, 2))
+    plan, store, results = stored(
+        {one: 0.5, two: 1.0},
+        title=f"'{evil}'",
+        methods=f"[{{'{one}': {{method: deepfm}}}}, {{'{two}': {{method: dcnv2}}}}]",
+        compare=f"{{reference: '{one}'}}",
+        paper="",
+        seeds="1",
+        fail=False,
+    )
+    page = to_html(plan, store, results)
+    root = sound(page)
+    assert not list(root.find("img"))
+    assert len(list(root.find("script"))) == 1
+    assert next(root.find("h1")).text == evil
+    assert two in [next(r.find("th")).children[0] for r in root.find("tr")]
+
+
+def test_the_same_results_give_the_same_bytes_wherever_they_lie(stored, tmp_path):
+    plan, store, results = stored()
+    one = to_html(plan, store, results)
+    moved = tmp_path / "elsewhere" / "r"
+    shutil.copytree(store.root, moved)
+    found = plan.suite.model_copy(update={"outputs": plan.suite.outputs.model_copy(update={"results": str(moved)})})
+    assert to_html(*results_of(found)) == one
+
+
+def test_claims_of_the_table_with_their_verdicts(stored):
+    plan, store, results = stored(fail=False)
+    claims = list(sound(to_html(plan, store, results)).find("details", class_="claim"))
+    told = {c.text.partition(".")[0]: next(c.find(class_="outcome")).text for c in claims}
+    assert len(told) == 9
+    assert told["not runFLIP_ID beats every ID-based baseline"] == "not run"
+    assert told["inconclusiveFLIP beats every baseline in AUC and logloss on each of the three data sets"]
+
+
+def test_without_a_paper_there_are_no_claims_and_one_line_of_heads(stored):
+    plan, store, results = stored(paper="", methods="[deepfm, dcnv2]", compare="{}", fail=False)
+    root = sound(to_html(plan, store, results))
+    assert [a.text for a in next(root.find("nav")).find("a")] == ["Results", "Evidence"]
+    (table,) = root.find("table", class_="results")
+    assert [th.text for th in next(table.find("thead")).find("th")] == ["Model", "AUC", "Logloss"]
+
+
+def test_figures_are_inside_with_their_numbers(stored, tmp_path):
+    plan, store, results = stored(fail=False)
+    paths = write_figures(plan, store, tmp_path)
+    (path,) = write_html(plan, store, results, paths, tmp_path)
+    assert path.name == "mini.html"
+    root = sound(path.read_text(encoding="utf-8"))
+    figures = list(root.find("figure"))
+    pictures = [p for p in paths if p.suffix == ".png"]
+    assert len(figures) == len(pictures) == 3
+    for figure, picture in zip(figures, pictures, strict=True):
+        source = next(figure.find("img"))["src"].partition(",")[2]
+        with Image.open(io.BytesIO(base64.b64decode(source))) as shown, Image.open(picture) as drawn:
+            assert shown.size == drawn.size
+            a, b = (i.convert("L").resize((40, 40)).tobytes() for i in (shown, drawn))
+            assert max(abs(x - y) for x, y in zip(a, b, strict=True)) < 12, "the same picture"
+        lines = picture.with_suffix(".csv").read_text().splitlines()
+        assert len(list(figure.find("tr"))) == len(lines)
+
+
+@pytest.mark.parametrize("kind", ["missing", "damaged"])
+def test_a_figure_that_cannot_be_read_is_named(stored, tmp_path, kind):
+    plan, store, results = stored(fail=False)
+    picture = tmp_path / "mini-cost-movielens-1m.png"
+    if kind == "damaged":
+        picture.write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"mini-cost-movielens-1m\.png: the figure or its numbers cannot be read"):
+        to_html(plan, store, results, [picture])
+
+
+def test_a_suite_that_only_inspects_has_its_figures(suite_file, tmp_path):
+    found = suite.load(str(suite_file(methods="[{flip: {plm: small}}]", inspect="[embeddings]", settings="")))
+    plan, store, results = results_of(found)
+    with style.styled():
+        figure = style.new(3, 2)
+        figure.subplots().plot([1, 2])
+        records = [{"dataset": "planted-tiny", "row": "flip", "mean_cosine": 0.25, "run": "a" * 64}]
+        picture = style.Picture("embeddings-planted-tiny", figure, records)
+        paths = style.save(picture, tmp_path / "mini-embeddings-planted-tiny")
+    root = sound(to_html(plan, store, results, paths))
+    assert [h.text for h in root.find("h2")] == ["Figures"]
+    assert [td.text for td in root.find("td")] == ["0.25", "a" * 12]
+
+
+def luminance(colour):
+    """WCAG 2.2's relative luminance."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_text_stands_out_in_both_schemes():
+    css = files("flipbench.report.html").joinpath("style.css").read_text("utf-8")
+    palettes = [dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S)]
+    assert len(palettes) == 2
+    assert palettes[0].keys() == palettes[1].keys()
+    assert luminance(palettes[0]["page"]) > 0.9
+    assert luminance(palettes[1]["page"]) < 0.02
+    for palette in palettes:
+        grounds = {name: palette.pop(name) for name in ("page", "raised", "line")}
+        for name, ink in palette.items():
+            for ground in grounds.values() if name == "accent" else (grounds["page"], grounds["raised"]):
+                light, dark = sorted((luminance(ink), luminance(ground)), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, f"{name} {ink} on {ground}"
+
+
+@pytest.mark.skipif(not (ROOT / "results" / "movielens-1m").is_dir(), reason="the committed results are not here")
+def test_table_2_of_the_committed_results_is_small_and_complete(tmp_path, capsys):
+    options = ["--results", str(ROOT / "results"), "--reports", str(tmp_path)]
+    assert main(["report", str(ROOT / "suites" / "table2.yaml"), *options]) == 0
+    assert f"wrote {tmp_path / 'table2.html'}" in capsys.readouterr().err
+    page = (tmp_path / "table2.html").read_bytes()
+    assert len(page) < 2_000_000
+    root = sound(page.decode())
+    assert len(list(root.find("details", class_="cell"))) == 9
+    assert "0.8613" in root.text
