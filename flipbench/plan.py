@@ -1,14 +1,15 @@
 """From a suite to its stages: what has to be computed, in what order, under which keys."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flipbench import registry, tune
 from flipbench.errors import UserError, nearest
 from flipbench.method import Value, check_value
 from flipbench.registry import Declaration
-from flipbench.stage import Stage, Where, final, trial
+from flipbench.stage import Stage, Where, final, inspection, trial
 from flipbench.suite import DataEntry, MethodEntry, Suite
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Cell:
         trials: the search's stages; empty without a search.
         finals: one ``evaluate`` stage a seed; empty while the search has not chosen.
         settings: the settings of ``finals``; None while the search has not chosen.
+        search: how the trials were chosen; None without a search.
+        inspections: where the suite inspects, one stage a seed and thing to measure; there are no ``finals`` then.
     """
 
     method: MethodEntry
@@ -30,6 +33,13 @@ class Cell:
     trials: tuple[Stage, ...]
     finals: tuple[Stage, ...]
     settings: Mapping[str, Value] | None
+    search: tune.Search | None = None
+    inspections: tuple[Stage, ...] = ()
+
+    @property
+    def ends(self) -> tuple[Stage, ...]:
+        """The stages that everything else of the cell is run for."""
+        return self.finals or self.inspections
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Plan:
         """Every stage once, parents first."""
         found: dict[str, Stage] = {}
         for cell in self.cells:
-            for stage in (*cell.trials, *cell.finals):
+            for stage in (*cell.trials, *cell.ends):
                 for each in _with_parents(stage):
                     found.setdefault(each.key, each)
         return list(found.values())
@@ -59,7 +69,7 @@ class Plan:
             found.setdefault(stage.key, stage)
 
         for cell in self.cells:
-            for stage in (*cell.trials, *cell.finals):
+            for stage in (*cell.trials, *cell.ends):
                 if not store.done(stage):
                     need(stage)
         return list(found.values())
@@ -70,19 +80,15 @@ class Plan:
         return any(cell.settings is None for cell in self.cells)
 
 
-Chosen = Callable[[Sequence[Stage], str], int | None]
-"""Given trials and the metric's name: the index of the best, or None while some are unfinished."""
-
-
-def expand(suite: Suite, fingerprints: Mapping[str, str], chosen: Chosen) -> Plan:
+def expand(suite: Suite, fingerprints: Mapping[str, str], figure: tune.Figure) -> Plan:
     """The plan of a suite.
 
     Args:
         fingerprints: content fingerprint by data set name.
-        chosen: tells which trial of a search won (see :func:`flipbench.tune.winner`).
+        figure: what is known of a search's trials (see :func:`flipbench.tune.figures`).
 
     Raises:
-        UserError: a setting has a value of the wrong type or out of range.
+        UserError: a setting has a value of the wrong type or out of range, or a row has nothing to inspect.
     """
     cells = []
     for data in suite.data:
@@ -91,17 +97,36 @@ def expand(suite: Suite, fingerprints: Mapping[str, str], chosen: Chosen) -> Pla
             shared = {k: v for k, v in {**suite.settings, **data.settings}.items() if k in declared.settings}
             fixed = {**shared, **row.settings}
             settings = resolve(declared, fixed)
-            where = Where(suite.protocol, data.name, fingerprints[data.name], data.order)
-            trials: tuple[Stage, ...] = ()
+            where = Where(suite.protocol, data.name, fingerprints[data.name], data.order, data.users)
+            if suite.inspect:
+                cells.append(
+                    Cell(row, data, (), (), settings, None, _inspections(suite, row, where, declared, settings))
+                )
+                continue
+            search: tune.Search | None = None
             best: Mapping[str, Value] | None = settings
             if suite.tune:
-                points = tune.points(declared.grid, settings, fixed, suite.tune.budget)
-                trials = tuple(trial(final(where, declared, resolve(declared, p), 0)) for p in points)
-                index = chosen(trials, suite.tune.select)
-                best = None if index is None else points[index]
+                search = tune.search(
+                    suite.tune, declared.grid, settings, fixed, partial(_trial, where, declared), figure
+                )
+                best = None if search.best is None else search.points[search.best]
             finals = tuple(final(where, declared, best, seed) for seed in range(suite.seeds)) if best else ()
-            cells.append(Cell(row, data, trials, finals, best))
+            cells.append(Cell(row, data, search.trials if search else (), finals, best, search))
     return Plan(suite, tuple(cells))
+
+
+def _trial(where: Where, declared: Declaration, point: Mapping[str, Value]) -> Stage:
+    return trial(final(where, declared, resolve(declared, point), 0))
+
+
+def _inspections(
+    suite: Suite, row: MethodEntry, where: Where, declared: Declaration, settings: Mapping[str, Value]
+) -> tuple[Stage, ...]:
+    kinds = [(what, seed) for what in suite.inspect for seed in range(suite.seeds)]
+    try:
+        return tuple(inspection(what, where, declared, settings, seed) for what, seed in kinds)
+    except UserError as error:
+        raise UserError(f"{row.label}: {error}") from None
 
 
 def resolve(declared: Declaration, given: Mapping[str, Value]) -> dict[str, Value]:
@@ -120,7 +145,8 @@ def resolve(declared: Declaration, given: Mapping[str, Value]) -> dict[str, Valu
         for name, value in layer.items():
             if name not in settings:
                 raise UserError(f"{declared.name}: unknown setting '{name}'{nearest(name, settings)}")
-            settings[name] = check_value(f"{declared.name}: {name}", name, value, declared.settings[name].value)
+            own = declared.settings[name]
+            settings[name] = check_value(f"{declared.name}: {name}", name, value, own.value, own.choices)
     return settings
 
 

@@ -36,13 +36,18 @@ class DataEntry(_Strict):
     name: str
     """Registered name; ``flipbench list datasets`` shows them."""
     order: Order = "chronological"
-    """Row order before the split; ``random`` leaks the future and is there to show by how much."""
+    """Row order before the split: one that the data set has; ``random`` leaks the future and shows by how much."""
+    users: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the users that take part, with all their rows, chosen once and for all; below 1 for a short run that
+    no figure of the paper is comparable with."""
     settings: SettingValues = {}
     """Settings for every method on this data set that has them (batch_size 2048 on GoodReads, say)."""
 
     @property
     def label(self) -> str:
-        return self.name if self.order == "chronological" else f"{self.name}@{self.order}"
+        """The column's name: the data set's alone where its rows stand as it has them."""
+        order = "" if self.order == datasets.get(self.name).orders[0] else f"@{self.order}"
+        return self.name + order + (f"@{100 * self.users:g}%-of-users" if self.users < 1 else "")
 
 
 class MethodEntry(_Strict):
@@ -59,10 +64,14 @@ class MethodEntry(_Strict):
 class Tune(_Strict):
     """How settings are searched, the same budget for every method."""
 
-    search: Literal["grid"] = "grid"
-    """``grid``: the method's declared grid; each point trained once on the selection part."""
+    search: Literal["grid", "random", "tpe"] = "grid"
+    """``grid``: the method's declared grid; each point trained once on the selection part. ``random``, ``tpe``:
+    Optuna's samplers between the bounds of the grid, from fixed seeds."""
     budget: Annotated[int, Field(ge=1)]
     """Points a method may try, the declared settings among them; a larger grid is sampled by the seed 0."""
+    round: Annotated[int, Field(ge=1)] = 4
+    """Of ``tpe``: points asked at once, each round knowing the figures of those before; the number of workers does not
+    matter."""
     select: Literal["auc", "logloss"] = "auc"
     """The validation metric that chooses."""
 
@@ -142,15 +151,25 @@ class Suite(_Strict):
     """Rows: names, or ``name: {settings}``; ``{method: NAME}`` in the settings gives a row another name."""
     tune: Tune | None = None
     """Search settings before the seeds are run; absent: every method at its declared settings."""
+    inspect: list[Literal["embeddings", "alignment"]] = []
+    """What is measured of each row's pretraining; nothing is finetuned or scored then. ``embeddings``: how its table
+    of features fills its space (figures 2, 8). ``alignment``: whether it finds the same masked field in text and
+    table (figure 9)."""
     compare: Compare = Compare()
     """How rows are compared."""
     outputs: Outputs = Outputs()
     """Where results and reports go."""
 
+    @property
+    def runs(self) -> int:
+        """Runs that end a cell: one a seed, and one for each thing to inspect where the suite inspects."""
+        return self.seeds * max(1, len(self.inspect))
+
     @model_validator(mode="after")
     def _names_exist(self) -> "Suite":
         for entry in self.data:
-            datasets.get(entry.name)
+            if entry.order not in (orders := datasets.get(entry.name).orders):
+                raise UserError(f"data: '{entry.name}' has no order '{entry.order}'; valid: {', '.join(orders)}")
         labels = [m.label for m in self.methods]
         for kind, found in (("method", labels), ("data set", [d.label for d in self.data])):
             if twice := next((name for name in found if found.count(name) > 1), None):
@@ -165,6 +184,10 @@ class Suite(_Strict):
         for name in shared:
             if name not in anyone:
                 raise UserError(f"settings: no method has '{name}'{nearest(name, anyone)}")
+        if twice := next((what for what in self.inspect if self.inspect.count(what) > 1), None):
+            raise UserError(f"inspect: '{twice}' is listed twice")
+        if self.inspect and self.tune:
+            raise UserError("tune: nothing is finetuned where 'inspect' is given")
         if self.compare.reference is not None and self.compare.reference not in labels:
             raise UserError(
                 f"compare.reference '{self.compare.reference}' is no row{nearest(self.compare.reference, labels)}"

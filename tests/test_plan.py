@@ -139,7 +139,7 @@ def test_a_search_decides_the_seeds_runs_once_its_trials_are_done(suite_file):
     assert cell.finals == ()
     assert pending.choosing
     assert {s.role for s in pending.stages()} == {"select"}, "a trial never reads the test rows"
-    (decided,) = expand(path, lambda trials, metric: 2).cells
+    (decided,) = expand(path, lambda stage, metric: float(stage.key == cell.trials[2].key)).cells
     assert {**cell.trials[2].spec["settings"], "precision": "float32"} == decided.settings
     assert decided.finals[0].parents["fit"].parents["select"].key == cell.trials[2].key, (
         "the trial is seed 0's selection"
@@ -149,11 +149,16 @@ def test_a_search_decides_the_seeds_runs_once_its_trials_are_done(suite_file):
 def test_the_winner_is_the_best_finished_trial(suite_file, tmp_path):
     store = Store(tmp_path / "r")
     store.prepare()
-    (cell,) = expand(suite_file(tune="{budget: 3}")).cells
-    chosen = tune.winner(store)
+    path = suite_file(tune="{budget: 3}")
+    (cell,) = expand(path).cells
+
+    def chosen(select="auc"):
+        (found,) = expand(suite_file(tune=f"{{budget: 3, select: {select}}}"), tune.figures(store)).cells
+        return found.search.best
+
     for trial, auc, logloss in zip(cell.trials, (0.7, 0.8, 0.75), (0.5, 0.6, 0.4), strict=True):
-        assert chosen(cell.trials, "auc") is None
+        assert chosen() is None
         store.work(trial)
         store.commit(trial, {"metrics.json": {"best": {"auc": auc, "logloss": logloss}}})
-    assert chosen(cell.trials, "auc") == 1
-    assert chosen(cell.trials, "logloss") == 2
+    assert chosen() == 1
+    assert chosen("logloss") == 2

@@ -19,6 +19,7 @@ VERBS = {
     "run": "train and score what a suite asks for; the same command resumes and skips what is done",
     "report": "render a suite's tables from its results; without a suite, of every suite that has results",
     "status": "how far a suite is",
+    "ledger": "what each search of settings cost and found, and where its best lies on the border of its grid",
     "plan": "what would run, what is done, and what it will cost",
     "data": "list, fetch, import and check data sets",
     "list": "list models, datasets or suites",
@@ -45,13 +46,16 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
     verb = {name: verbs.add_parser(name, help=text, description=text.capitalize()) for name, text in VERBS.items()}
 
-    for name in ("run", "report", "status", "plan"):
+    for name in ("run", "report", "status", "ledger", "plan"):
         _add_suite_options(verb[name], optional=name == "report")
     for name in ("run", "plan"):
         verb[name].add_argument(
             "--workers", type=int, metavar="N", help="stages at once (default: one a CPU core, or one on a GPU)"
         )
     verb["run"].add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto (default)")
+    verb["run"].add_argument(
+        "--stall", type=float, default=7200, metavar="S", help="end a stage that shows no progress for S seconds (7200)"
+    )
     verb["run"].add_argument("--dry-run", action="store_true", help="show the plan and stop")
     verb["report"].add_argument("--reports", metavar="DIR", help="where the files go (default: the suite's)")
 
@@ -81,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     for name in (
         "report",
         "status",
+        "ledger",
         "plan",
         "list",
         "show",

@@ -1,13 +1,17 @@
 """``flipbench run SUITE``."""
 
 import argparse
+import math
 import os
 import sys
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from flipbench.cli import plan as plan_verb
 from flipbench.cli.common import plan_of, store_of, suite_of
 from flipbench.cost import expected_seconds
 from flipbench.errors import UserError
+from flipbench.plan import Cell
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
 from flipbench.suite import Suite
@@ -18,7 +22,9 @@ def main(args: argparse.Namespace) -> int:
     store = store_of(suite)
     if args.dry_run:
         return plan_verb.show(suite, store, args.workers, as_json=False)
-    failures = run(suite, store, args.device, args.workers)
+    if not args.stall > 0:
+        raise UserError(f"--stall {args.stall:g}: must be above 0")
+    failures = run(suite, store, args.device, args.workers, args.stall)
     cells = plan_of(suite, store).cells
     done = sum(store.done(stage) for cell in cells for stage in cell.ends)
     total = suite.runs * len(cells)
@@ -31,28 +37,66 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def run(suite: Suite, store: Store, device: str = "auto", workers: int | None = None) -> dict[str, str]:
+def run(
+    suite: Suite, store: Store, device: str = "auto", workers: int | None = None, stall: float = math.inf
+) -> dict[str, str]:
     """Run all that a suite still needs; returns the reasons of failed stages by key.
 
-    A search's winner decides further stages, so the plan is made again until nothing new comes.
+    A search decides further stages, so the plan is made again until nothing new comes.
+
+    Args:
+        stall: seconds without progress after which a stage is ended and recorded as failed.
     """
     failures: dict[str, str] = {}
-    stages = plan_of(suite, store, to_run=True).needed(store)
+    planned = plan_of(suite, store, to_run=True)
+    stages = planned.needed(store)
+    record = _recorder(suite, store)
     if not stages:
+        record(planned.cells)
         return failures
     from flipbench.schedule.display import Display
     from flipbench.schedule.local import Pool
 
     device, workers = _slots(device, workers)
     store.prepare()
-    with Pool(store, workers, device) as pool:
+
+    class Recording(Display):
+        """A display that has each finished trial entered in its study."""
+
+        def finished(self, slot: int, stage: Stage, metrics: dict[str, Any], seconds: float) -> None:
+            super().finished(slot, stage, metrics, seconds)
+            record(cell for cell in planned.cells if any(trial.key == stage.key for trial in cell.trials))
+
+    with Pool(store, workers, device, stall=stall) as pool:
         while stages:
+            record(planned.cells)
             title = f"{suite.suite} · {suite.protocol}"
-            with Display(title, stages, expected_seconds(stages, store), workers) as display:
+            with Recording(title, stages, expected_seconds(stages, store), workers) as display:
                 new = pool.run(stages, display)
             failures |= {key: f"{_named(stages, key)}: {reason}" for key, reason in new.items()}
-            stages = [s for s in plan_of(suite, store).needed(store) if s.key not in failures]
+            planned = plan_of(suite, store)
+            stages = [s for s in planned.needed(store) if s.key not in failures]
     return failures
+
+
+def _recorder(suite: Suite, store: Store) -> Callable[[Iterable[Cell]], None]:
+    """What enters the finished trials of cells in their studies; nothing without a search.
+
+    A study that cannot be written stops no training: the next command makes up for it from the run folders.
+    """
+    if suite.tune is None:
+        return lambda cells: None
+    from flipbench.tune.study import Studies
+
+    studies = Studies(store, suite, suite.tune)
+
+    def record(cells: Iterable[Cell]) -> None:
+        try:
+            studies.record(cells)
+        except OSError as error:
+            print(f"{studies.path}: not written ({error.strerror}); the next run will", file=sys.stderr)
+
+    return record
 
 
 def _named(stages: list[Stage], key: str) -> str:

@@ -1,9 +1,15 @@
-"""A training run's position on disk: written whole or not at all, read safely."""
+"""A training run's position on disk: written whole or not at all, read only where it is what was written.
 
+The file is what ``torch.save`` writes and, after it, the SHA-256 of that: ``torch.load`` compares no checksum and reads
+a flipped bit as a weight.
+"""
+
+import contextlib
+import hashlib
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -26,20 +32,62 @@ class Checkpoint:
         return time.monotonic() - self._saved >= self.every
 
     def save(self, state: dict[str, Any]) -> None:
+        """Replace the file.
+
+        Raises:
+            OSError: it cannot be written; the earlier one stands, and nothing is left of this.
+        """
         partial = self.path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save({"key": self.key, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+        try:
+            with partial.open("wb") as file:
+                hashed = _Hashed(file)
+                torch.save({"key": self.key, **state}, cast(IO[bytes], hashed))
+                file.write(hashed.sha256.digest())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.path)
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            if isinstance(error.__context__, OSError):  # torch covers a full disk with "unexpected pos 704 vs 598"
+                raise error.__context__ from None
+            raise
         self._saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The saved state, or None where there is none that can be trusted: then the run starts afresh."""
         try:
+            if not _intact(self.path):
+                return None
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
         except Exception:  # a damaged file raises whatever its bytes happen to look like
             return None
         return state if state.get("key") == self.key else None
+
+
+class _Hashed:
+    """A file that knows the SHA-256 of what was written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _intact(path: Path) -> bool:
+    """Whether a file ends with the SHA-256 of all before it."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        left = path.stat().st_size - sha256.digest_size
+        while left > 0 and (data := file.read(min(left, 1 << 20))):
+            sha256.update(data)
+            left -= len(data)
+        return file.read() == sha256.digest()

@@ -1,0 +1,351 @@
+"""What goes wrong on real machines, provoked: each ends as a recorded failure or a clean retry, never a silent gap."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from flipbench import plan, suite, tune
+from flipbench.cli import parser
+from flipbench.cli import run as run_verb
+from flipbench.data.store import fingerprint
+from flipbench.engine import stages as engine
+from flipbench.engine.checkpoint import Checkpoint
+from flipbench.engine.loop import DivergedError
+from flipbench.errors import UserError
+from flipbench.report.collect import failure_of
+from flipbench.schedule.local import DEATHS, Pool
+from flipbench.store.runs import DONE, Store
+
+SHORT = {"settings": "{max_epochs: 1, batch_size: 256, embedding_dim: 4, hidden: [8]}"}
+
+LONG = {"settings": "{max_epochs: 4, patience: 9, batch_size: 16, embedding_dim: 4, hidden: [8]}"}
+"""A suite whose stages last long enough to be interrupted; each epoch leaves a checkpoint."""
+
+
+class Quiet:
+    """A listener that shows nothing."""
+
+    def started(self, slot, stage): ...
+    def ticked(self, slot, stage, position): ...
+    def finished(self, slot, stage, metrics, seconds): ...
+    def failed(self, slot, stage, reason): ...
+
+
+def plan_of(path):
+    """The suite's store and its stages, parents first."""
+    found = suite.load(str(path))
+    store, prints = Store(Path(found.outputs.results)), {d.name: fingerprint(d.name) for d in found.data}
+    return store, plan.expand(found, prints, tune.figures(store)).stages()
+
+
+def train(store, stages):
+    """Run every stage in this process; returns the logits by run folder."""
+    store.prepare()
+    for stage in stages:
+        engine.run_stage(stage, store, "cpu", 1)
+    return bits(store)
+
+
+def bits(store):
+    files = sorted(store.root.glob("*/*/evaluate-*/predictions.parquet"))
+    return {p.parent.name: pq.read_table(p)["logit"].to_numpy().tobytes() for p in files}
+
+
+def command(path):
+    """``flipbench run`` in this process; its exit code."""
+    return run_verb.main(parser().parse_args(["run", str(path), "--workers", "1", "--device", "cpu"]))
+
+
+def events(folder):
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines if line]
+
+
+def interrupt(store, stage):
+    """Run a stage up to its second epoch and leave it, as a kill would."""
+
+    def kill(position):
+        if position["epoch"] >= 1:
+            raise SystemExit
+
+    store.prepare()
+    with pytest.raises(SystemExit):
+        engine.run_stage(stage, store, "cpu", 1, tick=kill)
+    return store.work(stage) / "checkpoint.pt"
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return {}
+
+
+@pytest.fixture
+def calm(suite_file, tmp_path, undisturbed):
+    """The logits of an undisturbed run of the suite with the given changes; trained once for all tests."""
+
+    def run(**changes):
+        _, stages = plan_of(suite_file(**changes))
+        if stages[-1].key not in undisturbed:
+            undisturbed[stages[-1].key] = train(Store(tmp_path / "calm"), stages)
+        return undisturbed[stages[-1].key]
+
+    return run
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of its own at ``results``; call it to mount again with other options."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+
+    def mount(options):
+        return subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+
+    if os.geteuid() != 0 or (done := mount("size=32k")).returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root" if os.geteuid() else f"no tmpfs can be mounted: {done.stderr}")
+    yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+# Inside a stage
+
+
+@pytest.mark.parametrize(
+    ("exhaust", "words"),
+    [(lambda *_: bytearray(1 << 62), "^MemoryError"), (lambda *_: torch.empty(1 << 60), "^RuntimeError: .*allocate")],
+)
+def test_out_of_memory_is_recorded_and_the_next_try_succeeds(suite_file, calm, monkeypatch, exhaust, words):
+    store, stages = plan_of(suite_file(**SHORT))
+    store.prepare()
+    with monkeypatch.context() as patch:
+        patch.setattr("flipbench.engine.fit.predict", exhaust)
+        with pytest.raises((MemoryError, RuntimeError)):
+            engine.run_stage(stages[0], store, "cpu", 1)
+    record = store.failure(stages[0])
+    assert record is not None
+    assert re.search(words, record["reason"], re.DOTALL)
+    assert record["env"]["peak_memory_mb"] > 0
+    assert failure_of(stages[-1], store) == f"{stages[0]}: {record['reason']}", "the cell says why it has no figure"
+    assert train(store, stages) == calm(**SHORT)
+    assert store.failure(stages[0]) is None
+
+
+def test_a_loss_that_is_no_number_is_recorded_and_never_saved(suite_file):
+    store, (stage, *_) = plan_of(
+        suite_file(settings="{learning_rate: 10.0, cross_layers: 64, embedding_dim: 4, hidden: [8]}")
+    )
+    store.prepare()
+    with pytest.raises(DivergedError):
+        engine.run_stage(stage, store, "cpu", 1)
+    assert "DivergedError" in store.failure(stage)["reason"]
+    assert not store.done(stage)
+    saved = Checkpoint(store.work(stage) / "checkpoint.pt", stage.key).load()
+    assert saved is None or all(torch.isfinite(w).all() for w in saved["model"].values())
+
+
+def test_a_clock_that_jumps_back_changes_nothing(suite_file, calm, monkeypatch):
+    class Backwards(datetime):
+        jumps = 0
+
+        @classmethod
+        def now(cls, tz=None):
+            cls.jumps += 1
+            return datetime(2026, 1, 1, tzinfo=tz) - timedelta(days=cls.jumps)
+
+    expected = calm(**LONG)
+    store, stages = plan_of(suite_file(**LONG))
+    monkeypatch.setattr("flipbench.engine.stages.datetime", Backwards)
+    monkeypatch.setattr("time.time", lambda: -float(Backwards.jumps))
+    path = interrupt(store, stages[0])
+    os.utime(path, (0, 0))  # older than all that it depends on
+    assert train(store, stages) == expected
+    assert all(store.read(stage, "env.json")["seconds"] > 0 for stage in stages)
+    times = [event["time"] for event in events(store.folder(stages[0]))]
+    assert times == sorted(times, reverse=True), "the log says what the clock said"
+
+
+# What a kill or a bad disk leaves behind
+
+
+def flip_a_bit(content):
+    return content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [flip_a_bit, lambda c: c[:-100], lambda c: c + b"x", lambda c: b"", lambda c: c[:20]]
+)
+def test_a_damaged_checkpoint_is_never_resumed_from(suite_file, tmp_path, damage):
+    checkpoint = Checkpoint(tmp_path / "c.pt", "key")
+    checkpoint.save({"weights": torch.arange(1000.0)})
+    assert torch.equal(checkpoint.load()["weights"], torch.arange(1000.0))
+    checkpoint.path.write_bytes(damage(checkpoint.path.read_bytes()))
+    assert checkpoint.load() is None
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_interrupted_stage_ends_with_the_same_bits_from_its_checkpoint_or_from_the_start(
+    suite_file, calm, monkeypatch, damaged
+):
+    expected = calm(**LONG)
+    store, stages = plan_of(suite_file(**LONG))
+    path = interrupt(store, stages[0])
+    if damaged:
+        path.write_bytes(flip_a_bit(path.read_bytes()))
+    epochs, order = [], torch.randperm
+    with monkeypatch.context() as patch:  # an epoch begins with the order of its rows
+        patch.setattr("torch.randperm", lambda *args, **options: (epochs.append(1), order(*args, **options))[1])
+        train(store, stages[:1])
+    assert len(epochs) == 4 if damaged else 0 < len(epochs) < 4
+    assert train(store, stages) == expected
+
+
+def test_a_run_folder_without_done_is_run_again(suite_file, calm):
+    expected = calm(**SHORT)
+    store, stages = plan_of(suite_file(**SHORT))
+    train(store, stages)
+    folder = store.folder(stages[-1])
+    (folder / DONE).unlink()
+    (folder / "metrics.json").write_text('{"auc": 0.99')
+    assert not store.done(stages[-1])
+    assert failure_of(stages[-1], store) is None, "not a failure: it is to be run"
+    assert train(store, stages) == expected
+    store.check(stages[-1])
+
+
+def test_a_full_disk_fails_with_a_list_and_goes_on_once_there_is_room(suite_file, calm, disk, capsys):
+    path = suite_file(**SHORT)
+    assert command(path) == 2
+    said = capsys.readouterr().err
+    assert "stages failed:" in said
+    assert re.search(r"select planted-tiny dcnv2 s0: OSError: \[Errno 28\] No space left on device", said)
+    assert "Traceback" not in said
+    store, stages = plan_of(path)
+    assert not any(store.done(stage) for stage in stages)
+    assert not list(store.root.glob(".work/*/*.partial")), "what could not be written takes no room"
+    disk("size=100m")
+    assert command(path) == 0
+    assert bits(store) == calm(**SHORT)
+
+
+def test_a_folder_that_turns_read_only_fails_what_is_left_and_goes_on_later(suite_file, calm, disk):
+    disk("size=100m")
+    store, stages = plan_of(suite_file(**SHORT))
+    store.prepare()
+
+    class Protects(Quiet):
+        def finished(self, slot, stage, metrics, seconds):
+            disk("ro")
+
+    with Pool(store, 1, "cpu") as pool:
+        failures = pool.run(stages, Protects())
+        assert store.done(stages[0])
+        assert "Read-only file system" in failures[stages[1].key]
+        assert failures[stages[2].key] == f"needs {stages[1]}, which failed"
+        with pytest.raises(UserError, match=r"results cannot be written: Read-only file system"):
+            store.prepare()
+        disk("rw")
+        assert pool.run(stages[1:], Quiet()) == {}
+    assert bits(store) == calm(**SHORT)
+
+
+# Processes that end
+
+
+def test_a_killed_worker_is_replaced_and_its_stage_resumed_from_the_checkpoint(suite_file, calm):
+    expected = calm(**LONG)
+    store, stages = plan_of(suite_file(**LONG))
+    store.prepare()
+
+    class KillsOnce(Quiet):
+        killed, after = None, ()
+
+        def ticked(self, slot, stage, position):
+            if self.killed is None and position["epoch"] >= 1:
+                self.killed = stage
+                os.kill(pool._slots[slot].process.pid, signal.SIGKILL)
+            elif self.killed == stage:
+                self.after = (*self.after, position["epoch"])
+
+    with Pool(store, 1, "cpu") as pool:
+        listener = KillsOnce()
+        assert pool.run(stages, listener) == {}
+    assert bits(store) == expected
+    assert sum(event["event"] == "start" for event in events(store.folder(listener.killed))) == DEATHS == 2
+    assert min(listener.after) >= 1, "the first epoch was not trained again"
+
+
+def test_a_worker_without_progress_is_ended_and_recorded(suite_file):
+    store, stages = plan_of(suite_file(seeds="2", **LONG))
+    store.prepare()
+
+    class Freezes(Quiet):
+        frozen = None
+
+        def ticked(self, slot, stage, position):
+            if self.frozen is None:
+                self.frozen = stage
+                pool.stall = 1.5
+                os.kill(pool._slots[slot].process.pid, signal.SIGSTOP)
+
+        def failed(self, slot, stage, reason):
+            pool.stall = 600.0
+
+    with Pool(store, 1, "cpu", stall=600.0) as pool:
+        listener = Freezes()
+        failures = pool.run(stages, listener)
+    assert listener.frozen == stages[0]
+    assert failures[stages[0].key] == store.failure(stages[0])["reason"] == "no progress for 1.5 s"
+    assert all(store.done(s) for s in stages if s.seed == 1), "the other seed went on"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_command_continues_where_it_was(suite_file, calm, sent):
+    expected = calm(**LONG)
+    path = suite_file(**LONG)
+    store, stages = plan_of(path)
+    line = [sys.executable, "-m", "flipbench", "run", str(path), "--workers", "1", "--device", "cpu"]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        until(lambda: list(store.root.glob(".work/*/checkpoint.pt")))
+        process.send_signal(sent)
+        _, said = process.communicate(timeout=60)
+    if sent is signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130
+        assert said.splitlines()[-1] == "flipbench: stopped; the same command continues where it was"
+        assert "Traceback" not in said
+    until(lambda: not processes_of(process.pid))
+    assert not list(store.root.glob("*/*/*.failed.json")), "to be stopped is no failure"
+    assert train(store, stages) == expected
+    starts = [sum(e["event"] == "start" for e in events(store.folder(s))) for s in stages]
+    assert max(starts) == 2, "the stage that ran was taken up again"
+
+
+def until(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def processes_of(session):
+    """Processes still in a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
