@@ -19,23 +19,27 @@ class Setting:
 
     ``paper``: printed in the FLIP paper (``where`` names the section). ``code``: read in a
     released implementation. ``guess``: neither says it; ``where`` gives the reason.
+
+    Attributes:
+        choices: the values that a setting of words may have; empty where any will do.
     """
 
     value: Value
     source: Source
     where: str
+    choices: tuple[str, ...] = ()
 
 
-def Paper(value: Value, where: str) -> Setting:  # noqa: N802 - reads as a tag
-    return Setting(value, "paper", where)
+def Paper(value: Value, where: str, choices: tuple[str, ...] = ()) -> Setting:  # noqa: N802 - reads as a tag
+    return Setting(value, "paper", where, choices)
 
 
-def Code(value: Value, where: str) -> Setting:  # noqa: N802
-    return Setting(value, "code", where)
+def Code(value: Value, where: str, choices: tuple[str, ...] = ()) -> Setting:  # noqa: N802
+    return Setting(value, "code", where, choices)
 
 
-def Guess(value: Value, where: str) -> Setting:  # noqa: N802
-    return Setting(value, "guess", where)
+def Guess(value: Value, where: str, choices: tuple[str, ...] = ()) -> Setting:  # noqa: N802
+    return Setting(value, "guess", where, choices)
 
 
 Settings = Mapping[str, Setting]
@@ -68,8 +72,23 @@ DEEP: dict[str, Setting] = {
 DEEP_GRID: dict[str, list[Any]] = {"dropout": [0.0, 0.2, 0.4], "batch_norm": [False, True]}
 """The deep part's search values (dropout: the range BARS searches, 0 to .6, at its better half)."""
 
+TINYBERT = "huawei-noah/TinyBERT_General_4L_312D@34707a33cd59a94ecde241ac209bf35103691b43"
+"""The PLM of the paper's main table."""
+
+PRETRAIN = "pretrain."
+"""Settings that begin so belong to the pretraining, and to its key alone."""
+
 _RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (1e-12, 10.0),
+    "plm_learning_rate": (1e-12, 10.0),
+    "weight_decay": (0.0, 1e3),
+    "epochs": (1, 100_000),
+    "mask_ratio": (1e-6, 1.0),
+    "warmup": (0.0, 0.999),
+    "prompts": (1, 1 << 12),
+    "head_dim": (1, 1 << 16),
+    "adam_eps": (0.0, 1.0),
+    "clip": (0.0, 1e6),
     "embedding_l2": (0.0, 1e3),
     "batch_size": (1, 1 << 24),
     "max_epochs": (1, 100_000),
@@ -85,11 +104,15 @@ _RANGES: dict[str, tuple[float, float]] = {
     "log_neurons": (1, 1 << 20),
 }
 
-_CHOICES = {"precision": ("float32", "bfloat16")}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": ("float32", "bfloat16"),
+    "decay": ("none", "linear", "cosine"),
+    "pretrain.decay": ("epoch-cosine", "linear", "cosine"),
+}
 
 
-def check_value(where: str, name: str, value: Value, default: Value) -> Value:
-    """``value`` in the type of the declared ``default``.
+def check_value(where: str, name: str, value: Value, default: Value, choices: tuple[str, ...] = ()) -> Value:
+    """``value`` in the type of the declared ``default``, one of the ``choices`` where there are any.
 
     Raises:
         UserError: another type, or out of the setting's range; begins with ``where``.
@@ -100,10 +123,12 @@ def check_value(where: str, name: str, value: Value, default: Value) -> Value:
         raise UserError(f"{where}: expected {_TYPE_WORDS[type(default)]}, got {value!r}")
     if isinstance(value, list) and not (value and all(type(v) is int and v > 0 for v in value)):
         raise UserError(f"{where}: expected one or more whole numbers above 0, got {value!r}")
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise UserError(f"{where}: unknown '{value}'{nearest(str(value), _CHOICES[name])}")
-    if name in _RANGES and isinstance(value, int | float):
-        low, high = _RANGES[name]
+    plain = name.removeprefix(PRETRAIN)
+    choices = choices or _CHOICES.get(name) or _CHOICES.get(plain, ())
+    if choices and value not in choices:
+        raise UserError(f"{where}: unknown '{value}'{nearest(str(value), choices)}")
+    if plain in _RANGES and isinstance(value, int | float):
+        low, high = _RANGES[plain]
         if not low <= value <= high:
             raise UserError(f"{where}: {value} is not between {low:g} and {high:g}")
     return value

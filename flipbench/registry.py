@@ -9,7 +9,7 @@ import ast
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -17,10 +17,13 @@ from typing import Any
 
 from flipbench import method
 from flipbench.errors import UserError, nearest
-from flipbench.method import TRAINING, TRAINING_GRID, Setting, Value
+from flipbench.method import PRETRAIN, TRAINING, TRAINING_GRID, Setting, Value
 
 GROUPS = {"id": "flipbench.id_models", "plm": "flipbench.plm_methods", "hybrid": "flipbench.hybrid_methods"}
 """Entry-point group by kind of method: an ID-based model, a PLM alone, or both."""
+
+PRETRAININGS = "flipbench.pretrainings"
+"""Entry-point group of the pretrainings that methods name."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Declaration:
         settings: what a run of it is determined by, with the sources of the defaults.
         grid: search values by setting.
         flavours: other defaults under a name that the setting ``flavour`` chooses.
+        pretraining: registered name of the pretraining that it starts from; empty for none.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Declaration:
     settings: Mapping[str, Setting]
     grid: Mapping[str, list[Any]]
     flavours: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    pretraining: str = ""
 
     @property
     def guesses(self) -> list[str]:
@@ -51,7 +56,7 @@ class Declaration:
 
     def load(self) -> type:
         """The class itself (imports torch)."""
-        found: type = EntryPoint(self.name, self.target, GROUPS[self.kind]).load()
+        found: type = EntryPoint(self.name, self.target, self.kind).load()
         return found
 
 
@@ -72,12 +77,33 @@ def get(name: str) -> Declaration:
         raise UserError(f"unknown model '{name}'{nearest(name, targets)}")
     kind, target = targets[name]
     try:
-        summary, version, settings, grid, flavours = _from_source(target) or _from_class(target)
+        found = _declared(target)
     except (ImportError, AttributeError) as error:
         raise UserError(f"model '{name}' ({target}) cannot be loaded: {error}") from None
+    settings, grid = found.settings, found.grid
     if kind == "id":
         settings, grid = {**TRAINING, **settings}, {**TRAINING_GRID, **grid}
-    return Declaration(name, kind, target, summary, version, settings, grid, flavours)
+    if found.pretraining:
+        first = {PRETRAIN + own: setting for own, setting in pretraining(found.pretraining).settings.items()}
+        settings = {**first, **settings}
+    return replace(found, name=name, kind=kind, settings=settings, grid=grid)
+
+
+@cache
+def pretraining(name: str) -> Declaration:
+    """The declaration of a registered pretraining; its settings are named without ``pretrain.``.
+
+    Raises:
+        UserError: no such pretraining; names the nearest.
+    """
+    targets = {point.name: point.value for point in entry_points(group=PRETRAININGS)}
+    if name not in targets:
+        raise UserError(f"unknown pretraining '{name}'{nearest(name, targets)}")
+    try:
+        found = _declared(targets[name])
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"pretraining '{name}' ({targets[name]}) cannot be loaded: {error}") from None
+    return replace(found, name=name)
 
 
 @cache
@@ -90,10 +116,16 @@ def _targets(kind: str | None) -> dict[str, tuple[str, str]]:
     }
 
 
-_Declared = tuple[str, int, dict[str, Setting], dict[str, list[Any]], dict[str, dict[str, Value]]]
+def _declared(target: str) -> Declaration:
+    """What the class at ``module:Class`` declares; its name and kind are not known here."""
+    return _from_source(target) or _from_class(target)
 
 
-def _from_source(target: str) -> _Declared | None:
+_NAMES = ("version", "settings", "grid", "pretraining")
+"""The declarations that a class body may hold as literals; the last has a default."""
+
+
+def _from_source(target: str) -> Declaration | None:
     """Declarations evaluated from the class body's own assignments; None where they are not literal."""
     module, _, class_name = target.partition(":")
     spec = importlib.util.find_spec(module)
@@ -106,21 +138,23 @@ def _from_source(target: str) -> _Declared | None:
     found: dict[str, Any] = {}
     for item in node.body:
         names = [t.id for t in item.targets if isinstance(t, ast.Name)] if isinstance(item, ast.Assign) else []
-        if names and names[0] in ("version", "settings", "grid"):
+        if names and names[0] in _NAMES:
             try:  # only flipbench.method's own names are in reach, no builtins
                 code = compile(ast.Expression(item.value), spec.origin, "eval")  # type: ignore[attr-defined]
                 found[names[0]] = eval(code, {"__builtins__": {}, **vars(method)})  # noqa: S307
             except NameError:
                 return None
-    if not {"version", "settings", "grid"} <= found.keys():
+    if not set(_NAMES[:3]) <= found.keys():
         return None
-    return _first_line(ast.get_docstring(node)), found["version"], found["settings"], found["grid"], {}
+    return Declaration("", "", target, _first_line(ast.get_docstring(node)), **found)
 
 
-def _from_class(target: str) -> _Declared:
+def _from_class(target: str) -> Declaration:
     module, _, class_name = target.partition(":")
     cls = getattr(importlib.import_module(module), class_name)
-    return _first_line(cls.__doc__), cls.version, dict(cls.settings), dict(cls.grid), getattr(cls, "flavours", {})
+    more = {name: getattr(cls, name) for name in ("flavours", "pretraining") if hasattr(cls, name)}
+    summary = _first_line(cls.__doc__)
+    return Declaration("", "", target, summary, cls.version, dict(cls.settings), dict(cls.grid), **more)
 
 
 def _first_line(doc: str | None) -> str:

@@ -6,16 +6,28 @@ from functools import cached_property
 from typing import Any
 
 from flipbench import registry
+from flipbench.errors import UserError
 from flipbench.identity import key_of
-from flipbench.method import TRAINING, Value
+from flipbench.method import PRETRAIN, TRAINING, Value
 from flipbench.protocol import Order, Protocol
 from flipbench.registry import Declaration
 
 ENGINE_VERSION = 1
 """Part of every key: raise it when a change in the engine changes results."""
 
-PRETRAIN = "pretrain."
-"""Settings that begin so belong to the pretraining, and to its key alone."""
+ALIGNMENT = "pretraining"
+"""Registered name of FLIP's pretraining, which CTRL's and ALT's are settings of."""
+
+INSPECTIONS: dict[str, dict[str, Any]] = {
+    "embeddings": {"version": 1, "settings": {"sample": 2000}},
+    "alignment": {"version": 1, "settings": {"rows": 1024}},
+}
+"""What can be measured of a pretraining, by role: its version (raise it when a change changes results) and how much is
+looked at: features in a picture, test rows. See :mod:`flipbench.flip.inspect`.
+"""
+
+DRAWN = "drawn.parquet"
+"""Beside the figures of an inspection: what a picture of it is drawn from."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +37,8 @@ class Stage:
     Attributes:
         role: ``pretrain`` (align an ID-based model and a PLM on the training rows, labels unused), ``select``
             (train with a validation part, keep the epoch count), ``refit`` (train on the whole training part for
-            that many epochs), ``fit`` (as-released: train, keep the best epoch on test) or ``evaluate`` (score the
-            test rows).
+            that many epochs), ``fit`` (as-released: train, keep the best epoch on test), ``evaluate`` (score the
+            test rows) or one of :data:`INSPECTIONS` (measure a pretraining; labels unused).
         spec: what determines the result, as JSON values; parents appear by key.
         parents: the stages whose results this one reads, by role.
         places: where this machine has what the specification names by fingerprint (a PLM's folder).
@@ -53,9 +65,14 @@ class Stage:
     def seed(self) -> int:
         return int(self.spec["seed"])
 
+    @property
+    def leaves_weights(self) -> bool:
+        """Whether its run folder holds weights: of a selection only the epoch count is read, the others score."""
+        return self.role in ("pretrain", "refit", "fit")
+
     def reads_weights(self, parent: "Stage") -> bool:
         """Whether it reads a parent's weights, not only its figures."""
-        return parent.role != "select"
+        return parent.leaves_weights
 
     def __str__(self) -> str:
         return f"{self.role} {self.dataset} {self.method} s{self.seed}"
@@ -69,6 +86,7 @@ class Where:
     dataset: str
     fingerprint: str
     order: Order
+    users: float = 1.0
 
 
 def final(where: Where, declared: Declaration, settings: Mapping[str, Value], seed: int) -> Stage:
@@ -88,8 +106,8 @@ def final(where: Where, declared: Declaration, settings: Mapping[str, Value], se
 
         places = {"plm": str(settings["plm"])}
         plm = fingerprint(places["plm"])
-        common |= {"backbone": _backbone(settings), "plm": plm, "settings": _without_pretraining(settings)}
-        pretraining = _pretraining(where, settings, plm, seed, places)
+        common |= {**_backbone(settings), "plm": plm, "settings": _without_pretraining(settings)}
+        pretraining = _pretraining(where, declared, settings, plm, seed, places)
         first = {"pretrain": pretraining} if pretraining else {}
 
     def stage(role: str, **parents: Stage) -> Stage:
@@ -107,6 +125,32 @@ def trial(last: Stage) -> Stage:
     return fitted.parents.get("select", fitted)
 
 
+def inspection(what: str, where: Where, declared: Declaration, settings: Mapping[str, Value], seed: int) -> Stage:
+    """The stage that measures one of :data:`INSPECTIONS` of the pretraining that a method's ``settings`` name.
+
+    Raises:
+        UserError: there is no such pretraining, or it has not learned what is to be measured.
+    """
+    from flipbench.text.source import fingerprint
+
+    pretraining, places = None, {"plm": str(settings.get("plm", ""))}
+    if declared.pretraining == ALIGNMENT:
+        pretraining = _pretraining(where, declared, settings, fingerprint(places["plm"]), seed, places)
+    if pretraining is None:
+        raise UserError(f"inspect: {what}: nothing is pretrained")
+    if what == "alignment" and not pretraining.spec["settings"]["icl"]:
+        raise UserError("inspect: alignment: compares what ICL projects, and pretrain.icl is off")
+    spec = {
+        **_data(where),
+        "method": "pretraining",
+        **INSPECTIONS[what],
+        "seed": seed,
+        "role": what,
+        "parents": {"pretrain": pretraining.key},
+    }
+    return Stage(what, spec, {"pretrain": pretraining}, places)
+
+
 def _spelled(settings: Mapping[str, Value]) -> dict[str, Value]:
     """Settings as a key spells them: ``precision`` came later than the first results, which all had float32."""
     return {name: value for name, value in settings.items() if (name, value) != ("precision", "float32")}
@@ -118,26 +162,35 @@ def _data(where: Where) -> dict[str, Any]:
         "dataset": where.dataset,
         "data": where.fingerprint,
         "order": where.order,
+        **({"users": where.users} if where.users < 1 else {}),
     }
 
 
 def _pretraining(
-    where: Where, settings: Mapping[str, Value], plm: str, seed: int, places: Mapping[str, str]
+    where: Where,
+    declared: Declaration,
+    settings: Mapping[str, Value],
+    plm: str,
+    seed: int,
+    places: Mapping[str, str],
 ) -> Stage | None:
     """The pretraining that a run starts from: one for every method and finetuning that names the same; None without."""
-    from flipbench.flip.settings import VERSION, PretrainSettings
-
+    if not declared.pretraining:
+        return None
     own: dict[str, Any] = {
         name.removeprefix(PRETRAIN): value for name, value in settings.items() if name.startswith(PRETRAIN)
     }
-    if not (own["mlm"] or own["mtm"] or own["icl"]):
-        return None
-    PretrainSettings(**own)  # refuses values that make no sense together
+    if declared.pretraining == ALIGNMENT:
+        from flipbench.flip.settings import spelled
+
+        if not (own := spelled(own)):
+            return None
+    found = registry.pretraining(declared.pretraining)
     spec = {
         **_data(where),
-        "method": "pretraining",
-        "version": VERSION,
-        "backbone": _backbone(settings),
+        "method": found.name,
+        "version": found.version,
+        **_backbone(settings),
         "plm": plm,
         "settings": own,
         "seed": seed,
@@ -148,10 +201,14 @@ def _pretraining(
 
 
 def _backbone(settings: Mapping[str, Value]) -> dict[str, Any]:
-    """The ID-based model at its declared settings, without those of its training."""
+    """The ID-based model at its declared settings, without those of its training; nothing where there is none."""
+    if "backbone" not in settings:
+        return {}
     declared = registry.get(str(settings["backbone"]))
+    if declared.kind != "id":
+        raise UserError(f"backbone: '{declared.name}' is no ID-based model; valid: {', '.join(registry.names('id'))}")
     own = {name: setting.value for name, setting in declared.settings.items() if name not in TRAINING}
-    return {"name": declared.name, "version": declared.version, "settings": own}
+    return {"backbone": {"name": declared.name, "version": declared.version, "settings": own}}
 
 
 def _without_pretraining(settings: Mapping[str, Value]) -> dict[str, Value]:

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
-from flipbench.nn.dropout import dropout
+from flipbench.nn.dropout import Dropout, cheapen, dropout
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -38,3 +39,16 @@ def test_nothing_is_dropped_in_evaluation_or_at_zero():
     assert dropout(x, 0.5, training=False) is x
     assert dropout(x, 0.0) is x
     assert not dropout(x, 1.0).any()
+
+
+def test_a_models_dropouts_are_put_in_the_others_place():
+    model = nn.Sequential(nn.Linear(8, 400), nn.Dropout(0.25), nn.Sequential(nn.Dropout(0.0)))
+    cheapen(model)
+    assert [type(module) for module in model.modules()].count(Dropout) == 2
+    assert model[1].p == 0.25
+    x = torch.ones(50, 8)
+    torch.manual_seed(2)
+    drawn = model(x)
+    torch.manual_seed(2)
+    assert torch.equal(drawn, dropout(model[0](x), 0.25))
+    assert torch.equal(model.eval()(x), model[0](x))

@@ -69,7 +69,7 @@ def test_every_setting_has_a_source_and_guesses_are_counted():
     for name in registry.names():
         declared = registry.get(name)
         assert all(s.source in ("paper", "code", "guess") and s.where for s in declared.settings.values())
-        assert "embedding_l2" in declared.guesses
+        assert ("embedding_l2" in declared.guesses) == ("embedding_l2" in declared.settings), "neither says it"
         assert declared.grid.keys() <= declared.settings.keys()
         if declared.kind != "plm":
             assert {"learning_rate", "embedding_l2"} <= declared.grid.keys(), (

@@ -25,9 +25,9 @@ from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.fit import weights_sha256
 from flipbench.engine.predictions import write_predictions
 from flipbench.engine.streams import make_deterministic
-from flipbench.engine.tasks import saved_weights, task_of
+from flipbench.engine.tasks import pretraining_of, saved_weights, task_of
 from flipbench.errors import UserError
-from flipbench.stage import Stage
+from flipbench.stage import INSPECTIONS, Stage
 from flipbench.store.runs import WEIGHTS, Store
 
 Tick = Callable[[dict[str, Any]], None]
@@ -43,7 +43,7 @@ def run_stage(stage: Stage, store: Store, device: str, threads: int, tick: Tick 
         UserError: the user's data or device is at fault.
         Exception: whatever the stage died of.
     """
-    if store.done(stage) and (stage.role in ("select", "evaluate") or store.has_weights(stage)):
+    if store.done(stage) and (store.has_weights(stage) or not stage.leaves_weights):
         return store.metrics(stage)
     make_deterministic(threads)
     work = store.work(stage)
@@ -93,7 +93,7 @@ def _fit(
         Checkpoint(work / "checkpoint.pt", stage.key),
         _progress(epochs, event, tick),
     )
-    if stage.role != "select":  # a selection's weights serve nobody: only its epoch count is read
+    if stage.leaves_weights:
         _save_weights(model, work)
     return {
         "best": asdict(fitted.best),
@@ -108,15 +108,13 @@ def _fit(
 def _pretrain(
     stage: Stage, store: Store, work: Path, device: str, event: Callable[..., None], tick: Tick | None
 ) -> dict[str, Any]:
-    """Align an ID-based model and a PLM on the training rows, without their labels."""
-    from flipbench.flip.task import PretrainTask
-
+    """Pretrain on the training rows, without their labels."""
     table = _table(stage)
     rows = split.training_rows(table, stage.spec["order"])
-    task = PretrainTask(stage, table, rows, device)
+    task = pretraining_of(stage, table, rows, device)
     event("built", parameters=sum(p.numel() for p in task.model.parameters()))
     checkpoint = Checkpoint(work / "checkpoint.pt", stage.key)
-    history = task.run(checkpoint, _progress(task.settings.epochs, event, tick))
+    history = task.run(checkpoint, _progress(task.epochs, event, tick))
     _save_weights(task.model, work)
     return {
         "best": asdict(history[-1]),
@@ -148,6 +146,15 @@ def _evaluate(
     }
 
 
+def _inspect(
+    stage: Stage, store: Store, work: Path, device: str, event: Callable[..., None], tick: Tick | None
+) -> dict[str, Any]:
+    """Measure a pretraining; no labels are read."""
+    from flipbench.flip.inspect import inspect
+
+    return inspect(stage, _table(stage), store, work, device)
+
+
 def _progress(epochs: int, event: Callable[..., None], tick: Tick | None) -> Callable[[int, float, Any], None]:
     """Passes a loop's position on: every finished epoch to the log, the rest to the display a few times a second."""
     seen, ticked = -1, 0.0
@@ -167,7 +174,10 @@ def _progress(epochs: int, event: Callable[..., None], tick: Tick | None) -> Cal
 
 
 def _save_weights(model: torch.nn.Module, work: Path) -> None:
-    save_file({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}, work / WEIGHTS)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    first = {tensor.data_ptr(): name for name, tensor in reversed(weights.items())}
+    # safetensors refuses tensors that share memory, as T5's tied embeddings do: each is written out
+    save_file({n: t if first[t.data_ptr()] == n else t.clone() for n, t in weights.items()}, work / WEIGHTS)
 
 
 _tables: dict[str, Table] = {}
@@ -182,7 +192,7 @@ def _table(stage: Stage) -> Table:
         raise UserError(
             f"{table.folder}: its content is {table.fingerprint[:12]}, the plan was made for {stage.spec['data'][:12]}"
         )
-    return table
+    return split.of_users(table, stage.spec.get("users", 1.0))
 
 
 def environment(device: str, threads: int, seconds: float) -> dict[str, Any]:
@@ -204,5 +214,5 @@ def environment(device: str, threads: int, seconds: float) -> dict[str, Any]:
     return found
 
 
-_RUN = {"pretrain": _pretrain, "evaluate": _evaluate}
+_RUN = {"pretrain": _pretrain, "evaluate": _evaluate, **dict.fromkeys(INSPECTIONS, _inspect)}
 """What runs a stage, by role; all other roles fit a model."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -20,8 +20,13 @@ from flipbench.engine.streams import Streams
 from flipbench.errors import UserError
 from flipbench.method import TRAINING
 from flipbench.nn.id_model import IDModel
+from flipbench.plm_method import PretrainingMethod
 from flipbench.stage import Stage
 from flipbench.store.runs import WEIGHTS, Store
+
+if TYPE_CHECKING:
+    from flipbench.engine.pretrain import PretrainEpoch
+    from flipbench.engine.pretrain import Progress as PretrainProgress
 
 
 class Task(Protocol):
@@ -45,6 +50,24 @@ class Task(Protocol):
 
     def predict(self, model: Any, rows: Rows) -> NDArray[np.float32]:
         """Logits [n] in evaluation mode."""
+        ...
+
+
+class PretrainTask(Protocol):
+    """A pretraining's model and how it is trained.
+
+    Attributes:
+        model: what is pretrained; holds the last epoch's weights after :meth:`run`.
+        epochs: of the whole training.
+    """
+
+    epochs: int
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    def run(self, checkpoint: Checkpoint, progress: "PretrainProgress") -> "list[PretrainEpoch]":
+        """Pretrain, from where the checkpoint is; every epoch's figures."""
         ...
 
 
@@ -83,9 +106,15 @@ def task_of(stage: Stage, table: Table, store: Store, device: str) -> Task:
     """The task of a stage that fits or scores."""
     if registry.get(stage.method).kind == "id":
         return IDTask(stage, table, device)
-    from flipbench.flip.task import FLIPTask
+    from flipbench.engine.plm_tasks import PLMTask
 
-    return FLIPTask(stage, table, store, device)
+    return PLMTask(stage, table, store, device)
+
+
+def pretraining_of(stage: Stage, table: Table, rows: Rows, device: str) -> PretrainTask:
+    """The task of a stage that pretrains on the training rows."""
+    method: type[PretrainingMethod] = registry.pretraining(stage.method).load()
+    return method.task(stage, table, rows, device)
 
 
 def fresh_id_model(name: str, own: Mapping[str, Any], table: Table, seed: int) -> IDModel:

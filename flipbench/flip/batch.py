@@ -1,21 +1,27 @@
 """A pretraining batch: rows, their text, and what is hidden of both."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from flipbench.engine.streams import Streams
-from flipbench.flip.masking import TableMask, TextMask, draw_fields, mask_table, mask_tokens, mask_values
+from flipbench.flip.masking import (
+    TableMask,
+    TextMask,
+    corrupt_tokens,
+    draw_fields,
+    mask_table,
+    mask_tokens,
+    mask_values,
+)
 from flipbench.flip.noise import Noise
 from flipbench.flip.settings import PretrainSettings
 
 if TYPE_CHECKING:
+    from flipbench.engine.pretrain import Draw
     from flipbench.text.tokens import TokenBatch, TokenStore
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,16 +96,28 @@ def draw_batch(
     return PretrainBatch(mine, text, Masks(text_mask, table_mask, candidates))
 
 
-def move(batch: T, device: torch.device) -> T:
-    """A tensor or a dataclass (of a dataclass) of tensors on ``device``; the host does not wait for the copies."""
-    return cast(T, _moved(batch, device))
+@dataclass(frozen=True)
+class MaskedTokens:
+    """What a step of MLM on single tokens reads: ids [B, F], their clean tokens, and what is hidden of these."""
+
+    ids: Tensor
+    text: "TokenBatch"
+    mask: TextMask
 
 
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        pinned = value.pin_memory() if value.device.type == "cpu" and device.type == "cuda" else value
-        return pinned.to(device, non_blocking=True)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        moved = {f.name: _moved(getattr(value, f.name), device) for f in dataclasses.fields(value)}
-        return dataclasses.replace(value, **moved)
-    return value
+def masked_tokens(store: "TokenStore", ratio: float, streams: Streams) -> "Draw":
+    """Draws batches with BERT's corruption of their tokens, by the stream ``masks`` at (epoch, step).
+
+    Args:
+        store: tokens by feature, on the CPU.
+        ratio: probability that a token is to be told.
+    """
+
+    def draw(ids: Tensor, epoch: int, step: int, share: slice) -> MaskedTokens:
+        keys = torch.rand(len(ids), store.longest(ids), 3, generator=streams.generator("masks", epoch, step))
+        by_length = store.lengths(ids[share]).argsort(stable=True)  # the encoder's speed depends on the order, no loss
+        mine = ids[share].long()[by_length]
+        text = store.batch(mine)
+        return MaskedTokens(mine, text, corrupt_tokens(text, keys[share][by_length], ratio, store))
+
+    return draw

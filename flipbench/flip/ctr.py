@@ -6,32 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
+from flipbench.nn.click_model import ClickModel
 from flipbench.nn.id_model import IDModel
 from flipbench.nn.precision import full_precision
 
 if TYPE_CHECKING:
     from flipbench.text.plm import Encoder
     from flipbench.text.tokens import TokenBatch
-
-
-class ClickModel(nn.Module):
-    """Base of the three: :meth:`forward` gives the logit that is reported, :meth:`loss` what is minimised."""
-
-    def forward(self, ids: Tensor, text: "TokenBatch | None") -> Tensor:
-        """Logits [B] float32 of the ids [B, F] and their tokens (None where there is no encoder)."""
-        raise NotImplementedError
-
-    def loss(self, ids: Tensor, text: "TokenBatch | None", labels: Tensor) -> Tensor:
-        """Mean binary cross-entropy with the labels [B] float32 (Eq. 18, 19)."""
-        return bce(self(ids, text), labels)
-
-    def plm_parameters(self) -> list[nn.Parameter]:
-        """Those of the language model, trained at a learning rate of their own."""
-        return []
-
-    def embedding_tables(self) -> list[nn.Parameter]:
-        """Those of the ID-based model that ``embedding_l2`` shrinks."""
-        return []
 
 
 class FLIPID(ClickModel):

@@ -6,15 +6,17 @@ The defaults are those of :mod:`flipbench.flip.settings`; here stands where each
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flipbench.flip.settings import PAPER, RELEASED, FinetuneSettings, PretrainSettings
-from flipbench.method import Code, Guess, Paper, Setting, Settings, Value
+from flipbench.flip.settings import PAPER, RELEASED, VERSION, FinetuneSettings, PretrainSettings
+from flipbench.method import PRETRAIN, TINYBERT, Code, Grid, Guess, Paper, Setting, Settings, Value
+from flipbench.plm_method import PLMMethod, PretrainingMethod
 
 if TYPE_CHECKING:
-    from flipbench.flip.ctr import ClickModel
-    from flipbench.nn.id_model import IDModel
-    from flipbench.text.plm import Encoder
-
-TINYBERT = "huawei-noah/TinyBERT_General_4L_312D@34707a33cd59a94ecde241ac209bf35103691b43"
+    from flipbench.data.split import Rows
+    from flipbench.data.table import Table
+    from flipbench.engine.parts import Parts
+    from flipbench.engine.tasks import PretrainTask
+    from flipbench.nn.click_model import ClickModel
+    from flipbench.stage import Stage
 
 _CHOICE: dict[str, Setting] = {
     "backbone": Paper("dcnv2", "V-A4: DCNv2; the released code's is dcnv2_mix"),
@@ -32,6 +34,7 @@ _PRETRAIN = {
     "icl_head": Paper,
     "icl_dim": Code,
     "icl_similarity": Paper,
+    "icl_parts": Guess,
     "temperature": Paper,
     "icl_weight": Paper,
     "icl_gather": Guess,
@@ -70,14 +73,11 @@ def _declared(settings: type[PretrainSettings] | type[FinetuneSettings], sources
 
 
 def _prefixed(items: dict[str, Any]) -> dict[str, Any]:
-    return {f"pretrain.{name}": item for name, item in items.items()}
+    return {PRETRAIN + name: item for name, item in items.items()}
 
 
-SETTINGS: dict[str, Setting] = {
-    **_CHOICE,
-    **_prefixed(_declared(PretrainSettings, _PRETRAIN)),
-    **_declared(FinetuneSettings, _FINETUNE),
-}
+SETTINGS: dict[str, Setting] = {**_CHOICE, **_declared(FinetuneSettings, _FINETUNE)}
+"""Those of the finetunings; the pretraining's stand before them."""
 FLAVOURS: dict[str, dict[str, Value]] = {
     "paper": {},
     "released": {
@@ -92,43 +92,56 @@ GRID: dict[str, list[Any]] = {
 }
 
 
-class FLIP:
+class Alignment(PretrainingMethod):
+    """Modality alignment of an ID-based model and a PLM (Wang et al., RecSys 2024, eq. 1-14)."""
+
+    version: ClassVar[int] = VERSION
+    settings: ClassVar[Settings] = _declared(PretrainSettings, _PRETRAIN)
+
+    @classmethod
+    def task(cls, stage: "Stage", table: "Table", rows: "Rows", device: str) -> "PretrainTask":
+        from flipbench.flip import task
+
+        return task.PretrainTask(stage, table, rows, device)
+
+
+class FLIP(PLMMethod):
     """ID-based model and PLM aligned in pretraining, finetuned together (Wang et al., RecSys 2024, eq. 1-17)."""
 
     version: ClassVar[int] = 1
     settings: ClassVar[Settings] = SETTINGS
-    grid: ClassVar[dict[str, list[Any]]] = GRID
-    flavours: ClassVar[dict[str, dict[str, Value]]] = FLAVOURS
-    reads_text: ClassVar[bool] = True
-    """Whether finetuning and scoring read a row's tokens."""
+    grid: ClassVar[Grid] = GRID
+    flavours = FLAVOURS
+    pretraining = "pretraining"
 
     @staticmethod
-    def model(id_model: "IDModel", encoder: "Encoder", settings: FinetuneSettings) -> "ClickModel":
-        """The model to finetune, of two parts that are pretrained or fresh."""
+    def model(parts: "Parts", **own: Any) -> "ClickModel":
         from flipbench.flip import ctr
 
-        return ctr.FLIP(id_model, encoder, settings.alpha_start)
+        return ctr.FLIP(parts.id_model(), parts.encoder(), own["alpha_start"])
 
 
 class FLIPID(FLIP):
     """The ID-based model alone after FLIP's pretraining (Wang et al., RecSys 2024, eq. 18)."""
 
-    reads_text = False
-
     @staticmethod
-    def model(id_model: "IDModel", encoder: "Encoder", settings: FinetuneSettings) -> "ClickModel":
+    def model(parts: "Parts", **own: Any) -> "ClickModel":
         from flipbench.flip import ctr
 
-        return ctr.FLIPID(id_model)
+        return ctr.FLIPID(parts.id_model())
+
+    @staticmethod
+    def reader(parts: "Parts", **own: Any) -> None:
+        return None
 
 
 class FLIPPLM(FLIP):
     """The PLM alone after FLIP's pretraining (Wang et al., RecSys 2024, eq. 19)."""
 
-    grid: ClassVar[dict[str, list[Any]]] = {"plm_learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5
+    grid: ClassVar[Grid] = {"plm_learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5
 
     @staticmethod
-    def model(id_model: "IDModel", encoder: "Encoder", settings: FinetuneSettings) -> "ClickModel":
+    def model(parts: "Parts", **own: Any) -> "ClickModel":
         from flipbench.flip import ctr
 
-        return ctr.FLIPPLM(encoder)
+        return ctr.FLIPPLM(parts.encoder())

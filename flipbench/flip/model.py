@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from flipbench.engine.pretrain import PretrainModel
 from flipbench.flip.batch import Masks
 from flipbench.flip.objectives import InstanceContrast, MaskedLanguage, MaskedTable
 from flipbench.flip.settings import PretrainSettings
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from flipbench.text.tokens import TokenBatch
 
 
-class Pretraining(nn.Module):
+class Pretraining(PretrainModel):
     """L = L_mlm + L_mtm + icl_weight * L_icl (Eq. 14).
 
     w = PLM(text), ŵ = PLM(masked text), v = ID(table), v̂ = ID(masked table) (Eq. 4); ICL reads the first token of w

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
 
-from flipbench.flip.gather import gather
+from flipbench.engine.gather import gather
 from flipbench.flip.heads import (
     CrossAttention,
     FeatureOutput,
@@ -19,15 +19,26 @@ from flipbench.flip.settings import PretrainSettings
 from flipbench.nn.precision import full_precision
 
 
-def info_nce(z_table: Tensor, z_text: Tensor, temperature: float) -> Tensor:
+def info_nce(z_table: Tensor, z_text: Tensor, temperature: float, parts: int = 1) -> Tensor:
     """Mean of the cross-entropies text to table and table to text, [B, d] each, matched by row (Eq. 11-13).
 
     Logits are float32 whatever autocast says: they reach 183, where bfloat16 knows whole numbers only.
+
+    Args:
+        parts: more than one: the similarity is :func:`best_parts` instead of the product.
     """
     with full_precision(z_table):
-        logits = z_table.float() @ z_text.float().t() / temperature
+        z_table, z_text = z_table.float(), z_text.float()
+        logits = (z_table @ z_text.t() if parts == 1 else best_parts(z_table, z_text, parts)) / temperature
         matched = torch.arange(len(logits), device=logits.device)
         return (cross_entropy(logits, matched) + cross_entropy(logits.t(), matched)) / 2
+
+
+def best_parts(z_table: Tensor, z_text: Tensor, parts: int) -> Tensor:
+    """Similarities [B, C] of z_table [B, d] and z_text [C, d]: for each part of the one, its largest product with a
+    part of the other, summed over the parts (CTRL; FLIP's code has a function of this form)."""
+    table, text = (z.view(len(z), parts, -1) for z in (z_table, z_text))
+    return torch.einsum("bpd,cqd->bpcq", table, text).amax(3).sum(1)
 
 
 def candidate_loss(logits: Tensor) -> Tensor:
@@ -75,7 +86,8 @@ class InstanceContrast(nn.Module):
         with_gradient = self.settings.icl_gather == "gradient"
         z_table = gather(self.project_table(v), with_gradient)
         z_text = gather(self.project_text(cls), with_gradient)
-        return info_nce(z_table, z_text, self.settings.temperature)
+        parts = self.settings.icl_parts if self.settings.icl_similarity == "max" else 1
+        return info_nce(z_table, z_text, self.settings.temperature, parts)
 
     def _similar(self, z: Tensor) -> Tensor:
         return normalize(z.float(), dim=1) if self.settings.icl_similarity == "unit" else z.float()

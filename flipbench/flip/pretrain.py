@@ -1,57 +1,18 @@
-"""The pretraining loop: one for every backbone, language model, flavour and ablation."""
-
-import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+"""FLIP's pretraining: its batches under the loop of every pretraining."""
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
+from flipbench.engine import pretrain as engine
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.loop import DivergedError, batch_bounds, check_weights
-from flipbench.engine.streams import Streams, seed_device
-from flipbench.errors import UserError
-from flipbench.flip.batch import draw_batch, move
-from flipbench.flip.gather import rank, world_size
+from flipbench.engine.pretrain import PretrainEpoch, PretrainRecipe, Progress
+from flipbench.engine.streams import Streams
+from flipbench.flip.batch import PretrainBatch, draw_batch
 from flipbench.flip.model import Pretraining
 from flipbench.flip.noise import Noise, feature_counts
-from flipbench.nn.precision import autocast, check_precision
 from flipbench.text.tokens import TokenStore
-
-LOOK = 1.0
-"""Seconds between looks at the running losses; a look waits for the device."""
-
-
-@dataclass(frozen=True)
-class PretrainEpoch:
-    """One epoch's mean losses over its rows; an objective that is off is None.
-
-    Attributes:
-        loss: the weighted sum that is minimised (Eq. 14).
-    """
-
-    epoch: int
-    learning_rate: float
-    loss: float
-    mlm: float | None = None
-    mtm: float | None = None
-    icl: float | None = None
-
-
-@dataclass
-class Pretrained:
-    """What :func:`pretrain` leaves; the model holds the last epoch's weights, as the released code saves."""
-
-    history: list[PretrainEpoch] = field(default_factory=list)
-
-
-Progress = Callable[[int, float, PretrainEpoch], None]
-"""Called with (epoch, share of it done, the losses so far in it)."""
 
 
 def pretrain(
@@ -63,158 +24,20 @@ def pretrain(
     device: torch.device | str = "cpu",
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
-) -> Pretrained:
-    """Pretrain ``model`` in place as its settings say: AdamW, and a cosine of the epochs.
-
-    With ``checkpoint``: continues where the file says, bit for bit. Every draw (order, masks, noise, dropout) is a
-    function of seed, epoch and step. Where processes have joined a group, each takes its share of every batch and
-    holds the same weights after every step.
+) -> list[PretrainEpoch]:
+    """Pretrain ``model`` in place as its settings say; see :func:`flipbench.engine.pretrain.pretrain`.
 
     Args:
-        ids: [N, F] of the rows to pretrain on; their labels are not needed.
+        ids: [N, F] of the rows to pretrain on.
         store: tokens by feature, on the CPU.
-
-    Raises:
-        UserError: the device cannot do the settings' precision, or the processes cannot share a batch equally.
-        DivergedError: a loss or a weight is not finite; the checkpoint is of an earlier, finite step.
     """
-    device, settings = torch.device(device), model.settings
-    check_precision(settings.precision, device)
-    if settings.batch_size % world_size():
-        raise UserError(f"batch_size: {settings.batch_size} rows do not divide among {world_size()} processes")
-    model.to(device).train()
-    rows = torch.from_numpy(ids)
-    noise = Noise(feature_counts(rows, model.id_model.features))
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    settings = model.settings
+    noise = Noise(feature_counts(torch.from_numpy(ids), model.id_model.features))
+
+    def draw(chosen: Tensor, epoch: int, step: int, share: slice) -> PretrainBatch:
+        return draw_batch(chosen, store, noise, settings, streams, epoch, step, share)
+
+    recipe = PretrainRecipe(
+        settings.learning_rate, settings.weight_decay, settings.batch_size, settings.epochs, settings.precision
     )
-    bounds = [b for b in batch_bounds(len(rows), settings.batch_size) if b[1] - b[0] >= world_size()]
-    done, start_epoch, start_step = Pretrained(), 0, 0
-    sums = Sums(device)
-
-    if checkpoint and (saved := checkpoint.load()):
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        done = Pretrained([PretrainEpoch(**e) for e in saved["history"]])
-        start_epoch, start_step = saved["epoch"], saved["step"]
-        sums.load(saved["sums"])
-        sums.saved = f"epoch {start_epoch + 1}, step {start_step}"
-
-    def save(epoch: int, step: int) -> None:
-        if not checkpoint or rank() > 0:
-            return
-        if step:
-            sums.check_finite(epoch, step, model)
-        checkpoint.save(
-            {
-                "model": model.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "history": [asdict(e) for e in done.history],
-                "epoch": epoch,
-                "step": step,
-                "sums": sums.state(),
-            }
-        )
-        sums.saved = f"epoch {epoch + 1}, step {step}"
-
-    parallel = DistributedDataParallel(model, static_graph=True) if world_size() > 1 else model
-    looked = time.monotonic()
-    for epoch in range(start_epoch, settings.epochs):
-        rate = cosine(settings.learning_rate, epoch, settings.epochs)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        order = torch.randperm(len(rows), generator=streams.generator("order", epoch))
-        for step in range(start_step, len(bounds)):
-            chosen = rows[order[slice(*bounds[step])]]
-            batch = move(
-                draw_batch(chosen, store, noise, settings, streams, epoch, step, share_of(len(chosen))), device
-            )
-            seed_device(device, streams.seed_of("dropout", epoch, step, rank()))
-            with autocast(settings.precision, device):
-                losses: dict[str, Tensor] = parallel(batch.ids, batch.text, batch.masks)
-                loss = model.total(losses)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            sums.add({"loss": loss, **losses}, len(batch.ids))
-            if checkpoint and checkpoint.due():
-                save(epoch, step + 1)
-            if progress and time.monotonic() - looked >= LOOK:
-                sums.check_finite(epoch, step + 1)
-                progress(epoch, (step + 1) / len(bounds), PretrainEpoch(epoch, rate, **sums.means()))
-                looked = time.monotonic()
-        start_step = 0
-        sums.check_finite(epoch, len(bounds), model)
-        done.history.append(PretrainEpoch(epoch, rate, **sums.means(over_processes=True)))
-        sums.clear()
-        save(epoch + 1, 0)
-        if progress:
-            progress(epoch, 1.0, done.history[-1])
-    return done
-
-
-def cosine(rate: float, epoch: int, epochs: int) -> float:
-    """The learning rate of an epoch: half a cosine from ``rate``, a step an epoch, no warm-up (V-A4, and code)."""
-    return rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
-
-
-def share_of(rows: int) -> slice:
-    """This process's rows of a batch: equal parts, so up to processes - 1 rows of an epoch's last batch rest."""
-    part = rows // world_size()
-    return slice(rank() * part, (rank() + 1) * part)
-
-
-class Sums:
-    """Losses summed over an epoch's rows, on the device, so that no step waits for it.
-
-    Attributes:
-        saved: where the last good checkpoint stands, for the message of a run that diverged.
-    """
-
-    saved = "none"
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.total: dict[str, Tensor] = {}
-        self.rows = 0
-
-    def add(self, losses: dict[str, Tensor], rows: int) -> None:
-        for name, loss in losses.items():
-            weighted = loss.detach().double() * rows
-            self.total[name] = self.total[name] + weighted if name in self.total else weighted
-        self.rows += rows
-
-    def means(self, over_processes: bool = False) -> dict[str, float]:
-        """Mean losses by name; ``over_processes`` averages them, and every process must ask at the same place."""
-        totals = torch.stack(list(self.total.values()))
-        if over_processes and world_size() > 1:
-            dist.all_reduce(totals)
-            totals /= world_size()
-        return dict(zip(self.total, (totals / self.rows).tolist(), strict=True))
-
-    def check_finite(self, epoch: int, step: int, model: nn.Module | None = None) -> None:
-        """Look at the losses so far, and at the weights where a model is given: they are a step ahead.
-
-        Raises:
-            DivergedError: one is not finite.
-        """
-        where = f"epoch {epoch + 1}, by step {step}; last good checkpoint: {self.saved}"
-        for name, value in self.means().items():
-            if not math.isfinite(value):
-                raise DivergedError(f"the pretraining loss {name} is {value} in {where}")
-        if model is not None:
-            check_weights(model, where)
-
-    def state(self) -> dict[str, Tensor | int]:
-        return {"rows": self.rows, **self.total}
-
-    def load(self, state: dict[str, Tensor | int]) -> None:
-        self.clear()
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                self.total[name] = value.to(self.device)
-            else:
-                self.rows = value
-
-    def clear(self) -> None:
-        self.total, self.rows = {}, 0
+    return engine.pretrain(model, ids, draw, recipe, streams, device=device, checkpoint=checkpoint, progress=progress)

@@ -66,9 +66,12 @@ class PretrainSettings:
     LayerNorm (code)."""
     icl_dim: int = 128
     """Size of the projections (code; the paper does not say)."""
-    icl_similarity: Literal["dot", "unit"] = "dot"
+    icl_similarity: Literal["dot", "unit", "max"] = "dot"
     """``dot``: product of the LayerNorm outputs, |z| about sqrt(128) (Eq. 11, and code). ``unit``: of unit vectors
-    (what Fig. 9's text suggests); temperature t there is 128 t here."""
+    (what Fig. 9's text suggests); temperature t there is 128 t here. ``max``: of parts of the vectors, for each of the
+    table's the text's that suits it best (CTRL; the code holds it unused)."""
+    icl_parts: int = 4
+    """Parts that ``max`` splits either vector into; no part of the key elsewhere."""
     temperature: float = 0.7
     """tau of Eq. 11-12 (V-A4)."""
     icl_weight: float = 1.0
@@ -123,10 +126,26 @@ class PretrainSettings:
         for name in ("icl_weight", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name}: {getattr(self, name):g} is below 0")
+        if self.icl_parts < 1 or self.icl_dim % self.icl_parts:
+            raise UserError(f"icl_parts: {self.icl_parts} does not divide icl_dim ({self.icl_dim})")
         if self.batch_size < 2:
             raise UserError(f"batch_size: {self.batch_size} is below 2: a row is contrasted with the others")
         if not (self.mlm or self.mtm or self.icl):
             raise UserError("mlm, mtm, icl: all off leaves nothing to pretrain on; finetune without a pretraining")
+
+
+def spelled(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a pretraining as its key spells them; none where they leave nothing to pretrain on.
+
+    What came after the first results stands there only where it is read.
+
+    Raises:
+        UserError: a value out of its range.
+    """
+    if not (given["mlm"] or given["mtm"] or given["icl"]):
+        return {}
+    settings = PretrainSettings(**given)
+    return {name: value for name, value in given.items() if name != "icl_parts" or settings.icl_similarity == "max"}
 
 
 @dataclass(frozen=True)

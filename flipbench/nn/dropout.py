@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import dropout as torch_dropout
 
 _LEVELS = 1 << 16
@@ -22,6 +22,21 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         return torch_dropout(x, p)
     found: Tensor = _Dropout.apply(x, p)  # type: ignore[no-untyped-call]
     return found
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout`` by :func:`dropout`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p, self.training)
+
+
+def cheapen(model: nn.Module) -> None:
+    """Put :class:`Dropout` in the place of every ``nn.Dropout`` in a model."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, Dropout(child.p))
 
 
 class _Dropout(torch.autograd.Function):

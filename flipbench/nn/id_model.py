@@ -61,7 +61,7 @@ class IDModel(nn.Module):
     def score(self, ids: Tensor, v: Tensor) -> Tensor:
         """Logit [B] from the ids (first-order term) and the representation ``v`` [B, R], in float32 throughout."""
         with full_precision(v):
-            logit: Tensor = self.head(v.float()).squeeze(1)
+            logit: Tensor = self.head(v.to(self.head.weight.dtype)).squeeze(1)
         return logit if self.linear is None else logit + self.first_order(ids)
 
     def forward(self, ids: Tensor) -> Tensor:

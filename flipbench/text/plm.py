@@ -177,9 +177,12 @@ def read_config(source: Source) -> PretrainedConfig:
     folder = folder_of(source)
     model_files(folder)
     try:
-        return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        found: PretrainedConfig = AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise _unreadable(source, error) from None
+    return found
 
 
 def read_weights(

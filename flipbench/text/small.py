@@ -7,6 +7,7 @@ the paper.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flipbench.data.table import Table
@@ -38,12 +39,12 @@ def config(vocab_size: int) -> BertConfig:
     return BertConfig(vocab_size=vocab_size, pad_token_id=0, **shape)
 
 
-def tokenizer(table: Table) -> TextTokenizer:
+def tokenizer(table: Table, further: Iterable[str] = ()) -> TextTokenizer:
     """WordPiece in lower case over the table's own words.
 
     The vocabulary: special tokens, every character, every pair of digits (so that ids of one table share their
     tokens), the words of the field names, and the most frequent words of the values, counted once a feature, ties
-    in alphabetical order.
+    in alphabetical order; and the words of ``further`` texts, where given.
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
@@ -65,6 +66,7 @@ def tokenizer(table: Table) -> TextTokenizer:
         for word in words(text):
             split[word] += count
     names = sorted({word for field in table.fields for word in words(f"{field.words} is .")})
+    names += sorted({word for text in further for word in words(text)} - {*names})
     characters = sorted({character for word in [*split, *names] for character in word})
     frequent = sorted((word for word in split if word.isalpha()), key=lambda word: (-split[word], word))
     starts = [*characters, *(f"{pair:02d}" for pair in range(100))]

@@ -168,11 +168,18 @@ class TokenStore:
         return max(int(self.lengths(part).max()) for part in torch.split(ids, _ROWS))
 
     def batch(self, ids: Tensor) -> TokenBatch:
-        """The prompts of ids [B, F], int32 or int64, on the store's device.
+        """The prompts of ids [B, F], int32 or int64, on the store's device; see :meth:`gather`."""
+        return self.gather(self._pieces(ids), torch.arange(-1, ids.shape[1] + 1, device=self.device))
 
-        One transfer to the host: the shape of the result depends on the ids.
+    def gather(self, pieces: Tensor, fields: Tensor) -> TokenBatch:
+        """Pieces end to end.
+
+        One transfer to the host: the shape of the result depends on the pieces.
+
+        Args:
+            pieces: [B, P] int64, numbers of pieces: features, then what stands before a sentence and after it.
+            fields: [P] or [B, P] int64, the field of each piece that is a feature's.
         """
-        pieces = self._pieces(ids)
         rows, width = pieces.shape
         begin = self.starts[pieces].flatten()
         counts = self.starts[pieces + 1].flatten() - begin
@@ -187,7 +194,7 @@ class TokenStore:
             flat &= 0xFFFF
         feature = pieces.flatten()
         of_value = (within >= self.value_start[feature][slot]) & (within < self.value_stop[feature][slot])
-        field = torch.where(of_value, slot % width - 1, -1)
+        field = torch.where(of_value, fields.expand(rows, width).flatten()[slot], -1)
 
         real = torch.arange(longest, device=self.device) < lengths.unsqueeze(1)
         tokens = torch.full((rows, longest), self.pad_id, device=self.device).masked_scatter_(real, flat)

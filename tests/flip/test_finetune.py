@@ -1,6 +1,6 @@
 """The finetuning loop: learning, choosing an epoch, stopping anywhere."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,16 +8,17 @@ import torch
 from tiny_encoder import TinyEncoder
 
 from flipbench import metrics
+from flipbench.engine import finetune as loop
 from flipbench.engine.checkpoint import Checkpoint
+from flipbench.engine.finetune import FinetuneRecipe, adamw, finetune, predict
 from flipbench.engine.fit import Recipe, fit, weights_sha256
 from flipbench.engine.loop import DivergedError
 from flipbench.engine.streams import Streams
-from flipbench.flip import finetune as loop
 from flipbench.flip.ctr import FLIP, FLIPID, FLIPPLM
-from flipbench.flip.finetune import adamw, finetune, predict
-from flipbench.flip.settings import RELEASED, FinetuneSettings
+from flipbench.flip.settings import RELEASED
+from flipbench.text.reader import Prompts
 
-FAST = FinetuneSettings(learning_rate=1e-2, plm_learning_rate=3e-3, batch_size=16, max_epochs=2)
+FAST = FinetuneRecipe(learning_rate=1e-2, plm_learning_rate=3e-3, batch_size=16, max_epochs=2, patience=3)
 KINDS = ["flip", "flip_id", "flip_plm"]
 
 
@@ -39,17 +40,17 @@ def make(build_id, store):
 
 
 def text_of(kind, store):
-    return None if kind == "flip_id" else store
+    return None if kind == "flip_id" else Prompts(store)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kill_at", [0, 1, 2])
 def test_a_finetuning_killed_anywhere_resumes_bit_for_bit(make, parts, store, tmp_path, kind, kill_at):
     train, valid = parts
-    text, settings = text_of(kind, store), RELEASED.finetune
+    text, settings = text_of(kind, store), FinetuneRecipe.split(asdict(RELEASED.finetune))[0]
     settings = replace(settings, learning_rate=1e-2, batch_size=16, max_epochs=2)
     undisturbed = make(kind)
-    history = finetune(undisturbed, train, settings, Streams(7), store=text, valid=valid).history
+    history = finetune(undisturbed, train, settings, Streams(7), reader=text, valid=valid).history
     calls = iter(range(100))
 
     def kill(*_):
@@ -58,11 +59,13 @@ def test_a_finetuning_killed_anywhere_resumes_bit_for_bit(make, parts, store, tm
 
     checkpoint = Checkpoint(tmp_path / "c.pt", "k", -1)  # after every step
     with pytest.raises(Killed):
-        finetune(make(kind), train, settings, Streams(7), store=text, valid=valid, checkpoint=checkpoint, progress=kill)
+        finetune(
+            make(kind), train, settings, Streams(7), reader=text, valid=valid, checkpoint=checkpoint, progress=kill
+        )
     assert (checkpoint.load()["epoch"], checkpoint.load()["step"]) == [(0, 16), (1, 0), (1, 16)][kill_at]
     resumed = make(kind, seed=99)  # its own start must not matter
     torch.rand(5)
-    again = finetune(resumed, train, settings, Streams(7), store=text, valid=valid, checkpoint=checkpoint)
+    again = finetune(resumed, train, settings, Streams(7), reader=text, valid=valid, checkpoint=checkpoint)
     assert again.history == history
     assert weights_sha256(resumed.state_dict()) == weights_sha256(undisturbed.state_dict())
 
@@ -72,7 +75,7 @@ def test_the_loss_falls_and_the_best_epoch_is_kept(make, parts, store, kind):
     train, valid = parts
     model, text = make(kind, dropout=0.0), text_of(kind, store)
     settings = replace(FAST, max_epochs=12, patience=2)
-    fitted = finetune(model, train, settings, Streams(0), store=text, valid=valid)
+    fitted = finetune(model, train, settings, Streams(0), reader=text, valid=valid)
     aucs = [e.auc for e in fitted.history]
     assert fitted.history[-1].loss < 0.97 * fitted.history[0].loss
     assert len(aucs) in (12, int(np.argmax(aucs)) + 3)
@@ -85,7 +88,7 @@ def test_finetuning_flip_id_is_training_the_id_model(make, parts):
     """So FLIP_ID differs from the scratch model by its start alone, whichever loop trains it."""
     ours, theirs = make("flip_id", dropout=0.0), make("flip_id", dropout=0.0)
     settings = replace(FAST, embedding_l2=1e-2)
-    history = finetune(ours, parts[0], settings, Streams(3), store=None).history
+    history = finetune(ours, parts[0], settings, Streams(3), reader=None).history
     recipe = Recipe(1e-2, 1e-2, 16, 2, 3)
     reference = fit(theirs.id_model, parts[0], recipe, Streams(3)).history
     assert [e.loss for e in history] == pytest.approx([e.loss for e in reference], rel=1e-5)
@@ -96,7 +99,7 @@ def test_finetuning_flip_id_is_training_the_id_model(make, parts):
 def test_the_language_model_has_a_rate_of_its_own(make, parts, store):
     model = make("flip", dropout=0.0)
     before = {name: weights.clone() for name, weights in model.state_dict().items()}
-    finetune(model, parts[0], replace(FAST, plm_learning_rate=1e-30, max_epochs=1), Streams(0), store=store)
+    finetune(model, parts[0], replace(FAST, plm_learning_rate=1e-30, max_epochs=1), Streams(0), reader=Prompts(store))
     for name, weights in model.state_dict().items():
         still = torch.allclose(weights, before[name], rtol=0, atol=1e-20)
         assert still == name.startswith("encoder."), name
@@ -106,7 +109,7 @@ def test_the_language_model_has_a_rate_of_its_own(make, parts, store):
 
 
 def test_without_validation_it_trains_exactly_so_long(make, parts, store):
-    fitted = finetune(make("flip_plm"), parts[0], FAST, Streams(0), store=store)
+    fitted = finetune(make("flip_plm"), parts[0], FAST, Streams(0), reader=Prompts(store))
     assert [e.epoch for e in fitted.history] == [0, 1]
     assert fitted.best.auc is None
 
@@ -129,13 +132,17 @@ def test_a_loss_that_is_no_number_is_an_error(make, parts, store, tmp_path, kind
     with torch.no_grad():
         model.head.weight.fill_(float("nan"))
     with pytest.raises(DivergedError, match="training loss is nan in epoch 1"):
-        finetune(model, parts[0], FAST, Streams(0), store=store, checkpoint=Checkpoint(tmp_path / "c.pt", "k", -1))
+        finetune(
+            model, parts[0], FAST, Streams(0), reader=Prompts(store), checkpoint=Checkpoint(tmp_path / "c.pt", "k", -1)
+        )
     assert not (tmp_path / "c.pt").exists(), "a checkpoint of a diverged run would only diverge again"
 
 
 def test_bfloat16_finetunes_close_to_float32(make, parts, store):
     losses = [
-        finetune(make("flip", dropout=0.0), parts[0], replace(FAST, precision=p), Streams(0), store=store).best.loss
+        finetune(
+            make("flip", dropout=0.0), parts[0], replace(FAST, precision=p), Streams(0), reader=Prompts(store)
+        ).best.loss
         for p in ("float32", "bfloat16")
     ]
     assert losses[0] != losses[1]

@@ -11,8 +11,8 @@ from torch.multiprocessing import spawn
 
 from baselines.dcnv2 import DCNv2
 from flipbench.data.store import open_table
+from flipbench.engine.gather import gather, rank, world_size
 from flipbench.engine.streams import Streams
-from flipbench.flip.gather import gather, rank, world_size
 from flipbench.flip.model import Pretraining
 from flipbench.flip.objectives import info_nce
 from flipbench.flip.pretrain import pretrain
@@ -96,15 +96,15 @@ def train_half(process, folder):
     assert world_size() == 2
     assert rank() == process
     done = pretrain(model, given["ids"].numpy(), store, Streams(5))
-    losses = [e.loss for e in done.history]
+    losses = [e.loss for e in done]
     torch.save({"losses": losses, "model": model.state_dict()}, folder / f"done-{process}.pt")
 
 
 def test_two_processes_follow_one(folder, model, parts, store):
-    one = [e.loss for e in pretrain(model, parts[0].ids, store, Streams(5)).history]  # 20 steps
+    one = [e.loss for e in pretrain(model, parts[0].ids, store, Streams(5))]  # 20 steps
     first, second = load(folder, "done-0"), load(folder, "done-1")
     assert first["losses"] == second["losses"]
-    assert first["losses"] == pytest.approx(one, abs=1e-5)
+    assert first["losses"] == pytest.approx(one, rel=1e-6, abs=1e-5)  # losses near 46, where float32's step is 4e-6
     assert one[-1] < 0.8 * one[0]
     for name, weights in model.state_dict().items():
         assert torch.equal(first["model"][name], second["model"][name])

@@ -1,0 +1,105 @@
+"""CTR-BERT."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from flipbench.data.split import Rows
+from flipbench.engine.finetune import SCORING_BATCH, Scores
+from flipbench.engine.move import move
+from flipbench.engine.parts import Parts
+from flipbench.method import TINYBERT, Code, Guess, Paper
+from flipbench.nn.click_model import ClickModel, TanhHead
+from flipbench.nn.precision import autocast, full_precision
+from flipbench.plm_method import PLMMethod
+from flipbench.protocol import Precision
+from flipbench.text.plm import Encoder
+from flipbench.text.sides import Sides, SideTexts
+
+
+class CTRBERT(PLMMethod):
+    """Two PLMs, one for the user's text and one for the item's (Muhamed et al., NeurIPS ENLSP workshop 2021).
+
+    logit = w · Dropout(tanh(W [u_CLS ; i_CLS] + b)) + c
+
+    As in FLIP's code, which has neither the original's distillation nor its numerical features: both encoders start
+    from the same checkpoint and share no weight.
+    """
+
+    version = 1
+    settings = {
+        "plm": Paper(TINYBERT, "V-A4"),
+        "head_dim": Code(128, "released ctr_bert.py"),
+        "dropout": Code(0.2, "released ctr_bert.py; of the head"),
+        "learning_rate": Code(5e-5, "released ctr_bert.py"),
+        "weight_decay": Code(1e-3, "released ctr_bert.py"),
+        "batch_size": Paper(256, "V-A4; 2048 for GoodReads"),
+        "max_epochs": Code(10, "released ctr_bert.py"),
+        "patience": Code(3, "released ctr_bert.py"),
+        "precision": Guess("float32", "neither says; bfloat16 is for speed"),
+    }
+    grid = {"learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5, as for FLIP_PLM
+
+    @staticmethod
+    def model(parts: Parts, *, head_dim: int, dropout: float) -> ClickModel:
+        return TwoTowers(parts.encoder(), parts.encoder(), head_dim, dropout)
+
+    @staticmethod
+    def reader(parts: Parts, *, head_dim: int, dropout: float) -> Sides:
+        return Sides.of(parts.tokens, parts.table)
+
+    @classmethod
+    def scores(cls) -> Scores:
+        return score_distinct
+
+
+class TwoTowers(ClickModel):
+    """See :class:`CTRBERT`."""
+
+    def __init__(self, user: Encoder, item: Encoder, head_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.towers = nn.ModuleList([user, item])
+        self.head = TanhHead(user.hidden_size + item.hidden_size, head_dim, dropout)
+
+    def forward(self, ids: Tensor, text: tuple[SideTexts, SideTexts]) -> Tensor:
+        return self.score(*(self.encode(tower, side) for tower, side in zip((0, 1), text, strict=True)))
+
+    def encode(self, tower: int, side: SideTexts) -> Tensor:
+        """First-token states [B, D_text] float32 of a side's texts, in the rows' order; tower 0 reads users."""
+        states: Tensor = self.towers[tower].states(side.text, side.text.first)  # type: ignore[operator]
+        return states.float().index_select(0, side.place)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Logits [B] of the states of users and items, [B, D_text] each."""
+        with full_precision(user):
+            logit: Tensor = self.head(torch.cat([user, item], dim=1)).squeeze(1)
+        return logit
+
+    def plm_parameters(self) -> list[nn.Parameter]:
+        return list(self.towers.parameters())
+
+
+@torch.inference_mode()
+def score_distinct(
+    model: TwoTowers, rows: Rows, reader: Sides, precision: Precision, device: torch.device | str
+) -> NDArray[np.float32]:
+    """Logits [n] of rows: each distinct user's and item's text is encoded once, and the head joins them by row."""
+    device = torch.device(device)
+    model.to(device).eval()
+    ids = torch.from_numpy(rows.ids)
+    states, places = [], []
+    with autocast(precision, device):
+        for tower, columns in enumerate(reader.columns):
+            distinct, place = torch.unique(ids[:, columns], dim=0, return_inverse=True)
+            order = reader.store.lengths(distinct).argsort(stable=True)
+            encoded = [
+                model.encode(tower, move(reader.side(part), device))
+                for part in torch.split(distinct[order], SCORING_BATCH)
+            ]
+            states.append(torch.cat(encoded))
+            places.append(order.argsort()[place].to(device))
+        pairs = zip(*(torch.split(place, SCORING_BATCH) for place in places), strict=True)
+        logits = [model.score(states[0][user], states[1][item]).cpu() for user, item in pairs]
+    found: NDArray[np.float32] = torch.cat(logits).numpy()
+    return found

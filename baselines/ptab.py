@@ -1,0 +1,103 @@
+"""PTab."""
+
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from flipbench.engine.parts import Parts
+from flipbench.engine.pretrain import Draw, PretrainModel
+from flipbench.flip.batch import masked_tokens
+from flipbench.flip.masking import TextMask
+from flipbench.flip.objectives import token_loss
+from flipbench.method import TINYBERT, Code, Guess, Paper
+from flipbench.nn.click_model import ClickModel, TanhHead
+from flipbench.nn.precision import full_precision
+from flipbench.plm_method import PLMMethod, PretrainingMethod
+from flipbench.text.mlm import TokenHead, token_head
+from flipbench.text.plm import Encoder
+from flipbench.text.tokens import TokenBatch, check_length
+
+
+class TokenMLM(PretrainingMethod):
+    """Masked language modelling of single tokens on the training rows' prompts (Devlin et al., NAACL 2019).
+
+    Each token but the special ones is to be told with probability ``mask_ratio``; of these 80 % are hidden by the mask,
+    10 % replaced at random, 10 % left. The head is the checkpoint's own where it holds one.
+    """
+
+    version = 1
+    settings = {
+        "mask_ratio": Code(0.15, "released mlm.py"),
+        "epochs": Code(10, "released mlm.py; 5 on GoodReads"),
+        "batch_size": Code(1024, "released mlm.py: 512, gradients summed over two steps"),
+        "learning_rate": Code(5e-5, "released mlm.py"),
+        "weight_decay": Code(1e-3, "released mlm.py"),
+        "decay": Code("epoch-cosine", "released mlm.py"),
+        "precision": Guess("float32", "neither says; bfloat16 is for speed"),
+    }
+    grid = {}
+
+    @staticmethod
+    def model(parts: Parts, ids: Tensor, *, mask_ratio: float) -> PretrainModel:
+        encoder = parts.encoder()
+        check_length(parts.tokens, ids, encoder.max_positions)
+        return MaskedPrompts(encoder, token_head(parts.plm, encoder))
+
+    @staticmethod
+    def draw(parts: Parts, *, mask_ratio: float) -> Draw:
+        return masked_tokens(parts.tokens, mask_ratio, parts.streams)
+
+
+class MaskedPrompts(PretrainModel):
+    """Tells hidden tokens from the others of their prompt; mean cross-entropy over all tokens to be told."""
+
+    def __init__(self, encoder: Encoder, head: TokenHead) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, ids: Tensor, text: TokenBatch, mask: TextMask) -> dict[str, Tensor]:
+        states = self.encoder.states(replace(text, tokens=mask.tokens), mask.positions)
+        logits = self.head(states, self.encoder.token_embedding.weight)
+        rows = mask.positions // text.tokens.shape[1]
+        return {"mlm": token_loss(logits, mask.targets, rows, len(ids), per_sample=False)}
+
+
+class PTab(PLMMethod):
+    """A PLM that first learns the data's language by MLM, then classifies (Liu et al., arXiv 2209.08060)."""
+
+    version = 1
+    pretraining = "mlm"
+    settings = {
+        "plm": Paper(TINYBERT, "V-A4"),
+        "head_dim": Code(128, "released ptab.py"),
+        "dropout": Code(0.2, "released ptab.py; of the head"),
+        "learning_rate": Code(5e-5, "released ptab.py"),
+        "weight_decay": Code(1e-3, "released ptab.py"),
+        "batch_size": Paper(256, "V-A4; 2048 for GoodReads"),
+        "max_epochs": Code(10, "released ptab.py"),
+        "patience": Code(3, "released ptab.py"),
+        "precision": Guess("float32", "neither says; bfloat16 is for speed"),
+    }
+    grid = {"learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5, as for FLIP_PLM
+
+    @staticmethod
+    def model(parts: Parts, *, head_dim: int, dropout: float) -> ClickModel:
+        return TextClassifier(parts.encoder(), head_dim, dropout)
+
+
+class TextClassifier(ClickModel):
+    """logit = w · Dropout(tanh(W w_CLS + b)) + c (code)."""
+
+    def __init__(self, encoder: Encoder, head_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = TanhHead(encoder.hidden_size, head_dim, dropout)
+
+    def forward(self, ids: Tensor, text: TokenBatch) -> Tensor:
+        cls = self.encoder.states(text, text.first).float()
+        with full_precision(cls):
+            logit: Tensor = self.head(cls).squeeze(1)
+        return logit
+
+    def plm_parameters(self) -> list[nn.Parameter]:
+        return list(self.encoder.parameters())

@@ -1,0 +1,179 @@
+"""The Amazon-Toys reader: known values in both published schemas, and lines that are wrong."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flipbench.data import store
+from flipbench.data.amazon_toys import ITEMS, REVIEWS
+from flipbench.data.amazon_toys_reader import read
+from flipbench.data.check import check
+from flipbench.data.encode import Prepared
+from flipbench.data.fetch import fetch, import_from
+from flipbench.errors import UserError
+
+DAY = 86_400
+
+
+def review(user: str, item: str, overall: float, day: int, **more: Any) -> dict[str, Any]:
+    found = {"overall": overall, "verified": True, "reviewTime": "09 22, 2016", "reviewerID": user, "asin": item}
+    return found | {"style": {"Size:": " Large"}, "reviewText": "Nice.", "unixReviewTime": day * DAY} | more
+
+
+def item(asin: str, **more: Any) -> dict[str, Any]:
+    return {"asin": asin, "category": [], "description": ["words"], "also_buy": [], "price": "$5", **more}
+
+
+NEW = [
+    review("B2", "0001", 5.0, 9001),
+    review("A1", "0002", 3.0, 9000),
+    review("A1", "0001", 4.0, 9001),  # of one day: by user, then by item
+    review("B2", "0001", 1.0, 9002),  # again: the first counts
+    review("A1", "9999", 5.0, 9003),  # of no known item
+    review("C3", "0003", 1.0, 9004),
+]
+NEW_ITEMS = [
+    item(
+        "0001", title="Fox &amp; Hound\n plush", brand="Wild", category=["Toys &amp; Games", "Stuffed Animals", "Foxes"]
+    ),
+    item("0002", title="x" * 40 + " word" * 40, brand=" "),
+    item("0001", title="the same again", brand="Other"),
+    item("0003", brand="Wild", category=["Toys & Games"], title=None),
+]
+FOX = ("0001", "Stuffed Animals", "Fox & Hound plush", "Wild")
+ROWS = [
+    ("A1", "0002", "Toys & Games", "x" * 40 + " word" * 22, "unknown"),
+    ("A1", *FOX),
+    ("B2", *FOX),
+    ("C3", "0003", "Toys & Games", "unknown", "Wild"),
+]
+"""The table in words; its labels are 0, 1, 1, 0."""
+
+
+def as_lines(records: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Callable[..., Path]:
+    def write(reviews: bytes = as_lines(NEW), items: bytes = as_lines(NEW_ITEMS), name: str = REVIEWS[0]) -> Path:
+        folder = tmp_path / "raw"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(gzip.compress(reviews, 1, mtime=0))
+        (folder / ITEMS).write_bytes(gzip.compress(items, 1, mtime=0))
+        return folder
+
+    return write
+
+
+def in_words(prepared: Prepared) -> list[tuple[str, ...]]:
+    strings = [value for vocabulary in prepared.values for value in vocabulary]
+    return [tuple(strings[i - 1] for i in row) for row in prepared.ids]
+
+
+def test_rows_are_in_words_and_in_order_of_time_user_item(raw: Callable[..., Path]) -> None:
+    prepared = read(raw())
+    assert in_words(prepared) == ROWS
+    assert prepared.labels.tolist() == [0, 1, 1, 0]
+    meta = prepared.meta
+    assert (meta["first_day"], meta["last_day"], meta["reviews"]) == ("1994-08-23", "1994-08-27", REVIEWS[0])
+    counted = ("reviews_of_unknown_items", "repeated_reviews", "repeated_items", "rejected_lines")
+    assert [meta[name] for name in counted] == [1, 1, 1, 0]
+
+
+def test_the_schema_of_2014_gives_the_same_rows(raw: Callable[..., Path]) -> None:
+    reviews = [{k: v for k, v in r.items() if k not in ("style", "verified")} | {"helpful": [0, 0]} for r in NEW]
+    items = [
+        {k: v for k, v in i.items() if k != "category"} | {"categories": [i["category"], ["Baby"]]} for i in NEW_ITEMS
+    ]
+    folder = raw(as_lines(reviews), "".join(f"{record!r}\n" for record in items).encode(), REVIEWS[1])
+    assert in_words(read(folder)) == ROWS
+
+
+def test_it_is_imported_checked_and_cannot_be_fetched(raw: Callable[..., Path], home: Path) -> None:
+    table = import_from("amazon-toys", raw())
+    assert (len(table), len(table.fields), table.user_column, table.item_column) == (4, 5, 0, 1)
+    assert check("amazon-toys").ok
+    assert not list((home / "scratch").iterdir())
+    assert store.fingerprint("amazon-toys") == table.fingerprint
+    with pytest.raises(UserError, match="no official archive: run 'flipbench data import amazon-toys --from DIR'"):
+        fetch("amazon-toys")
+
+
+BAD = {
+    "{": "not JSON",
+    "[1]": "not an object",
+    "{'asin': __import__('os')}": "neither JSON nor a Python literal",
+    json.dumps(review("A1", "0001", 6, 9000)): "overall 6: not one of 1 to 5",
+    json.dumps(review("A1", "0001", True, 9000)): "overall True: not one of 1 to 5",
+    json.dumps(review("A1", "0001", 5, 9000, unixReviewTime="9")): "unixReviewTime '9': not a time",
+    json.dumps(review("A1", "0001", 5, 9000, reviewerID=None)): "reviewerID None: not a text",
+    json.dumps(review("A1", " ", 5, 9000)): "asin ' ': not a text",
+}
+
+
+def test_bad_lines_are_counted_and_named_and_change_nothing_else(raw: Callable[..., Path]) -> None:
+    text = as_lines(NEW[:3]) + "".join(f"{line}\n" for line in BAD).encode() + as_lines(NEW[3:])
+    prepared = read(raw(text))
+    assert in_words(prepared) == ROWS
+    assert prepared.meta["rejected_lines"] == len(BAD)
+    for number, (named, why) in enumerate(zip(prepared.meta["rejected"], BAD.values(), strict=True), 4):
+        assert named.startswith(f"{REVIEWS[0]}:{number}: {why}")
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (item("0002", category="Puzzles"), "category 'Puzzles': not a list of names"),
+        (item("0002", categories=[]) | {"category": [1]}, "category [1]: not a list of names"),
+        (item("0002", title=5), "title 5: not a text"),
+        ({"title": "a"}, "asin None: not a text"),
+    ],
+)
+def test_a_bad_item_is_named(raw: Callable[..., Path], bad: dict[str, Any], why: str) -> None:
+    prepared = read(raw(items=as_lines([bad, *NEW_ITEMS])))
+    assert prepared.meta["rejected"] == [f"{ITEMS}:1: {why}"]
+    assert in_words(prepared) == ROWS
+
+
+def test_files_that_are_not_there_or_not_whole_are_named(raw: Callable[..., Path], tmp_path: Path) -> None:
+    folder = raw()
+    with pytest.raises(UserError, match=r"no review of an item in meta_Toys_and_Games\.json\.gz"):
+        read(raw(items=as_lines([item("7")])))
+    (folder / ITEMS).write_bytes(gzip.compress(as_lines(NEW_ITEMS))[:-20])
+    with pytest.raises(UserError, match=rf"{ITEMS}: not a whole gzip file"):
+        import_from("amazon-toys", folder)
+    (folder / ITEMS).unlink()
+    with pytest.raises(UserError, match=rf"{ITEMS}: no such file"):
+        import_from("amazon-toys", folder)
+    (folder / REVIEWS[0]).unlink()
+    with pytest.raises(UserError, match=r"has no reviews; valid: Toys_and_Games_5\.json\.gz \(2018\), reviews_"):
+        read(folder)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    at=st.integers(0, 3000), put=st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"{", b"}", b"\n", b"null"]))
+)
+def test_any_changed_bytes_give_an_error_of_one_line_or_counted_rejections(
+    raw: Callable[..., Path], at: int, put: bytes
+) -> None:
+    text = bytearray(as_lines(NEW))
+    at %= len(text)
+    text[at : at + 1] = put
+    try:
+        prepared = read(raw(bytes(text)))
+    except UserError as error:
+        assert re.fullmatch(r"[^\n]+", str(error))  # noqa: PT017
+        return
+    known = {row[1]: row[1:] for row in ROWS}
+    assert all(row[1:] == known[row[1]] for row in in_words(prepared))
+    counted = sum(prepared.meta[n] for n in ("reviews_of_unknown_items", "repeated_reviews", "rejected_lines"))
+    assert len(prepared.labels) + counted >= len(NEW) - 1
