@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 import flipbench
+from flipbench.data import dataset as datasets
 from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name
 from flipbench.plan import Cell, Plan
@@ -35,7 +36,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         cells=tuple(cell for cell in cells if cell.runs or cell.failed),
         datasets=tuple(d.label for d in suite.data),
         methods=tuple(m.label for m in suite.methods),
-        notes=tuple(_ceilings(done, store)),
+        notes=(*_ceilings(done, store), *_other_data(plan, store)),
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
         comparisons=comparisons(plan, store),
@@ -67,6 +68,19 @@ def _ceilings(done: list[Stage], store: Store) -> Iterator[str]:
         bound = store.metrics(first[dataset]).get("bayes_auc")
         if bound is not None:
             yield f"{dataset_name(dataset)} is generated: on its test rows the true probabilities have AUC {bound:.4f}."
+
+
+def _other_data(plan: Plan, store: Store) -> Iterator[str]:
+    """Where runs are of fewer or more test rows than the paper's data set has: a partial copy, or some users."""
+    first = {c.data.label: (c.data.name, s) for c in plan.cells for s in c.finals if store.done(s)}
+    for label, (name, stage) in first.items():
+        samples = datasets.get(name).expected.get("samples")
+        rows = store.metrics(stage).get("rows")
+        if samples and rows and rows != (wanted := samples - samples * 9 // 10):
+            yield (
+                f"{dataset_name(label)} has {rows:,} test rows here, the paper's {wanted:,}: other data, so that no "
+                "figure of the paper is comparable with ours."
+            )
 
 
 def _cell(cell: Cell, store: Store) -> CellRuns:
