@@ -70,8 +70,10 @@ def test_the_siblings_share_the_pretrainings_of_flip_and_of_its_ablation():
     flip, ablation = pretrainings("table2", ["model=flip"]), pretrainings("table7", ["model=without_mlm_mtm"])
     assert pretrainings("siblings", ["model=alt,alt_id,alt_plm"]) == flip
     assert pretrainings("siblings", ["model=ctrl_dot"]) == ablation
-    assert pretrainings("siblings") == flip | ablation | pretrainings("table2", ["model=ctrl"])
-    assert len(pretrainings("siblings")) == 3 * 10
+    own = pretrainings("siblings", ["model=clickprompt,clickprompt_id"])
+    assert len(own) == 10
+    assert pretrainings("siblings") == flip | ablation | pretrainings("table2", ["model=ctrl"]) | own
+    assert len(pretrainings("siblings")) == 4 * 10
 
 
 def test_figure_2_is_two_panels_of_figure_8():

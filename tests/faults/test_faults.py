@@ -314,6 +314,7 @@ def test_a_stopped_command_continues_where_it_was(suite_file, calm, sent):
     path = suite_file(**LONG)
     store, stages = plan_of(path)
     line = [sys.executable, "-m", "flipbench", "run", str(path), "--workers", "1", "--device", "cpu"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and children inherit that
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         until(lambda: list(store.root.glob(".work/*/checkpoint.pt")))
         process.send_signal(sent)
