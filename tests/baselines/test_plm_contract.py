@@ -43,10 +43,10 @@ def test_it_learns_and_learns_nothing_from_shuffled_labels(lab, table, method):
 def test_nothing_but_the_score_depends_on_the_test_rows(lab, table, method):
     """Neither a pretraining nor a selection sees them; a pretraining sees no label at all."""
     short = {"max_epochs": 1, "batch_size": 256, "pretrain.batch_size": 512}
-    lab.table = replace(table, ids=table.ids[:600], labels=table.labels[:600])
+    lab.table = replace(table, ids=table.ids[:400], labels=table.labels[:400])
     first = lab.run(method, **short)
     ids, labels = lab.table.ids.copy(), lab.table.labels.copy()
-    ids[540:], labels[540:] = ids[540:][::-1], 1 - labels[540:][::-1]
+    ids[360:], labels[360:] = ids[360:][::-1], 1 - labels[360:][::-1]
     lab.table = replace(lab.table, ids=ids, labels=labels, fingerprint="e" * 64)
     again = lab.run(method, **short)
     for role in {"pretrain", "select", "refit"} & first.keys():
@@ -61,8 +61,8 @@ def test_nothing_but_the_score_depends_on_the_test_rows(lab, table, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_at_any_step_it_ends_with_the_same_bits(lab, table, tmp_path, monkeypatch, method):
-    short = {"max_epochs": 2, "batch_size": 128, "pretrain.batch_size": 128}
-    lab.table = replace(table, ids=table.ids[:400], labels=table.labels[:400])
+    short = {"max_epochs": 2, "batch_size": 64, "pretrain.batch_size": 64}
+    lab.table = replace(table, ids=table.ids[:200], labels=table.labels[:200])
     calm = lab.run(method, **short)
     stormy = Lab(tmp_path / "stormy", lab.table, monkeypatch)
     saved = Checkpoint.save
