@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from flipbench.data import split
 from flipbench.data.store import open_table
-from flipbench.engine.predictions import read_predictions
 from flipbench.errors import UserError
 from flipbench.metrics import MetricError, auc
 from flipbench.plan import Cell, Plan
 from flipbench.protocol import Order
-from flipbench.report.significance import PREDICTIONS
+from flipbench.report.significance import Evidence
 from flipbench.stats.compare import compare
 from flipbench.store.runs import Store
 
 if TYPE_CHECKING:
+    from flipbench.engine.predictions import Predictions
     from flipbench.stats import Difference
     from flipbench.suite import DataEntry
 
@@ -56,6 +56,7 @@ def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
         UserError: the reference is no row with runs, the data are not prepared, or predictions cannot be read.
     """
     found: list[Slice] = []
+    evidence = Evidence(store)  # reads and checks each run once
     for label in dict.fromkeys(cell.data.label for cell in plan.cells):
         cells = [c for c in plan.cells if c.data.label == label and any(map(store.done, c.finals))]
         base = next((cell for cell in cells if cell.method.label == reference), None)
@@ -63,22 +64,23 @@ def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
             raise UserError(f"slices: '{reference}' has no finished run on {label}")
         chosen = _slices(base.data)
         for cell in cells:
-            found += [_slice(cell, base, store, items, rows) for items, rows in chosen.items()]
+            found += [_slice(cell, base, evidence, store, items, rows) for items, rows in chosen.items()]
     return found
 
 
-def _slice(cell: Cell, base: Cell, store: Store, items: str, rows: NDArray[np.bool_]) -> Slice:
-    mine, theirs = _logits(cell, store), _logits(base, store)
-    labels, groups = _truth(cell, store)
+def _slice(cell: Cell, base: Cell, evidence: Evidence, store: Store, items: str, rows: NDArray[np.bool_]) -> Slice:
+    mine, theirs = _predictions(cell, evidence, store), _predictions(base, evidence, store)
+    truth = next(iter(mine.values()))
+    labels, groups = truth.labels, truth.groups
     if len(labels) != len(rows):
         raise UserError(f"{cell.method.label}: {len(labels)} predictions, but {len(rows)} test rows here")
     kept = labels[rows]
     area = difference = None
     if kept.any() and not kept.all():
-        area = float(np.mean([auc(kept, logits[rows]) for logits in mine.values()]))
+        area = float(np.mean([auc(kept, run.logits[rows]) for run in mine.values()]))
         seeds = sorted(mine.keys() & theirs.keys())
         if cell is not base and seeds:
-            a, b = ([found[seed][rows] for seed in seeds] for found in (mine, theirs))
+            a, b = ([found[seed].logits[rows] for seed in seeds] for found in (mine, theirs))
             try:
                 difference = compare("user-bootstrap", "auc", kept, a, b, groups[rows])
             except MetricError:  # one user only
@@ -86,15 +88,9 @@ def _slice(cell: Cell, base: Cell, store: Store, items: str, rows: NDArray[np.bo
     return Slice(cell.data.label, cell.method.label, items, int(rows.sum()), area, len(mine), difference)
 
 
-def _logits(cell: Cell, store: Store) -> dict[int, NDArray[np.float32]]:
-    done = [stage for stage in cell.finals if store.done(stage)]
-    return {stage.seed: read_predictions(store.folder(stage) / PREDICTIONS).logits for stage in done}
-
-
-def _truth(cell: Cell, store: Store) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    stage = next(stage for stage in cell.finals if store.done(stage))
-    found = read_predictions(store.folder(stage) / PREDICTIONS)
-    return found.labels, found.groups
+def _predictions(cell: Cell, evidence: Evidence, store: Store) -> "dict[int, Predictions]":
+    """By seed, of the runs that are done."""
+    return {stage.seed: evidence.predictions(stage) for stage in cell.finals if store.done(stage)}
 
 
 @cache
