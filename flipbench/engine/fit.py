@@ -14,7 +14,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.loop import Fitted, Progress, Schedule, train_epochs
+from flipbench.engine.row_adam import LARGE, RowAdam
 from flipbench.engine.streams import Streams
+from flipbench.nn.embedding import FeatureEmbedding
 from flipbench.nn.id_model import IDModel
 from flipbench.nn.precision import autocast, check_precision
 from flipbench.protocol import Precision
@@ -66,31 +68,53 @@ def fit(
     check_precision(recipe.precision, device)
     model.to(device)
     ids, labels = torch.from_numpy(train.ids).to(device), torch.from_numpy(train.labels).to(device)
+    optimiser = adam(model, recipe)
+    catch_up = optimiser.catch_up if isinstance(optimiser, RowAdam) else _nothing
 
     def loss_of(rows: Tensor) -> Tensor:
+        batch = ids[rows]
+        catch_up(batch)
         with autocast(recipe.precision, device):
-            logits = model(ids[rows])
+            logits = model(batch)
         return binary_cross_entropy_with_logits(logits.float(), labels[rows].float())
 
-    return train_epochs(
+    def scores(rows: Rows) -> NDArray[np.float32]:
+        catch_up(None)
+        return predict(model, rows, device, recipe.precision)
+
+    schedule = Schedule(len(train), recipe.batch_size, recipe.max_epochs, recipe.patience)
+    fitted = train_epochs(
         model,
-        adam(model, recipe),
+        optimiser,
         loss_of,
-        Schedule(len(train), recipe.batch_size, recipe.max_epochs, recipe.patience),
+        schedule,
         streams,
         device,
         valid=valid,
-        scores=lambda rows: predict(model, rows, device, recipe.precision),
+        scores=scores,
         checkpoint=checkpoint,
         progress=progress,
     )
+    if valid is None:  # else the best epoch's weights were put back, which were up to date
+        catch_up(None)
+    return fitted
+
+
+def _nothing(_: Tensor | None) -> None:
+    pass
 
 
 def adam(model: IDModel, recipe: Recipe) -> torch.optim.Adam:
-    """Adam whose weight decay on the embedding tables is the gradient of ``lambda/2 |E|^2``, at no extra pass."""
+    """Adam whose weight decay on the embedding tables is the gradient of ``lambda/2 |E|^2``, at no extra pass.
+
+    By rows where that is the same and costs less: on large tables without weight decay, on the CPU.
+    """
     tables = model.embedding_tables()
     chosen = {id(p) for p in tables}
     rest = [p for p in model.parameters() if id(p) not in chosen]
+    by_rows = [m for m in model.modules() if isinstance(m, FeatureEmbedding) and m.weight.device.type == "cpu"]
+    if not recipe.embedding_l2 and model.features >= LARGE and {id(m.weight) for m in by_rows} == chosen:
+        return RowAdam(by_rows, rest, recipe.learning_rate)
     groups: list[dict[str, Any]] = [{"params": tables, "weight_decay": recipe.embedding_l2}, {"params": rest}]
     return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
 

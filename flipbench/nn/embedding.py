@@ -19,7 +19,7 @@ class FeatureEmbedding(nn.Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Rows [..., D] of the ids [...], int32 or int64."""
-        if ids.device.type != "cpu":
+        if ids.device.type != "cpu" or self.sparse:
             return super().forward(ids)
         rows = ids.flatten().long()  # int32 would quadruple the time of the backward
         return self.weight.index_select(0, rows).view(*ids.shape, self.embedding_dim)

@@ -41,10 +41,13 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("kill_at", [0, 1, 2, 4])
-def test_a_run_killed_anywhere_resumes_bit_for_bit(parts, tmp_path, kill_at):
+@pytest.mark.parametrize(("kill_at", "by_rows"), [(0, False), (1, False), (2, False), (4, False), (2, True), (4, True)])
+def test_a_run_killed_anywhere_resumes_bit_for_bit(parts, tmp_path, monkeypatch, kill_at, by_rows):
     train, valid = parts
     recipe = replace(RECIPE, batch_size=32)
+    if by_rows:
+        monkeypatch.setattr(engine, "LARGE", 1)
+        recipe = replace(recipe, embedding_l2=0.0)
     undisturbed = build(dropout=0.3)  # dropout: its stream must resume too
     history = fit(undisturbed, train, recipe, Streams(7), valid=valid).history
     calls = iter(range(100))
@@ -62,6 +65,18 @@ def test_a_run_killed_anywhere_resumes_bit_for_bit(parts, tmp_path, kill_at):
         resumed = build(seed=99, dropout=0.3)  # its own start must not matter
     assert fit(resumed, train, recipe, Streams(7), valid=valid, checkpoint=checkpoint).history == history
     assert weights_sha256(resumed.state_dict()) == weights_sha256(undisturbed.state_dict())
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_tables_updated_by_rows_end_where_whole_ones_do(parts, monkeypatch, validated):
+    train, valid = parts
+    recipe = replace(RECIPE, embedding_l2=0.0, learning_rate=1e-4, batch_size=32)  # at 1e-3, 1e-10 grows to 0.06
+    models = [build(), build()]
+    fit(models[0], train, recipe, Streams(0), valid=valid if validated else None)
+    monkeypatch.setattr(engine, "LARGE", 1)
+    assert isinstance(engine.adam(models[1], recipe), engine.RowAdam)
+    fit(models[1], train, recipe, Streams(0), valid=valid if validated else None)
+    np.testing.assert_allclose(predict(models[1], valid), predict(models[0], valid), atol=1e-4)
 
 
 def test_resume_starts_from_the_saved_step_not_from_the_start(parts, tmp_path, monkeypatch):
