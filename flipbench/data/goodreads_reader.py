@@ -137,7 +137,8 @@ def _rows(interactions: pa.Table, books: pa.Table, sampling: Sampling, path: Pat
             rejected.add(path, line, f"user {users[user[row]]} has rated book {occurring[int(book[row])]} before")
         chosen = np.setdiff1d(chosen, again, assume_unique=True)
     if not len(chosen):
-        raise UserError(f"{path}: no rating of a known book")
+        why = f"; lines left out: {len(rejected.lines)}, the first {rejected.lines[0]}" if rejected.lines else ""
+        raise UserError(f"{path}: no rating of a known book{why}")
 
     time = interactions["time"].to_numpy()
     chosen = _sample(chosen, time, user, users, sampling)
