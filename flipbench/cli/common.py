@@ -1,6 +1,7 @@
 """What several verbs share: the plan that an invocation means."""
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from flipbench import plan, suite, tune
 from flipbench.data import dataset
 from flipbench.data import store as data_store
+from flipbench.errors import UserError
 from flipbench.plan import Plan
 from flipbench.store.runs import Store
 from flipbench.suite import Suite
@@ -32,9 +34,14 @@ def plan_of(found: Suite, store: Store, to_run: bool = False) -> Plan:
     Raises:
         UserError: a data set is not prepared.
     """
-    fingerprints = {
-        d.name: (None if to_run else _known(d.name, store)) or data_store.fingerprint(d.name) for d in found.data
-    }
+    fingerprints = {}
+    for name in {d.name: None for d in found.data}:
+        try:
+            fingerprints[name] = (None if to_run else _known(name, store)) or data_store.fingerprint(name)
+        except UserError as error:
+            others = [d.name for d in found.data if d.name != name and _known(d.name, store)]
+            hint = f"; without it: --only dataset={','.join(dict.fromkeys(others))}" if others else ""
+            raise UserError(f"{error}{hint}") from None
     return plan.expand(found, fingerprints, tune.figures(store))
 
 
@@ -73,3 +80,35 @@ def has_results(found: Suite) -> bool:
     """Whether any of the suite's data sets has a run folder, so that nothing is generated for an empty report."""
     root = Path(found.outputs.results)
     return any(any((root / d.name).glob("*/*/DONE")) for d in found.data)
+
+
+def slots_of(device: str, workers: int | None) -> tuple[str, int]:
+    """The kind of device (``cpu`` or ``cuda``) and the number of stages at once, found without torch.
+
+    Raises:
+        UserError: a number of workers below one.
+    """
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: must be at least 1")
+    if device == "auto":
+        device = "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) else "cpu"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    kind = "cpu" if device == "cpu" else "cuda"
+    return kind, workers or (cores if kind == "cpu" else 1)
+
+
+def usable(device: str) -> str:
+    """The torch device that an option means.
+
+    Raises:
+        UserError: no such device here.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: not usable here ({str(error).splitlines()[0]})") from None
+    return device

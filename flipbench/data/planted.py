@@ -58,3 +58,10 @@ SMALL = _dataset(
     Size(rows=60_000, users=1_200, items=700, cold=90, seed=2),
     fingerprint="64e08299448dd273b7b2b322637198b3bcc48cf698f2a0a7953f3a25e38d3df9",
 )
+RARE = _dataset(
+    "planted-rare",
+    "Planted, rare items",
+    Size(rows=60_000, users=1_200, items=12_000, cold=1_500, seed=3),
+    fingerprint="2b02c5182becce7d10ae67e05dcb68ac87155cf073a8252ff1b7057a355aa6fb",
+)
+"""As many rows over seventeen times the items: what a few training rows tell of an item, and what its title."""
