@@ -212,16 +212,3 @@ RELEASED = Flavour(
 )
 """In one process. In as many processes as the authors' eight, ``icl_weight=1`` with ``icl_gather="no-gradient"`` is
 their very run; the two are the same gradient."""
-
-_FLAVOURS = {"paper": PAPER, "released": RELEASED}
-
-
-def flavour(name: str) -> Flavour:
-    """The flavour ``paper`` or ``released``.
-
-    Raises:
-        UserError: another name.
-    """
-    if name not in _FLAVOURS:
-        raise UserError(f"flavour: unknown '{name}'{nearest(name, _FLAVOURS)}")
-    return _FLAVOURS[name]

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from flipbench.flip.settings import PretrainSettings, flavour
+from flipbench.flip.settings import PAPER, RELEASED, PretrainSettings
 from flipbench.text.tokens import TokenBatch
 
-FLAVOURS = {name: dataclasses.asdict(flavour(name).pretrain) for name in ("paper", "released")}
+FLAVOURS = {"paper": dataclasses.asdict(PAPER.pretrain), "released": dataclasses.asdict(RELEASED.pretrain)}
 
 
 def losses_of(model, batch):

@@ -13,7 +13,7 @@ from flipbench.engine.pretrain import cosine
 from flipbench.engine.streams import Streams
 from flipbench.errors import UserError
 from flipbench.flip.pretrain import pretrain
-from flipbench.flip.settings import flavour
+from flipbench.flip.settings import PAPER, RELEASED
 from flipbench.nn.precision import check_precision
 
 FAST = {"learning_rate": 1e-2, "batch_size": 64, "epochs": 3}
@@ -70,9 +70,9 @@ def test_dropout_and_seeds_matter(build, parts, store):
     assert weights(0, 0.3) == weights(0, 0.3)
 
 
-@pytest.mark.parametrize("name", ["paper", "released"])
-def test_every_loss_falls_on_planted_rows(build, parts, store, name):
-    settings = dataclasses.asdict(flavour(name).pretrain) | FAST | {"learning_rate": 3e-3, "epochs": 10}
+@pytest.mark.parametrize("flavour", [PAPER, RELEASED], ids=["paper", "released"])
+def test_every_loss_falls_on_planted_rows(build, parts, store, flavour):
+    settings = dataclasses.asdict(flavour.pretrain) | FAST | {"learning_rate": 3e-3, "epochs": 10}
     model = build(**settings)
     history = pretrain(model, parts[0].ids, store, Streams(0))
     first, last = history[0], history[-1]

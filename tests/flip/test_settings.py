@@ -6,7 +6,7 @@ import pytest
 
 from flipbench.errors import UserError
 from flipbench.flip import settings
-from flipbench.flip.settings import PAPER, RELEASED, FinetuneSettings, PretrainSettings, flavour
+from flipbench.flip.settings import PAPER, RELEASED, FinetuneSettings, PretrainSettings
 
 
 def differing(a, b):
@@ -19,8 +19,6 @@ def test_the_flavours_differ_by_these_switches_only():
         *("mtm_head", "mtm_loss", "mlm_average", "learning_rate"),
     }
     assert differing(PAPER.finetune, RELEASED.finetune) == {"learning_rate", "weight_decay", "embedding_l2"}
-    assert flavour("paper") is PAPER
-    assert flavour("released") is RELEASED
 
 
 def test_the_papers_figures():
@@ -55,8 +53,6 @@ def test_bad_finetuning_values_are_named():
         FinetuneSettings(patience=0)
     with pytest.raises(UserError, match="weight_decay: -1"):
         FinetuneSettings(weight_decay=-1)
-    with pytest.raises(UserError, match="flavour: unknown 'papers'; did you mean 'paper'"):
-        flavour("papers")
 
 
 def test_every_setting_says_where_it_comes_from():

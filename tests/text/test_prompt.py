@@ -1,11 +1,14 @@
 """The wording of prompts."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_text import make_table
 
+from flipbench.data import dataset
 from flipbench.data.movielens import FIELDS
 from flipbench.text import prompt
 
@@ -31,6 +34,27 @@ def test_a_value_may_be_said_otherwise_than_it_is_stored() -> None:
     occupation = FIELDS[3]
     assert prompt.sentence([occupation], ["other"]) == "occupation is other or not specified."
     assert prompt.said(occupation, ["farmer", "other"]) == ["farmer", "other or not specified"]
+
+
+WORDING = {
+    "amazon-toys": "a157436cdaf9295e",
+    "bookcrossing": "30d6332162be87e2",
+    "goodreads": "f61622eabb6e97cd",
+    "goodreads-4m": "f61622eabb6e97cd",
+    "movielens-1m": "4d4dff28f900c05d",
+    "planted-rare": "4d4dff28f900c05d",
+    "planted-small": "4d4dff28f900c05d",
+    "planted-tiny": "4d4dff28f900c05d",
+}
+"""SHA-256 of every data set's field names and rewordings. They are no part of any key: where one changes, raise the
+version of every method that reads text, or its finished runs are taken for runs with the new wording."""
+
+
+@pytest.mark.parametrize("name", sorted(dataset.names()))
+def test_the_wording_has_not_changed(name: str) -> None:
+    fields = dataset.get(name).fields
+    said = [[prompt.opening(field), field.side, *map(list, field.said)] for field in fields]
+    assert hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16] == WORDING[name]
 
 
 def test_a_row_with_a_value_too_few_is_refused() -> None:
