@@ -15,7 +15,7 @@ from flipbench.data.split import test_rows as rows_of_test
 from flipbench.data.split import training_rows
 from flipbench.data.store import open_table, truth, values
 
-PLANTED = ["planted-tiny", "planted-small"]
+PLANTED = ["planted-tiny", "planted-small", "planted-rare"]
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -34,7 +34,7 @@ def test_counts() -> None:
         assert 0.5 < table.labels.mean() < 0.7
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", PLANTED[:2])
 def test_a_share_of_the_items_appears_only_in_the_test_part(name: str) -> None:
     table = open_table(name)
     train = training_rows(table, "chronological").ids[:, table.item_column]
@@ -42,6 +42,14 @@ def test_a_share_of_the_items_appears_only_in_the_test_part(name: str) -> None:
     cold = np.setdiff1d(test, train)
     assert 0.10 <= len(cold) / 120 <= 0.15 if name == "planted-tiny" else 0.10 <= len(cold) / 700 <= 0.15
     assert np.isin(test, cold).sum() == table.meta["test_rows_of_cold_items"]
+
+
+def test_most_of_the_rare_items_have_few_training_rows_or_none() -> None:
+    table = open_table("planted-rare")
+    train = training_rows(table, "chronological").ids[:, table.item_column]
+    shown = np.bincount(train, minlength=table.num_features)[rows_of_test(table, "chronological").ids[:, 5]]
+    assert (shown == 0).sum() > 1_500
+    assert ((shown > 0) & (shown <= 5)).sum() > 1_000
 
 
 @pytest.mark.parametrize("name", PLANTED)
