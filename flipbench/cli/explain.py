@@ -11,6 +11,14 @@ from flipbench.report.explain import explain
 NAMES = {"auc": "AUC", "logloss": "Logloss"}
 
 
+STANDINGS = {
+    "otherwise": "settings that are stated, and that the suite sets otherwise",
+    "guess": "settings that neither the paper nor released code states",
+    "searched": "settings chosen by the search",
+    "code": "settings as released code states, where the paper does not",
+}
+
+
 def main(args: argparse.Namespace) -> int:
     found = plan.with_options(suite.load(args.suite), None, None, args.results)
     planned, store, results = results_of(found)
@@ -27,18 +35,8 @@ def main(args: argparse.Namespace) -> int:
         print(f"  failed: {reason}")
     _section("runs", ["seed", "key", "AUC", "logloss", "epochs", "device"], [_run(run) for run in record["runs"]])
     _section("differences", ["row less other", "metric", "difference", "95 %", "p", "seeds"], _differences(record))
-    chosen = [s for s in record["settings"] if s["value"] != s["default"]]
-    _section(
-        "settings other than declared",
-        ["setting", "here", "declared", "source"],
-        [[s["name"], str(s["value"]), str(s["default"]), f"{s['source']}: {s['where']}"] for s in chosen],
-    )
-    unsaid = [s for s in record["settings"] if s["source"] != "paper" and s not in chosen]
-    _section(
-        "settings that the paper does not state",
-        ["setting", "value", "source"],
-        [[s["name"], str(s["value"]), f"{s['source']}: {s['where']}"] for s in unsaid],
-    )
+    for standing, title in STANDINGS.items():
+        _section(title, ["setting", "here", "declared", "source"], _settings(record, standing))
     trials = sorted(record["trials"], key=lambda t: -(t["auc"] or 0.0))
     _section(
         "trials",
@@ -78,6 +76,11 @@ def _differences(record: dict[str, Any]) -> list[list[str]]:
         ]
         for d in record["differences"]
     ]
+
+
+def _settings(record: dict[str, Any], standing: str) -> list[list[str]]:
+    own = [s for s in record["settings"] if s["standing"] == standing]
+    return [[s["name"], str(s["value"]), str(s["default"]), f"{s['source']}: {s['where']}"] for s in own]
 
 
 def _values(settings: dict[str, Any]) -> str:

@@ -12,7 +12,8 @@ def main(args: argparse.Namespace) -> int:
     """Print one ladder a cell that has runs."""
     suite = suite_of(args)
     store = store_of(suite)
-    ladders = [(cell, rungs) for cell in plan_of(suite, store).cells if (rungs := ladder(cell, suite.paper, store))]
+    found = ((cell, ladder(cell, suite, store, args.suite)) for cell in plan_of(suite, store).cells)
+    ladders = [(cell, rungs) for cell, rungs in found if rungs]
     if not ladders:
         raise UserError(f"{suite.suite}: no finished run in {store.root} to compare with the paper's numbers")
     if args.json:
@@ -29,6 +30,9 @@ def main(args: argparse.Namespace) -> int:
         print_table(
             ["factor", "value", "AUC", "less ours", "runs"], rows, right=frozenset({"AUC", "less ours", "runs"})
         )
+        for rung in rungs:
+            if rung.command:
+                print(f"no run with another {rung.factor}: {rung.command}")
     return 0
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from flipbench import plan, suite
 from flipbench.cli.common import has_results, results_of
 from flipbench.errors import UserError
+from flipbench.plan import Plan
 from flipbench.report import terminal
-from flipbench.report.figures import write_figures
 from flipbench.report.table import overall_table
 from flipbench.report.write import to_json, write_html, write_report
+from flipbench.store.runs import Store
 
 
 def main(args: argparse.Namespace) -> int:
@@ -31,14 +32,14 @@ def main(args: argparse.Namespace) -> int:
         written = []
         if not found.inspect:
             table = overall_table(results)
-            documents.append(json.loads(to_json(table)))
+            documents.append(json.loads(to_json(table)) if args.json else {})
             if not args.json:
                 terminal.print_table(table)
             written += write_report(results, folder)
         if found.inspect or results.cells:
-            figures = write_figures(planned, store, folder)
+            figures = [] if args.no_figures else _figures(planned, store, folder)
             written += [*figures, *write_html(planned, store, results, figures, folder)]
-            if found.inspect and figures:  # nothing is scored: the figures are all there is
+            if found.inspect and (figures or (args.no_figures and inspected)):  # nothing is scored: no table
                 documents.append({"suite": found.suite, "figures": [path.name for path in figures]})
         for path in written:
             print(f"wrote {path}", file=sys.stderr)
@@ -47,3 +48,9 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(documents[0] if args.suite else documents, indent=1, ensure_ascii=False))
     return 0
+
+
+def _figures(planned: Plan, store: Store, folder: Path) -> list[Path]:
+    from flipbench.report.figures import write_figures  # matplotlib, for whom wants pictures
+
+    return write_figures(planned, store, folder)

@@ -8,7 +8,8 @@ from flipbench import plan, suite
 from flipbench.cli.common import has_results, plan_of, results_of, store_of, suite_of
 from flipbench.cli.output import print_json
 from flipbench.errors import UserError
-from flipbench.report.verify import Mismatch, verify_reports, verify_runs
+from flipbench.report.html.figures import drawn_by
+from flipbench.report.verify import Mismatch, verify_page, verify_reports, verify_runs
 from flipbench.suite import Suite
 
 MISMATCH = 3
@@ -25,7 +26,7 @@ def main(args: argparse.Namespace) -> int:
         suites = [plan.narrow(found, args.only) for found in known if has_results(found)]
     if not suites:
         raise UserError("no suite has results to verify")
-    records = [_verify(found, Path(args.reports or found.outputs.reports)) for found in suites]
+    records = [_verify(found, args) for found in suites]
     if args.json:
         print_json(
             [{"suite": name, "runs": runs, "mismatches": [vars(m) for m in wrong]} for name, runs, wrong in records]
@@ -38,10 +39,21 @@ def main(args: argparse.Namespace) -> int:
     return MISMATCH if any(wrong for _, _, wrong in records) else 0
 
 
-def _verify(found: Suite, reports: Path) -> tuple[str, int, list[Mismatch]]:
-    store = store_of(found)
+def _verify(found: Suite, args: argparse.Namespace) -> tuple[str, int, list[Mismatch]]:
+    store, reports = store_of(found), Path(args.reports or found.outputs.reports)
     runs, wrong = verify_runs(plan_of(found, store), store)
-    if not wrong:  # else the tables cannot be right, and the runs say why
-        _, _, results = results_of(found)
-        wrong = verify_reports(results, reports) if results.cells else []
+    if wrong:  # the tables cannot be right, and the runs say why
+        return found.suite, runs, wrong
+    planned, store, results = results_of(found)
+    if results.cells:
+        wrong = verify_reports(results, reports)
+    if results.cells or (found.inspect and runs):
+        pages, other = verify_page(planned, store, results, reports)
+        wrong += pages
+        if other:
+            print(
+                f"{found.suite}: of the figures the numbers are compared, not the pictures: {other} drew them, "
+                f"here are {drawn_by()}",
+                file=sys.stderr,
+            )
     return found.suite, runs, wrong

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from flipbench.data.split import Rows
 from flipbench.errors import UserError
+
+_TYPES = (pa.uint8(), pa.int32(), pa.float32())
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,12 @@ def read_predictions(path: Path) -> Predictions:
         UserError: unreadable or other columns, no rows, labels of one class, logits that are not finite or all equal.
     """
     try:
-        table = pq.read_table(path, columns=["label", "group", "logit"])
-        labels, groups, logits = (column.to_numpy() for column in table.columns)
+        with pq.ParquetFile(path) as file:  # neither this nor DLPack imports pandas
+            table = file.read(columns=["label", "group", "logit"], use_threads=False)
+        columns: list[NDArray[Any]] = [
+            np.from_dlpack(c.cast(t).combine_chunks()) for c, t in zip(table.columns, _TYPES, strict=True)
+        ]
+        labels, groups, logits = columns[0].view(np.bool_), columns[1], columns[2]
     except (OSError, pa.ArrowException, ValueError) as error:
         raise UserError(f"{path}: not a file of predictions ({str(error).splitlines()[0]})") from None
     if len(labels) == 0 or labels.all() or not labels.any():

@@ -1,6 +1,6 @@
 """What the paper prints: its numbers and its names."""
 
-from flipbench.paper.names import FAMILIES, dataset_name, family, method_name
+from flipbench.paper.names import FAMILIES, dataset_name, family, method_name, row_name
 from flipbench.paper.values import load_tables, paper_datasets, paper_methods, paper_starred, paper_value
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "paper_methods",
     "paper_starred",
     "paper_value",
+    "row_name",
 ]

@@ -86,6 +86,14 @@ def family(row: str, method: str | None = None) -> str:
     return known.family if known else "Other"
 
 
+def row_name(row: str) -> str:
+    """A row's printed name outside its table: with its group, where it has one (``DeepFM: FLIP_ID``)."""
+    group, name = family(row), method_name(row)
+    if row.startswith("none/"):
+        return name
+    return group if row.endswith("/none") else f"{group}: {name}" if "/" in row else name
+
+
 def is_proposed(row: str, method: str | None = None) -> bool:
     """Whether a row is the paper's own method or a variant of it, so that all others are its baselines."""
     known = METHODS.get(method or "") or known_method(row)

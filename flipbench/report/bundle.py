@@ -3,11 +3,14 @@
 import io
 import os
 import tarfile
+import tempfile
 from pathlib import Path
 
 from flipbench.errors import UserError
 from flipbench.plan import Plan
 from flipbench.report.cells import SuiteResults
+from flipbench.report.figures import write_figures
+from flipbench.report.html import to_html
 from flipbench.report.write import render
 from flipbench.store.runs import DONE, Store
 
@@ -26,8 +29,9 @@ Weights are not part of it: they are rebuilt by `flipbench run`.
 def write_bundle(suite_file: Path, plan: Plan, store: Store, results: SuiteResults, path: Path) -> int:
     """Write a tar archive; the same evidence gives the same bytes, on every machine and day.
 
-    It holds the suite's file, every finished run of its plan without weights, records of failures, the reports and
-    a README. Nothing is compressed: predictions are already, and a compressor's bytes change with its version.
+    It holds the suite's file, every finished run of its plan without weights, records of failures, the reports with
+    figures and page, and a README. Nothing is compressed: predictions are already, and a compressor's bytes change with
+    its version.
 
     Returns:
         How many runs it holds.
@@ -48,7 +52,7 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, results: SuiteResul
         if store.failure(stage):
             record = store.failure_file(stage)
             files[f"results/{record.relative_to(store.root).as_posix()}"] = record.read_bytes()
-    files |= {f"reports/{name}": text.encode() for name, text in render(results).items()}
+    files |= {f"reports/{name}": content for name, content in _reports(plan, store, results).items()}
     words = {"suite": plan.suite.suite, "title": plan.suite.title, "runs": len(runs)}
     files["README.md"] = README.format(**words, version=results.versions["flipbench"]).encode()
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -64,3 +68,13 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, results: SuiteResul
     finally:
         partial.unlink(missing_ok=True)
     return len(runs)
+
+
+def _reports(plan: Plan, store: Store, results: SuiteResults) -> dict[str, bytes]:
+    """The files of a suite's report by name, as ``flipbench report`` writes them."""
+    found = {} if plan.suite.inspect else {name: text.encode() for name, text in render(results).items()}
+    with tempfile.TemporaryDirectory() as temporary:
+        drawn = write_figures(plan, store, Path(temporary))
+        found |= {path.name: path.read_bytes() for path in drawn}
+        found[f"{results.suite}.html"] = to_html(plan, store, results, drawn).encode()
+    return found

@@ -1,11 +1,12 @@
 """The sentences under a table, and the signature that says which runs it was made from."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from flipbench.paper.names import TABLES, method_name
+from flipbench.paper.names import TABLES, method_name, row_name
 from flipbench.report.cells import SuiteResults
 from flipbench.report.columns import SYMBOLS, Cell
+from flipbench.report.settings import Unstated
 
 PROTOCOLS = {
     "held-out": "Protocol held-out: choices (epochs, tuned settings) were made on the last ninth of the training rows, "
@@ -81,6 +82,7 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
     if compares and results.seeds > 1:
         margins = ", ".join(f"{margin:g} {metric}" for metric, margin in results.margin.items())
         lines.append(f"Verdicts: two one-sided t-tests at 5 %, margin {margins}.")
+    lines += _unstated(results)
     if "not-run" in statuses:
         lines.append("—: not run, or no value.")
     if "partial" in statuses:
@@ -88,6 +90,22 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
     if "failed" in statuses:
         lines.append("failed k/n: k of n runs failed, so no mean and no rank.")
     return (*lines, *(" ".join(note.split()) for note in results.notes))
+
+
+def _unstated(results: SuiteResults) -> Iterator[str]:
+    """How many settings of each row are not the paper's nor released code's; rows with equally many together."""
+    about: dict[str, Callable[[Unstated], tuple[str, ...]]] = {
+        "Settings that neither the paper nor released code states": lambda found: found.guesses,
+        "Stated, but set otherwise here": lambda found: found.otherwise,
+    }
+    for words, names in about.items():
+        rows: dict[int, list[str]] = {}
+        for row in results.methods:
+            if count := len(names(results.unstated.get(row, Unstated()))):
+                rows.setdefault(count, []).append(row_name(row))
+        if rows:
+            counted = (f"{count} of {', '.join(own)}" for count, own in sorted(rows.items()))
+            yield f"{words}: {'; '.join(counted)}."
 
 
 def signature(results: SuiteResults) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flipbench.protocol import Metric
+from flipbench.report.settings import Unstated
 from flipbench.stats.difference import Difference
 
 
@@ -99,6 +100,7 @@ class SuiteResults:
         registered: method by row, where the row has another name.
         comparisons: rows tested against each other; none where one seed was run.
         test, alpha: of the comparisons. margin: by metric, of the verdicts against the paper.
+        unstated: by row with runs, the settings whose values are neither the paper's nor released code's.
     """
 
     suite: str
@@ -118,6 +120,7 @@ class SuiteResults:
     test: str = "user-bootstrap"
     alpha: float = 0.001
     margin: Mapping[Metric, float] = field(default_factory=lambda: {"auc": 0.001, "logloss": 0.002})
+    unstated: Mapping[str, Unstated] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [(cell.method, cell.dataset) for cell in self.cells]

@@ -9,7 +9,8 @@ from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name
 from flipbench.plan import Cell, Plan
 from flipbench.report.cells import CellRuns, Run, SuiteResults
-from flipbench.report.significance import comparisons
+from flipbench.report.settings import unstated
+from flipbench.report.significance import Evidence, comparisons
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
@@ -18,11 +19,17 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
     """The finished and failed runs of a plan's cells.
 
     Raises:
-        UserError: a finished run's files are missing, damaged or changed, or its figures are none.
+        UserError: a finished run's files are missing, damaged or changed, its figures or predictions are none, or its
+            test rows are not those of the others.
     """
     suite = plan.suite
     done = [stage for cell in plan.cells for stage in cell.finals if store.done(stage)]
     cells = [_cell(cell, store) for cell in plan.cells]  # first of all: it checks the files
+    ran = [(cell, runs) for cell, runs in zip(plan.cells, cells, strict=True) if runs.runs or runs.failed]
+    evidence = Evidence(store)
+    tested = comparisons(plan, evidence)
+    for label in dict.fromkeys(cell.data.label for cell, _ in ran):
+        evidence.check(tuple(s for cell, _ in ran if cell.data.label == label for s in cell.finals if store.done(s)))
     torch = sorted({str(store.read(stage, "env.json")["torch"]) for stage in done})
     fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.finals}
     return SuiteResults(
@@ -33,16 +40,17 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         order="+".join(sorted({d.order for d in suite.data})),
         seeds=suite.seeds,
         reference=suite.compare.reference,
-        cells=tuple(cell for cell in cells if cell.runs or cell.failed),
+        cells=tuple(runs for _, runs in ran),
         datasets=tuple(d.label for d in suite.data),
         methods=tuple(m.label for m in suite.methods),
         notes=(*_ceilings(done, store), *_other_data(plan, store)),
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
-        comparisons=comparisons(plan, store),
+        comparisons=tested,
         test=suite.compare.test,
         alpha=suite.compare.alpha,
         margin=dict(suite.compare.margin),
+        unstated=unstated(cell for cell, _ in ran),
     )
 
 

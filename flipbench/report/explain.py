@@ -4,13 +4,13 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any, get_args
 
-from flipbench import registry
 from flipbench.errors import UserError, nearest
 from flipbench.plan import Cell, Plan
 from flipbench.protocol import Metric
 from flipbench.report.cells import Run, SuiteResults
 from flipbench.report.collect import failure_of
 from flipbench.report.columns import Column
+from flipbench.report.settings import settings_of
 from flipbench.report.significance import Evidence, pairs
 from flipbench.report.table import Cell as TableCell
 from flipbench.report.table import Table, overall_table, rounded
@@ -53,7 +53,7 @@ def explain(
         "runs": [_run(stage, runs[stage.key], store) for stage in cell.finals if stage.key in runs],
         "failed": [reason for stage in cell.finals if (reason := failure_of(stage, store))],
         "sampling_error": _sampling_error(cell, store),
-        "settings": _settings(cell),
+        "settings": [asdict(used) for used in settings_of(cell)],
         "differences": _differences(plan, cell, results, evidence or Evidence(store), runs.keys()),
         "trials": [_trial(stage, store) for stage in cell.trials],
     }
@@ -111,31 +111,17 @@ def _sampling_error(cell: Cell, store: Store) -> float | None:
     return None
 
 
-def _settings(cell: Cell) -> list[dict[str, Any]]:
-    """Every setting with its value here, its declared default, and who says so."""
-    declared = registry.get(cell.method.method).settings
-    used = cell.settings or {}
-    return [
-        {
-            "name": name,
-            "value": used.get(name, setting.value),
-            "default": setting.value,
-            "source": setting.source,
-            "where": setting.where,
-        }
-        for name, setting in declared.items()
-    ]
-
-
 def _differences(
     plan: Plan, cell: Cell, results: SuiteResults, evidence: Evidence, done: Collection[str]
 ) -> list[dict[str, Any]]:
     """The declared test of each pair that the cell is part of, over the seeds that both sides have run."""
     test = plan.suite.compare.test
-    tested = {(c.row, c.against, c.metric): c.difference for c in results.comparisons if c.dataset == cell.data.label}
+    name, label = cell.data.label, cell.method.label
+    own = [c for c in results.comparisons if c.dataset == name and label in (c.row, c.against)]
+    tested = {(c.row, c.against, c.metric): c.difference for c in own}
     found = []
-    for row, against in pairs(plan):
-        if cell not in (row, against):
+    for row, against in pairs(plan, name):
+        if cell is not row and cell is not against:
             continue
         both = [
             (a, b)

@@ -1,15 +1,19 @@
 """From the paper's number to ours, one factor at a time, out of the runs that there are."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from flipbench import registry
+from flipbench.data import dataset as datasets
 from flipbench.identity import key_of
 from flipbench.paper.values import paper_value
 from flipbench.plan import Cell
 from flipbench.store.runs import DONE, Store
+from flipbench.suite import Suite
 
 FACTORS = {
     "protocol": "epochs and settings selected on other rows",
@@ -19,6 +23,9 @@ FACTORS = {
     "grid": "other settings",
 }
 """What a run may differ in from ours, in the order of the ladder."""
+
+BUDGET = 24
+"""Points of the search that would fill the rung of other settings."""
 
 _FIELDS = {"protocol": "protocol", "order": "split", "data": "vocabulary", "seed": "seed", "settings": "grid"}
 _OF_ITSELF = {"parents"}
@@ -33,6 +40,7 @@ class Rung:
         factor: ``paper``, ``ours`` or one of :data:`FACTORS`. what: the other value, or values.
         auc: mean over its runs; None where there is none. low, high: least and greatest. runs: keys.
         step: ``auc`` less ours.
+        command: where there is no run, a shell command that makes one; ``DIR`` is the reader's to fill in.
     """
 
     factor: str
@@ -42,26 +50,32 @@ class Rung:
     high: float | None = None
     runs: tuple[str, ...] = ()
     step: float | None = None
+    command: str = ""
 
 
-def ladder(cell: Cell, table: str | None, store: Store) -> list[Rung]:
+def ladder(cell: Cell, suite: Suite, store: Store, file: str) -> list[Rung]:
     """The rungs of one cell: the paper's number, each factor, ours.
 
-    Nothing is trained: a factor of which there is no run has no number. Where a factor has several other values
-    (other settings, say) each is a rung of its own.
+    Nothing is trained: a factor of which there is no run has no number, and names the command that would make one.
+    Where a factor has several other values (other settings, say) each is a rung of its own.
+
+    Args:
+        suite: of the cell. file: how the user names it.
     """
     own = [(stage.key, float(store.metrics(stage)["auc"])) for stage in cell.finals if store.done(stage)]
     if not own:
         return []
     mean = fmean(auc for _, auc in own)
-    printed = paper_value(table, cell.method.label, cell.data.label, "auc") if table else None
+    printed = paper_value(suite.paper, cell.method.label, cell.data.label, "auc") if suite.paper else None
     rungs = [Rung("paper", "as printed", printed, step=None if printed is None else printed - mean)]
     others = _others(cell, store)
     for factor, words in FACTORS.items():
         found: dict[str, list[tuple[str, float]]] = {}
         for key, what, auc in others.get(factor, []):
             found.setdefault(what if factor != "seed" else words, []).append((key, auc))
-        rungs += [_rung(factor, what, runs, mean) for what, runs in sorted(found.items())] or [Rung(factor, words)]
+        rungs += [_rung(factor, what, runs, mean) for what, runs in sorted(found.items())] or [
+            Rung(factor, words, command=_command(factor, cell, suite, file))
+        ]
     return [*rungs, _rung("ours", _settings_of(cell), own, mean)]
 
 
@@ -102,3 +116,39 @@ def _what(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 def _settings_of(cell: Cell) -> str:
     spec = cell.finals[0].spec
     return f"{spec['protocol']}, {spec['order']}, {'searched' if cell.trials else 'declared'} settings"
+
+
+def _command(factor: str, cell: Cell, suite: Suite, file: str) -> str:
+    """What fills a factor's rung; empty where the data set has no other order."""
+    run = ["flipbench", "run", file, "--only", f"dataset={cell.data.label}", "--only", f"model={cell.method.label}"]
+    if factor == "vocabulary":
+        return f"flipbench data import {cell.data.name} --from DIR && {shlex.join(run)}"
+    if factor == "protocol":
+        other = "held-out" if suite.protocol == "as-released" else "as-released"
+        return shlex.join([*run, "--seeds", "1", "--protocol", other])
+    if factor == "seed":
+        return shlex.join([*run, "--seeds", str(suite.seeds + 1)])
+    orders = [order for order in datasets.get(cell.data.name).orders if order != cell.data.order]
+    if factor == "split" and not orders:
+        return ""
+    order = max(orders, key=lambda o: o == "random") if factor == "split" else cell.data.order
+    # JSON is YAML: one line is a suite of this one cell, at its settings
+    document = {
+        "suite": "gap",
+        "title": f"{cell.method.label} on {cell.data.label}: {FACTORS[factor]}",
+        "data": [{cell.data.name: {"order": order, "users": cell.data.users}}],
+        "protocol": suite.protocol,
+        "methods": [{cell.method.label: {"method": cell.method.method, **_set(cell, factor == "grid")}}],
+        "outputs": suite.outputs.model_dump(),
+    }
+    if factor == "grid" and not cell.search:
+        document["tune"] = {"search": "grid", "budget": BUDGET}
+    return f"echo {shlex.quote(json.dumps(document, ensure_ascii=False))} > gap.yaml && flipbench run gap.yaml"
+
+
+def _set(cell: Cell, free: bool) -> dict[str, Any]:
+    """The cell's settings that are not as declared; if ``free``, without those that a search chooses."""
+    declared = registry.get(cell.method.method)
+    searched = declared.grid if free else ()
+    used = cell.settings or {}
+    return {n: v for n, v in used.items() if v != declared.settings[n].value and n not in searched}

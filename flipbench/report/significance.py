@@ -25,7 +25,7 @@ Stages = tuple[Stage, ...]
 PREDICTIONS = "predictions.parquet"
 
 
-def comparisons(plan: Plan, store: Store) -> tuple[Comparison, ...]:
+def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
     """The suite's declared test of every pair of :func:`pairs` whose cells have all their seeds, two or more.
 
     Holm's adjustment is over all of a metric's tests, every data set and baseline: the best baseline is known only
@@ -37,10 +37,11 @@ def comparisons(plan: Plan, store: Store) -> tuple[Comparison, ...]:
     """
     from flipbench.stats.multiplicity import holm
 
-    compare, evidence = plan.suite.compare, Evidence(store)
+    compare, done = plan.suite.compare, evidence.store.done
     found: list[Comparison] = []
+    complete = {id(c) for c in plan.cells if len(c.finals) > 1 and all(map(done, c.finals))}
     for row, against in pairs(plan):
-        if not all(len(c.finals) > 1 and all(map(store.done, c.finals)) for c in (row, against)):
+        if not {id(row), id(against)} <= complete:
             continue
         for metric in get_args(Metric):
             difference = evidence.difference(row.finals, against.finals, metric, compare.test)
@@ -52,15 +53,17 @@ def comparisons(plan: Plan, store: Store) -> tuple[Comparison, ...]:
     return tuple(found)
 
 
-def pairs(plan: Plan) -> Iterator[tuple[Cell, Cell]]:
-    """Who is tested against whom, on each data set.
+def pairs(plan: Plan, dataset: str | None = None) -> Iterator[tuple[Cell, Cell]]:
+    """Who is tested against whom, on each data set, or on one.
 
     The paper's own rows against their baselines: in Table II all of them, in Tables III to VI the raw ID-based model
     (of their group, else of the table). In a suite without rows of the paper, or with nothing else, the declared
     reference against every other row.
     """
-    for data in dict.fromkeys(cell.data.label for cell in plan.cells):
-        cells = [cell for cell in plan.cells if cell.data.label == data]
+    of_data: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        of_data.setdefault(cell.data.label, []).append(cell)
+    for cells in of_data.values() if dataset is None else [of_data[dataset]]:
         proposed = [c for c in cells if is_proposed(c.method.label, c.method.method)]
         baselines = [c for c in cells if c not in proposed]
         if proposed and baselines:
@@ -80,7 +83,8 @@ class Evidence:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._predictions: dict[str, Predictions] = {}
-        self._resampled: dict[str, tuple[Resampled, str]] = {}
+        self._resampled: dict[tuple[str, ...], Resampled] = {}
+        self._rows: dict[str, str] = {}  # digest of each run's test rows
 
     def difference(self, first: Stages, second: Stages, metric: Metric, test: str) -> "Difference":
         """``first`` minus ``second`` by a declared test, over runs with the same seeds.
@@ -92,13 +96,11 @@ class Evidence:
 
         try:
             if test == "user-bootstrap":
-                found = [self.resampled(stage) for stage in (*first, *second)]
-                self._same_rows([rows for _, rows in found], (*first, *second))
-                half = len(first)
-                pairs = [(a, b) for (a, _), (b, _) in zip(found[:half], found[half:], strict=True)]
-                return stats.compare_resampled(metric, pairs)
+                a, b = self.resampled(first), self.resampled(second)
+                self.check((first[0], second[0]))
+                return stats.compare_resampled(metric, a, b)
+            self.check((*first, *second))
             one, other = ([self.predictions(stage) for stage in stages] for stages in (first, second))
-            self._same_rows([_digest(p) for p in (*one, *other)], (*first, *second))
             logits = ([p.logits for p in one], [p.logits for p in other])
             return stats.compare(test, metric, one[0].labels, *logits, one[0].groups)
         except ValueError as error:
@@ -110,44 +112,65 @@ class Evidence:
         Raises:
             UserError: missing, changed, or nothing that can be scored.
         """
-        from flipbench.engine.predictions import read_predictions
-
         if stage.key not in self._predictions:
             self.store.check(stage, PREDICTIONS)
-            self._predictions[stage.key] = read_predictions(self.store.folder(stage) / PREDICTIONS)
+            self._predictions[stage.key] = self._read(stage)
         return self._predictions[stage.key]
 
-    def resampled(self, stage: Stage) -> tuple["Resampled", str]:
-        """A run's metrics under resampled users, and the digest of its test rows' labels and users.
-
-        Kept beside the prepared data under the predictions' own digest, on which alone they depend: a report costs
-        no resampling the second time.
+    def check(self, stages: Stages) -> None:
+        """That finished runs have predictions which can be scored, all of them of the same test rows.
 
         Raises:
-            UserError: as :meth:`predictions`.
+            UserError: as :meth:`predictions`; or names a run whose labels or users are not those of most others.
         """
+        for stage in stages:
+            if stage.key not in self._rows:
+                self.store.check(stage, PREDICTIONS)
+                self._read(stage)
+        digests = [self._rows[stage.key] for stage in stages]
+        most = max(digests, key=digests.count, default="")
+        if odd := next((stage for stage, rows in zip(stages, digests, strict=True) if rows != most), None):
+            other = stages[digests.index(most)]
+            raise UserError(f"{self.store.folder(odd)}: its test rows are not those of {self.store.folder(other)}")
+
+    def resampled(self, stages: Stages) -> "Resampled":
+        """A cell's metrics under resampled users.
+
+        Kept beside the prepared data under the predictions' own digests, on which alone they depend: a report of
+        millions of rows costs no resampling the second time.
+
+        Raises:
+            UserError: as :meth:`predictions`, or two runs' test rows differ.
+        """
+        import numpy as np
+
         from flipbench.data.store import home
         from flipbench.stats.bootstrap import RESAMPLES, VERSION, bootstrap_metrics
 
-        if stage.key not in self._resampled:
-            self.store.check(stage, PREDICTIONS)
-            kept = home() / "bootstrap" / f"{self.store.digests(stage)[PREDICTIONS]}-{RESAMPLES}-v{VERSION}.npz"
-            found = _load(kept)
-            if found is None:
-                rows = self.predictions(stage)
-                found = bootstrap_metrics(rows.labels, rows.logits, rows.groups), _digest(rows)
-                _keep(kept, *found)
-            self._resampled[stage.key] = found
-        return self._resampled[stage.key]
+        name = tuple(stage.key for stage in stages)
+        if name not in self._resampled:
+            for stage in stages:
+                self.store.check(stage, PREDICTIONS)
+            own = "\n".join(self.store.digests(stage)[PREDICTIONS] for stage in stages)
+            own = hashlib.sha256(own.encode()).hexdigest()
+            kept = home() / "bootstrap" / f"{own}-{RESAMPLES}-v{VERSION}.npz"
+            if found := _load(kept):
+                self._resampled[name], rows = found
+                self._rows |= dict.fromkeys(name, rows)
+            else:
+                runs = [self._read(stage) for stage in stages]
+                self.check(stages)
+                logits = np.stack([run.logits for run in runs])
+                self._resampled[name] = bootstrap_metrics(runs[0].labels, logits, runs[0].groups)
+                _keep(kept, self._resampled[name], self._rows[name[0]])
+        return self._resampled[name]
 
-    def _same_rows(self, digests: list[str], stages: Stages) -> None:
-        for digest, stage in zip(digests, stages, strict=True):
-            if digest != digests[0]:
-                raise UserError(f"{self.store.folder(stage)}: its test rows are not those of {stages[0]}")
+    def _read(self, stage: Stage) -> "Predictions":
+        from flipbench.engine.predictions import read_predictions
 
-
-def _digest(rows: "Predictions") -> str:
-    return hashlib.sha256(rows.labels.tobytes() + rows.groups.tobytes()).hexdigest()
+        found = read_predictions(self.store.folder(stage) / PREDICTIONS)
+        self._rows[stage.key] = hashlib.sha256(found.labels.tobytes() + found.groups.tobytes()).hexdigest()
+        return found
 
 
 def _load(path: Path) -> tuple["Resampled", str] | None:
@@ -158,7 +181,8 @@ def _load(path: Path) -> tuple["Resampled", str] | None:
 
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Resampled(kept["auc"], kept["logloss"], int(kept["users"])), str(kept["rows"])
+            auc, logloss, *each = (kept[name] for name in ("auc", "logloss", "auc_of", "logloss_of"))
+            return Resampled(auc, logloss, each[0], each[1], int(kept["users"])), str(kept["rows"])
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         return None
 
@@ -171,7 +195,7 @@ def _keep(path: Path, resampled: "Resampled", rows: str) -> None:
     with contextlib.suppress(OSError):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(partial, auc=resampled.auc, logloss=resampled.logloss, users=resampled.users, rows=rows)
+            np.savez(partial, rows=rows, **vars(resampled))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

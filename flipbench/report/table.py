@@ -1,8 +1,8 @@
 """The one table that every format is printed from."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flipbench.paper import FAMILIES, family, method_name, paper_datasets, paper_methods
@@ -14,6 +14,7 @@ from flipbench.report.columns import Column as Column
 from flipbench.report.columns import Mark as Mark
 from flipbench.report.columns import Source as Source
 from flipbench.report.columns import ours, theirs
+from flipbench.report.settings import Unstated
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Table:
         notes: the caption's sentences but for the legend of the marks, which depends on the format.
         signature: which runs, data and versions it shows.
         comparisons: the tests behind the stars.
+        unstated: by row with runs, its settings whose values are neither the paper's nor released code's.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Table:
     columns: tuple[Column, ...]
     groups: tuple[Group, ...]
     comparisons: tuple[Comparison, ...] = ()
+    unstated: Mapping[str, Unstated] = field(default_factory=dict)
 
     @property
     def cells(self) -> Iterable[Cell]:
@@ -113,6 +116,7 @@ class Table:
                 for column, cell in zip(self.columns, row.cells, strict=True)
             ],
             "comparisons": [rounded(asdict(comparison)) for comparison in self.comparisons],
+            "unstated_settings": {row: asdict(found) for row, found in self.unstated.items()},
         }
 
 
@@ -155,6 +159,7 @@ def overall_table(results: SuiteResults) -> Table:
         columns=tuple(columns),
         groups=tuple(groups),
         comparisons=results.comparisons,
+        unstated=results.unstated,
     )
 
 

@@ -1,7 +1,11 @@
 """Whether stored figures and tables follow from stored predictions."""
 
+import io
 import json
+import re
+import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -11,6 +15,7 @@ from flipbench.errors import UserError
 from flipbench.plan import Plan
 from flipbench.protocol import Metric
 from flipbench.report.cells import SuiteResults
+from flipbench.report.html.figures import DRAWN_BY
 from flipbench.report.significance import Evidence
 from flipbench.report.write import render
 from flipbench.stage import Stage
@@ -59,12 +64,52 @@ def verify_reports(results: SuiteResults, folder: Path) -> list[Mismatch]:
     """Rebuild a suite's report in memory and compare it with the files in ``folder``, byte for byte."""
     found = [Mismatch(str(folder / name), what) for name, what in _missing_runs(results, folder)]
     for name, text in render(results).items():
-        path = folder / name
-        if not path.is_file():
-            found.append(Mismatch(str(path), "missing"))
-        elif (stored := path.read_bytes()) != text.encode():
-            found.append(Mismatch(str(path), _first_difference(stored, text)))
+        found += _compared(folder / name, text.encode())
     return found
+
+
+def verify_page(plan: Plan, store: Store, results: SuiteResults, folder: Path) -> tuple[list[Mismatch], str]:
+    """Draw a suite's figures and make its page anew, and compare with the files in ``folder``, byte for byte.
+
+    Pictures that other versions of the libraries drew have other bytes: of those the numbers are compared, and the
+    page without its pictures. A page made without them (``report --no-figures``) is compared with such a page.
+
+    Returns:
+        What is wrong; and who drew pictures that were not compared, else an empty text.
+    """
+    from flipbench.report.figures import write_figures
+    from flipbench.report.html import to_html
+    from flipbench.report.html.figures import drawn_by, kind_of
+
+    page = folder / f"{results.suite}.html"
+    stored = page.read_text(encoding="utf-8") if page.is_file() else ""
+    by = _DRAWN.search(stored)
+    other = by[1] if by and by[1] != drawn_by() else ""
+    found: list[Mismatch] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        pictures: list[Path] = []
+        if by or any(kind_of(path, results.suite) for path in folder.glob(f"{results.suite}-*")):
+            with redirect_stderr(io.StringIO()):  # what has no figure was said when the report was made
+                pictures = write_figures(plan, store, Path(temporary))
+        for path in pictures:
+            if not other or path.suffix == ".csv":
+                found += _compared(folder / path.name, path.read_bytes())
+        rebuilt = to_html(plan, store, results, pictures if by else ())
+    if other:
+        stored, rebuilt = (_PICTURE.sub("", _DRAWN.sub("", text)) for text in (stored, rebuilt))
+    return [*found, *_compared(page, rebuilt.encode(), stored.encode())], other
+
+
+_DRAWN = re.compile(f'<meta name="{DRAWN_BY}" content="([^"]*)">')
+_PICTURE = re.compile(r'(?<=src="data:image/png;base64,)[^"]*')
+
+
+def _compared(path: Path, rebuilt: bytes, stored: bytes | None = None) -> Iterator[Mismatch]:
+    """A file, or what was read of it, against what it should be."""
+    if not path.is_file():
+        yield Mismatch(str(path), "missing")
+    elif (stored := path.read_bytes() if stored is None else stored) != rebuilt:
+        yield Mismatch(str(path), _first_difference(stored, rebuilt))
 
 
 def _missing_runs(results: SuiteResults, folder: Path) -> Iterator[tuple[str, str]]:
@@ -81,8 +126,11 @@ def _missing_runs(results: SuiteResults, folder: Path) -> Iterator[tuple[str, st
             yield name, f"names run {key[:12]} ({method} on {dataset}), which is not in the results"
 
 
-def _first_difference(stored: bytes, rebuilt: str) -> str:
-    old, new = stored.decode("utf-8", "replace").splitlines(), rebuilt.splitlines()
+def _first_difference(stored: bytes, rebuilt: bytes) -> str:
+    try:
+        old, new = (content.decode().splitlines() for content in (stored, rebuilt))
+    except UnicodeDecodeError:
+        return "the picture is not what the results give"
     for number, (a, b) in enumerate(zip(old, new, strict=False), 1):
         if a != b:
             at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

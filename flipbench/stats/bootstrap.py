@@ -1,7 +1,10 @@
 """Paired bootstrap of AUC and logloss that redraws users, not rows: a user's rows are not independent."""
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,28 +14,45 @@ from flipbench.protocol import Metric
 from flipbench.stats.difference import Difference, t_difference
 
 Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+Whole = NDArray[np.intp]
+Ranked = tuple[Whole, Whole, Whole, Whole]
+Lost = Callable[[Float], Float]
+"""From how often each user is drawn, [B, users], to twice the pairs of rows in wrong order, [B]; ties count half."""
 
 RESAMPLES = 2000
 
-VERSION = 1
-"""Raised when the same input gives other resamples: kept ones are then made anew."""
+VERSION = 2
+"""Raised when the same input gives other resamples, or they are kept in another form: kept ones are then made anew."""
+
+MOST_PAIRED = 2000
+"""Users up to which a table of users by users is made, of 32 MB."""
+
+_AT_ONCE = 1 << 18
+"""How many numbers are worked on at a time: they stay in the processor's cache, and test sets of millions fit."""
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """A run's metrics on the test rows (first entry) and under each resample of their users.
+    """The mean of some runs' metrics on the test rows (first entry) and under each resample of their users.
 
     Attributes:
         auc, logloss: [1 + resamples] float64; AUC is NaN where a resample has one class only.
+        auc_of, logloss_of: [runs] float64, of each run on the test rows.
         users: how many there are to draw from.
     """
 
     auc: Float
     logloss: Float
+    auc_of: Float
+    logloss_of: Float
     users: int
 
     def of(self, metric: Metric) -> Float:
         return self.auc if metric == "auc" else self.logloss
+
+    def runs(self, metric: Metric) -> Float:
+        return self.auc_of if metric == "auc" else self.logloss_of
 
 
 def bootstrap_difference(
@@ -66,48 +86,145 @@ def bootstrap_difference(
 def bootstrap_metrics(
     labels: ArrayLike, logits: ArrayLike, groups: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> Resampled:
-    """AUC and logloss of the test rows and of each resample of their users.
+    """AUC and logloss of the test rows and of each resample of their users: of one run, or the mean over several.
 
     Equal ``groups``, ``resamples`` and ``seed`` give the same resamples, so that differences of two results are
-    paired. Rows are sorted once: a resample only reweighs them, which costs O(N). AUC is a ratio of whole numbers,
-    exact on every machine.
+    paired. Nothing is sorted again: a resample only reweighs users, by w, and AUC = 1 - w'Lw / (2 w'p w'n) with L the
+    pairs that each two users have in wrong order and p, n their rows of either class. L is the sum over runs, so that
+    the resampling of many costs what that of one does. Where there are so many users that L is larger than the rows
+    are many, pairs are counted along the ranks of each run's rows, O(rows) a resample. Either way the counts are whole
+    numbers, and AUC is exact on every machine.
+
+    Args:
+        labels: [N] of 0 and 1. logits: [N], or [runs, N]. groups: [N] whole numbers >= 0, equal for rows of one user.
 
     Raises:
         MetricError: as :func:`bootstrap_difference`.
     """
-    clicked, x = checked(labels, logits)
+    x = np.atleast_2d(np.asarray(logits, dtype=np.float64))
+    clicked = [checked(labels, run)[0] for run in x][-1]  # each is checked
     g = np.asarray(groups)
-    if g.shape != x.shape or not np.issubdtype(g.dtype, np.integer) or g.min(initial=0) < 0:
-        raise MetricError(f"groups must be {len(x)} whole numbers >= 0")
-    count = len(np.unique(g))
-    if count < 2:
+    if g.shape != clicked.shape or not np.issubdtype(g.dtype, np.integer) or g.min(initial=0) < 0:
+        raise MetricError(f"groups must be {len(clicked)} whole numbers >= 0")
+    names, g = np.unique(g, return_inverse=True)
+    users = len(names)
+    if users < 2:
         raise MetricError("resampling users needs two or more of them")
     if clicked.all() or not clicked.any():
-        raise MetricError(f"AUC needs both classes; all {len(x)} labels are {int(clicked[0])}")
-    g = np.unique(g, return_inverse=True)[1]
-    rows = np.bincount(g, minlength=count)
-    loss = np.bincount(g, np.logaddexp(0.0, np.where(clicked, -x, x)), count)
-    positives_of, negatives_of = np.bincount(g[clicked], minlength=count), np.bincount(g[~clicked], minlength=count)
-    up, down = np.argsort(x[clicked], kind="stable"), np.argsort(x[~clicked], kind="stable")
-    positive_scores, negative_scores = x[clicked][up], x[~clicked][down]
-    positive_users, negative_users = g[clicked][up], g[~clicked][down]
-    below = np.searchsorted(positive_scores, negative_scores, "left")  # positives ranked under each negative
-    ties = np.searchsorted(positive_scores, negative_scores, "right")
+        raise MetricError(f"AUC needs both classes; all {len(clicked)} labels are {int(clicked[0])}")
+    counts = [np.bincount(g[rows], minlength=users).astype(np.float64) for rows in (clicked, ~clicked)]
+    loss = np.stack([np.bincount(g, np.logaddexp(0.0, np.where(clicked, -run, run)), users) for run in x])
+    paired = users <= MOST_PAIRED and users * users <= 50 * x.size  # about where both take equally long
+    own, lost = (_by_pairs if paired else _by_ranks)(clicked, x, g, counts)
 
-    stream = np.random.PCG64(seed)  # its raw numbers are the same in every numpy, those of a Generator need not be
     auc, logloss = np.empty(1 + resamples), np.empty(1 + resamples)
-    ranked = np.zeros(len(positive_users) + 1, dtype=np.int64)
-    for i in range(1 + resamples):
-        drawn = np.ones(count, dtype=np.int64)
-        if i:
-            high = stream.random_raw(count) >> np.uint64(32)
-            drawn = np.bincount((high * np.uint64(count) >> np.uint64(32)).astype(np.int64), minlength=count)
-        np.cumsum(drawn[positive_users], out=ranked[1:])
-        lost = int(drawn[negative_users] @ (ranked[below] + ranked[ties]))  # twice the pairs in wrong order
-        pairs = int(drawn @ positives_of) * int(drawn @ negatives_of)
-        auc[i] = 1 - lost / (2 * pairs) if pairs else math.nan
-        logloss[i] = float(drawn @ loss) / float(drawn @ rows)
-    return Resampled(auc, logloss, count)
+    done = 0
+    for drawn in _draws(users, resamples, seed):
+        pairs = (drawn @ counts[0]) * (drawn @ counts[1])
+        wrong = np.divide(lost(drawn), 2 * len(x) * pairs, out=np.full(len(drawn), math.nan), where=pairs > 0)
+        now = slice(done, done := done + len(drawn))
+        auc[now] = 1 - wrong
+        logloss[now] = (drawn @ loss.mean(axis=0)) / (drawn @ (counts[0] + counts[1]))
+    pairs = counts[0].sum() * counts[1].sum()
+    return Resampled(auc, logloss, 1 - np.array(own) / (2 * pairs), loss.sum(axis=1) / len(g), users)
+
+
+def _draws(users: int, resamples: int, seed: int) -> Iterable[Float]:
+    """How often each user is drawn, [B, users] at a time: once each, then the resamples."""
+    return (_kept_draws if users <= MOST_PAIRED else _made_draws)(users, resamples, seed)
+
+
+@lru_cache(maxsize=1)
+def _kept_draws(users: int, resamples: int, seed: int) -> list[Float]:
+    """The same for every row of a table."""
+    return list(_made_draws(users, resamples, seed))
+
+
+def _made_draws(users: int, resamples: int, seed: int) -> Iterator[Float]:
+    stream = np.random.PCG64(seed)  # its raw numbers are the same in every numpy, those of a Generator need not be
+    yield np.ones((1, users))
+    at_once = max(1, _AT_ONCE // users)
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
+        high = (stream.random_raw(rows * users) >> np.uint64(32)).reshape(rows, users)
+        who = (high * np.uint64(users) >> np.uint64(32)).astype(np.int64) + users * np.arange(rows)[:, None]
+        yield np.bincount(who.ravel(), minlength=rows * users).reshape(rows, users).astype(np.float64)
+
+
+def _by_pairs(clicked: Bool, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
+    """Of each run on the test rows, and of all together under a draw."""
+    own, total = [], np.zeros((len(counts[0]), len(counts[0])))
+    for run in x:
+        found = _wrong_pairs(*_ranked(clicked, run, g), counts)
+        own.append(float(found.sum()))
+        total += found
+
+    def lost(drawn: Float) -> Float:
+        kind = _holding(drawn.max() * total.sum(axis=0).max())
+        each: Float = np.einsum("bu,bu->b", drawn.astype(kind) @ total.astype(kind), drawn, dtype=np.float64)
+        return each
+
+    return own, lost
+
+
+def _by_ranks(clicked: Bool, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
+    """As :func:`_by_pairs`."""
+    ranked = [_ranked(clicked, run, g) for run in x]
+    under = np.zeros(1 + len(ranked[0][0]))
+
+    def of_one(run: Ranked, drawn: Float) -> float:
+        positives, negatives, below, ties = run
+        np.cumsum(drawn[positives], out=under[1:])
+        return float(drawn[negatives] @ (under[below] + under[ties]))
+
+    def lost(drawn: Float) -> Float:
+        return np.array([sum(of_one(run, row) for run in ranked) for row in drawn])
+
+    return [of_one(run, np.ones(len(counts[0]))) for run in ranked], lost
+
+
+def _ranked(clicked: Bool, run: Float, g: Whole) -> Ranked:
+    """Users of the positives and of the negatives by rising score; positives ranked under each negative, without and
+    with those that tie with it."""
+    up, down = np.argsort(run[clicked]), np.argsort(run[~clicked])  # in what order rows tie does not matter
+    positives, negatives = run[clicked][up], run[~clicked][down]
+    below, ties = (np.searchsorted(positives, negatives, side) for side in ("left", "right"))
+    return g[clicked][up], g[~clicked][down], below, ties
+
+
+def _wrong_pairs(positives: Whole, negatives: Whole, below: Whole, ties: Whole, counts: list[Float]) -> Float:
+    """[users, users] twice the pairs of a negative of the one and a positive of the other in wrong order.
+
+    The ranked positives are cut into blocks: whole blocks under a negative are counted by one product of matrices,
+    those in its own block one by one.
+    """
+    users = len(counts[0])
+    limits, who = np.concatenate([below, ties]), np.tile(negatives, 2)
+    width = max(8, users // 16)  # about where both parts take equally long
+    blocks = 1 + len(positives) // width
+    block, rest = np.divmod(limits, width)
+    of_block = _table(positives, np.arange(len(positives)) // width, users, blocks)
+    kind = _holding(2 * counts[0].max() * counts[1].max())
+    before = of_block.cumsum(axis=1) - of_block
+    whole = _table(who, block, users, blocks).astype(kind) @ before.astype(kind).T
+    padded = np.pad(positives, (0, blocks * width - len(positives))).reshape(blocks, width)
+    found = whole.astype(np.float64)
+    for start in range(0, len(limits), at_once := max(_AT_ONCE, users * users) // width):
+        part = slice(start, start + at_once)
+        inside = np.arange(width) < rest[part, None]
+        pairs = (who[part, None] * users + padded[block[part]])[inside]
+        found += np.bincount(pairs, minlength=users * users).reshape(users, users)
+    return found
+
+
+def _table(i: Whole, j: Whole, rows: int, columns: int) -> Whole:
+    """[rows, columns] how often each pair occurs."""
+    return np.bincount(i * columns + j, minlength=rows * columns).reshape(rows, columns)
+
+
+def _holding(most: float) -> type[np.floating[Any]]:
+    """The smallest float that holds every whole number up to ``most``: sums of them are exact in any order."""
+    return np.float32 if most < 1 << 24 else np.float64
 
 
 def spread(resampled: Float) -> float:

@@ -10,7 +10,7 @@ from flipbench.metrics import MetricError, checked
 from flipbench.protocol import Metric
 from flipbench.stats.bootstrap import Resampled, bootstrap_metrics, spread
 from flipbench.stats.delong import placement_covariance, placements
-from flipbench.stats.difference import Difference, t_difference
+from flipbench.stats.difference import Difference, satterthwaite, t_difference
 from flipbench.stats.equivalence import paired_t
 
 Float = NDArray[np.float64]
@@ -36,28 +36,24 @@ def compare(
     if not a or len(a) != len(b):
         raise MetricError(f"a comparison needs the same seeds on both sides; got {len(a)} and {len(b)} runs")
     if test == "user-bootstrap":
-        pairs = zip(a, b, strict=True)
-        return compare_resampled(
-            metric, [(bootstrap_metrics(labels, x, groups), bootstrap_metrics(labels, y, groups)) for x, y in pairs]
-        )
+        return compare_resampled(metric, *(bootstrap_metrics(labels, np.stack(x), groups) for x in (a, b)))
     per_seed, rows_error = _by_rows(metric, labels, a, b)
     if test == "paired-t":
         return paired_t(per_seed, [0.0] * len(per_seed))
     return _with_seeds(per_seed, rows_error, math.inf, test)
 
 
-def compare_resampled(metric: Metric, pairs: Sequence[tuple[Resampled, Resampled]]) -> Difference:
-    """:func:`compare` by ``user-bootstrap``, from metrics already resampled: one pair a seed, the same resamples."""
-    differences = [x.of(metric) - y.of(metric) for x, y in pairs]
-    error = spread(np.mean(differences, axis=0)[1:])
-    return _with_seeds([float(d[0]) for d in differences], error, pairs[0][0].users - 1, "user-bootstrap")
+def compare_resampled(metric: Metric, a: Resampled, b: Resampled) -> Difference:
+    """:func:`compare` by ``user-bootstrap``, from metrics resampled alike: of the same seeds on the same rows."""
+    error = spread((a.of(metric) - b.of(metric))[1:])
+    return _with_seeds((a.runs(metric) - b.runs(metric)).tolist(), error, a.users - 1, "user-bootstrap")
 
 
 def _with_seeds(per_seed: list[float], rows_error: float, rows_df: float, test: str) -> Difference:
     """The mean over seeds, its error that of the test rows and of the seeds."""
     seeds = len(per_seed)
     seeds_error = float(np.std(per_seed, ddof=1)) / math.sqrt(seeds) if seeds > 1 else 0.0
-    df = _satterthwaite(rows_error, rows_df, seeds_error, seeds - 1)
+    df = satterthwaite(rows_error, rows_df, seeds_error, seeds - 1)
     return t_difference(float(np.mean(per_seed)), math.hypot(rows_error, seeds_error), df, test)
 
 
@@ -79,10 +75,3 @@ def _by_rows(
 def _losses(labels: ArrayLike, logits: ArrayLike) -> Float:
     clicked, x = checked(labels, logits)
     return np.logaddexp(0.0, np.where(clicked, -x, x))
-
-
-def _satterthwaite(first: float, df: float, second: float, other: float) -> float:
-    """Degrees of freedom of a sum of two independent variance estimates, given as standard errors."""
-    parts = [(e**4 / d) for e, d in ((first, df), (second, other)) if e > 0]
-    total = sum(parts)
-    return (first**2 + second**2) ** 2 / total if total > 0 else math.inf

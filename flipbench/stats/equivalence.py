@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-from flipbench.stats.difference import Difference, t_difference
+from flipbench.stats.difference import Difference, noncentral_t_tail, satterthwaite, t_difference, t_quantile, t_tail
 
 VERDICT_LEVEL = 0.05
 """Level of each one-sided test behind a verdict; its interval is therefore the 90 % one."""
@@ -77,24 +77,20 @@ def tost(a: Sequence[float], b: Sequence[float], margin: float, paired: bool) ->
     Raises:
         ValueError: fewer than two values, or none of them differs from another: t has no value then.
     """
-    from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
-
     if min(len(a), len(b)) < 2:
         raise ValueError("an equivalence test needs two or more runs")
     if paired:
         differences = [x - y for x, y in zip(a, b, strict=True)]
-        if stdev(differences) == 0:
-            raise ValueError("an equivalence test needs runs that differ")
-        of_differences = DescrStatsW(differences)
-        p = of_differences.ttost_mean(-margin, margin)[0]
-        low, high = of_differences.tconfint_mean(alpha=2 * VERDICT_LEVEL)
+        error, df = stdev(differences) / math.sqrt(len(a)), float(len(a) - 1)
     else:
-        if stdev(a) == stdev(b) == 0:
-            raise ValueError("an equivalence test needs runs that differ")
-        means = CompareMeans.from_data(a, b)
-        p = means.ttost_ind(-margin, margin, usevar="unequal")[0]
-        low, high = means.tconfint_diff(alpha=2 * VERDICT_LEVEL, usevar="unequal")
-    return float(p), float(low), float(high)
+        errors = [stdev(sample) / math.sqrt(len(sample)) for sample in (a, b)]
+        error, df = math.hypot(*errors), satterthwaite(errors[0], len(a) - 1, errors[1], len(b) - 1)
+    if error == 0:
+        raise ValueError("an equivalence test needs runs that differ")
+    mean = fmean(a) - fmean(b)
+    p = t_tail((margin - abs(mean)) / error, df)
+    reach = t_quantile(1 - VERDICT_LEVEL, df) * error
+    return p, mean - reach, mean + reach
 
 
 def seeds_needed(spread: float, difference: float, margin: float, power: float = POWER) -> int | None:
@@ -106,14 +102,13 @@ def seeds_needed(spread: float, difference: float, margin: float, power: float =
     Args:
         spread: standard deviation over seeds. difference: assumed true one. margin: > 0.
     """
-    from scipy.stats import nct, t
 
     def reached(n: int) -> bool:
-        critical, scale = t.ppf(1 - VERDICT_LEVEL, n - 1), spread / math.sqrt(n)
+        critical, scale = t_quantile(1 - VERDICT_LEVEL, n - 1), spread / math.sqrt(n)
         if abs(difference) >= margin:
-            return bool(nct.sf(critical, n - 1, (abs(difference) - margin) / scale) >= power)
-        sides = [nct.sf(critical, n - 1, (margin + side * difference) / scale) for side in (-1, 1)]
-        return bool(sum(sides) - 1 >= power)
+            return noncentral_t_tail(critical, n - 1, (abs(difference) - margin) / scale) >= power
+        sides = [noncentral_t_tail(critical, n - 1, (margin + side * difference) / scale) for side in (-1, 1)]
+        return sum(sides) - 1 >= power
 
     if not reached(MOST_SEEDS):
         return None

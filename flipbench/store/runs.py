@@ -30,6 +30,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._folders: dict[str, Path] = {}
 
     def prepare(self) -> None:
         """Create the folder, or say in one line why it cannot be written."""
@@ -43,7 +44,10 @@ class Store:
             raise UserError(f"results folder {self.root} cannot be written: {error.strerror or error}") from None
 
     def folder(self, stage: Stage) -> Path:
-        return self.root / stage.dataset / stage.method / f"{stage.role}-s{stage.seed}-{stage.key[:12]}"
+        if (found := self._folders.get(stage.key)) is None:
+            name = f"{stage.role}-s{stage.seed}-{stage.key[:12]}"
+            found = self._folders[stage.key] = Path(self.root, stage.dataset, stage.method, name)
+        return found
 
     def fingerprint(self, dataset: str) -> str | None:
         """Of the data that most finished runs of a data set are of; None without one."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import tarfile
 from pathlib import Path
@@ -9,18 +10,17 @@ from pathlib import Path
 import pytest
 
 from flipbench import suite
-from flipbench.cli import main
-from flipbench.cli.common import plan_of
-from flipbench.report.collect import collect
-from flipbench.report.write import write_report
+from flipbench.cli import main, parser
+from flipbench.cli.common import plan_of, suite_of
 from flipbench.store.runs import Store
 
+OF_ONE = (".html", "-calibration-movielens-1m.png", "-calibration-movielens-1m.csv")
 ROWS = "[deepfm, dcnv2, {flip: {plm: small}}]"
 
 
 @pytest.fixture
-def mini(suite_file, stored_runs):
-    """A reported suite; returns its file, plan and store."""
+def mini(suite_file, stored_runs, capsys):
+    """A suite reported without figures; returns its file, plan and store."""
     path = suite_file(
         data="[movielens-1m]", methods=ROWS, settings="", seeds="2", paper="table2", compare="{reference: flip}"
     )
@@ -28,7 +28,8 @@ def mini(suite_file, stored_runs):
     store = Store(Path(found.outputs.results))
     plan = plan_of(found, store)
     stored_runs(plan, store, {"deepfm": 0.8, "dcnv2": 0.9, "flip": 1.5})
-    write_report(collect(plan, store), Path(found.outputs.reports))
+    assert main(["report", str(path), "--no-figures"]) == 0
+    capsys.readouterr()
     return path, plan, store
 
 
@@ -73,6 +74,39 @@ def test_a_changed_prediction_and_a_changed_metric_name_their_run(mini, capsys):
     _, _, err = run(capsys, "verify", path)
     assert "auc is 0.99 in metrics.json, 0." in err
     assert err.count("\n") == 2
+
+
+def test_figures_and_the_page_follow_too(mini, capsys, tmp_path):
+    path, _, _ = mini
+    one = (path, "--only", "model=dcnv2")  # a calibration only: drawing takes long
+    code, _, err = run(capsys, "report", *one)
+    written = {Path(line.removeprefix("wrote ")) for line in err.splitlines()}
+    assert (code, {file.suffix for file in written}) == (0, {".md", ".tex", ".json", ".pdf", ".png", ".csv", ".html"})
+    assert run(capsys, "verify", *one)[0] == 0
+    for file in written:
+        content = file.read_bytes()
+        file.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    code, _, err = run(capsys, "verify", *one)
+    assert code == 3
+    assert {Path(line.split(": ")[1]) for line in err.splitlines()} == written
+    assert "calibration-movielens-1m.png: the picture is not what the results give" in err
+
+
+def test_pictures_that_other_libraries_drew_are_compared_by_their_numbers(mini, capsys, tmp_path):
+    one = (mini[0], "--only", "model=dcnv2")
+    run(capsys, "report", *one)
+    page, picture, numbers = (tmp_path / "reports" / f"mini{rest}" for rest in OF_ONE)
+    page.write_text(page.read_text().replace("matplotlib ", "matplotlib 1."))
+    picture.write_bytes(b"as drawn elsewhere")
+    code, _, err = run(capsys, "verify", *one)
+    assert code == 0
+    assert "of the figures the numbers are compared, not the pictures: matplotlib 1." in err
+    numbers.write_text(numbers.read_text().replace("dcnv2", "dcnv3", 1))
+    page.write_text(page.read_text().replace("0.8548", "0.8549", 1))
+    code, _, err = run(capsys, "verify", *one)
+    assert (code, err.count("\n")) == (3, 3)
+    assert "mini-calibration-movielens-1m.csv: line 2 has" in err
+    assert "mini.html: line" in err
 
 
 def test_a_run_that_is_gone_is_named(mini, capsys):
@@ -169,8 +203,43 @@ def test_the_gap_has_a_rung_a_factor_and_a_dash_where_nothing_was_run(mini, suit
     assert rungs["grid"]["step"] == pytest.approx(rungs["grid"]["auc"] - rungs["ours"]["auc"])
     assert len(rungs["ours"]["runs"]) == 2
     assert (rungs["vocabulary"]["auc"], rungs["seed"]["auc"]) == (None, None)
-    text = run(capsys, "gap", path, "--only", "model=dcnv2")[1]
-    assert next(line for line in text.splitlines() if line.startswith("vocabulary")).split()[-2:] == ["—", "—"]
+    assert [f for f, r in rungs.items() if r["command"]] == ["vocabulary", "seed"]
+    lines = run(capsys, "gap", path, "--only", "model=dcnv2")[1].splitlines()
+    assert next(line for line in lines if line.startswith("vocabulary")).split()[-2:] == ["—", "—"]
+    again = f"no run with another seed: flipbench run {path} --only dataset=movielens-1m --only model=dcnv2 --seeds 3"
+    assert again in lines
+
+
+@pytest.mark.parametrize("factor", ["protocol", "split", "seed", "grid"])
+def test_the_command_of_an_empty_rung_fills_it(factor, suite_file, stored_runs, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = "{dcnv2's: {method: dcnv2, cross_layers: 2, learning_rate: 0.00001}}"
+    path = suite_file(data="[movielens-1m]", methods=f"[{row}]", settings="", paper="table2")
+    found = suite.load(str(path))
+    store = Store(Path(found.outputs.results))
+    stored_runs(plan_of(found, store), store, {"dcnv2's": 0.9})
+
+    def rung():
+        (ladder,) = json.loads(run(capsys, "gap", path, "--json")[1])
+        return next(r for r in ladder["rungs"] if r["factor"] == factor)
+
+    assert rung()["auc"] is None
+    verbs = [shlex.split(command) for command in rung()["command"].split(" && ")]
+    if verbs[0][0] == "echo":  # the shell's part
+        assert verbs[0][2:] == [">", "gap.yaml"]
+        Path("gap.yaml").write_text(verbs[0][1])
+    (*_, (program, verb, *arguments)) = verbs
+    args = parser().parse_args([verb, *arguments])
+    assert (program, verb) == ("flipbench", "run")
+    asked = suite_of(args)
+    for _ in range(2):  # a search first, then what it chose
+        stored_runs(plan := plan_of(asked, store), store, {"dcnv2's": 1.2})
+        for number, trial in enumerate(t for cell in plan.cells for t in cell.trials if not store.done(t)):
+            store.work(trial)
+            best = {"best": {"epoch": 0, "auc": 0.6 + number / 100, "logloss": 0.7}, "history": []}
+            store.commit(trial, {"metrics.json": best, "env.json": {"torch": "2.13.0"}})
+    assert rung()["auc"] is not None
+    assert rung()["command"] == ""
 
 
 def test_claims_without_results_are_not_run_but_the_papers_numbers_speak(capsys, tmp_path):

@@ -18,6 +18,7 @@ from flipbench.data.split import Rows
 from flipbench.engine.predictions import write_predictions
 from flipbench.errors import UserError
 from flipbench.metrics import auc, logloss
+from flipbench.paper import row_name
 from flipbench.report.figures import style, write_figures
 from flipbench.report.figures.calibration import reliability
 from flipbench.stage import DRAWN
@@ -257,7 +258,7 @@ def test_no_label_covers_a_point_or_another_label():
 
 def test_a_row_is_named_with_its_group():
     rows = ["deepfm/none", "deepfm/flip_id", "none/dcnv2", "roberta/flip", "without_mlm", "my_model"]
-    assert [style.row_name(row) for row in rows] == [
+    assert [row_name(row) for row in rows] == [
         *("DeepFM", "DeepFM: FLIP_ID", "DCNv2", "RoBERTa: FLIP", "w/o MLM", "my_model")
     ]
 

@@ -109,11 +109,11 @@ def test_resampling_is_kept_and_a_damaged_file_of_it_changes_nothing(stored, tmp
     plan, store = stored()
     first = to_json(overall_table(collect(plan, store)))
     kept = sorted((tmp_path / "home" / "bootstrap").iterdir())
-    assert len(kept) == 12
+    assert len(kept) == 4, "one a cell"
     kept[0].write_bytes(b"half")
     np.savez(kept[1], other=np.zeros(3))
     assert to_json(overall_table(collect(plan, store))) == first
-    monkeypatch.setattr(Evidence, "predictions", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(Evidence, "_read", lambda *_: pytest.fail("read again"))
     assert to_json(overall_table(collect(plan, store))) == first
 
 

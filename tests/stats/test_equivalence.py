@@ -4,11 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import nct
+from scipy.stats import t as student_t
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from flipbench.metrics import MetricError
 from flipbench.stats import compare, holm, paired_t, seeds_needed, tost, verdict
+from flipbench.stats.difference import noncentral_t_tail, t_quantile, t_tail
 
 
 def test_the_four_verdicts():
@@ -103,7 +108,47 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-@settings(max_examples=12, deadline=None)  # statsmodels collects garbage at every call
+@pytest.mark.parametrize("seed", range(4))  # few: statsmodels collects garbage at every call
+def test_holm_agrees_with_statsmodels(seed):
+    random = np.random.default_rng(seed)
+    p = random.choice([0.0, 0.004, 0.02, 0.5, 1.0, *random.random(9)], 20).tolist()
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1].tolist(), abs=1e-15)
+
+
+SAMPLE = st.lists(st.floats(-1, 1, width=16), min_size=2, max_size=8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SAMPLE, SAMPLE, st.floats(0.01, 1))
+def test_tost_agrees_with_statsmodels(a, b, margin):
+    assume(np.std(a) > 1e-3)
+    assume(np.std(b) > 1e-3)
+    means = CompareMeans.from_data(a, b)
+    p = means.ttost_ind(-margin, margin, usevar="unequal")[0]
+    interval = means.tconfint_diff(alpha=0.1, usevar="unequal")
+    assert tost(a, b, margin, paired=False) == pytest.approx((p, *interval), rel=1e-8, abs=1e-12)
+    differences = DescrStatsW([x - 0.25 for x in a])
+    p = differences.ttost_mean(-margin, margin)[0]
+    interval = differences.tconfint_mean(alpha=0.1)
+    assert tost(a, [0.25] * len(a), margin, paired=True) == pytest.approx((p, *interval), rel=1e-8, abs=1e-12)
+
+
+@pytest.mark.parametrize("df", [1, 2.5, 30, 1213.0, math.inf])
+def test_students_t_agrees_with_scipy_stats_far_into_the_tail(df):
+    for t in (0.0, 0.3, 2.0, 8.0, 30.0):
+        assert t_tail(t, df) == pytest.approx(student_t.sf(t, df), rel=1e-9, abs=1e-300)
+    for p in (0.5, 0.9, 0.975, 0.9999):
+        assert t_quantile(p, df) == pytest.approx(student_t.ppf(p, df), rel=1e-9, abs=1e-12)
+
+
+def test_power_agrees_with_scipy_stats_where_nothing_is_left_of_it_too():
+    for df in (1, 2, 4, 31, 63, 999):
+        critical = t_quantile(0.95, df)
+        for shift in (0.0, 0.5, 2.5, 10.0, 37.0, 39.0, 55.0, 4000.0):
+            assert noncentral_t_tail(critical, df, shift) == pytest.approx(nct.sf(critical, df, shift), abs=1e-9)
+
+
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_lies_between_p_and_bonferroni_and_keeps_the_order(p):
     adjusted = holm(p)

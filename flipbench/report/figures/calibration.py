@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from flipbench.paper import dataset_name
+from flipbench.paper import dataset_name, row_name
 from flipbench.plan import Plan
 from flipbench.report.figures import style
 from flipbench.report.figures.scores import datasets, finished
@@ -35,7 +35,7 @@ def calibration(plan: Plan, store: Store) -> Iterator[Picture]:
             gap = observed - expected
             axes.axhline(0, color=style.GREY, linewidth=0.6)
             axes.errorbar(expected, 100 * gap, yerr=196 * error, color=style.BLUE, marker="o", markersize=2.6)
-            axes.set_title(f"{style.row_name(cell.method.label)}, ECE {100 * np.abs(gap).mean():.1f}")
+            axes.set_title(f"{row_name(cell.method.label)}, ECE {100 * np.abs(gap).mean():.1f}")
             axes.set_xlim(0, 1.03)
             axes.set_xticks([0, 0.5, 1])
             style.light_grid(axes, "y")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
-from flipbench.paper import dataset_name
+from flipbench.paper import dataset_name, row_name
 from flipbench.plan import Cell, Plan
 from flipbench.report.collect import failure_of
 from flipbench.report.figures import style
@@ -38,7 +38,7 @@ def embeddings(plan: Plan, store: Store) -> Iterator[Picture]:
         top, bottom = cast("tuple[SubFigure, SubFigure]", figure.subfigures(2, 1, height_ratios=[2.1 * down, 1.1]))
         panels = top.subplots(down, across, squeeze=False, sharex=True, sharey=True).flatten()
         for axes, (cell, stages) in zip(panels, runs, strict=False):
-            _scatter(axes, style.row_name(cell.method.label), stages[0], store)
+            _scatter(axes, row_name(cell.method.label), stages[0], store)
         for axes in panels[len(runs) :]:
             axes.set_axis_off()
         top.supxlabel("First singular vector (root mean square length of a feature = 1)", fontsize=7)
@@ -48,7 +48,7 @@ def embeddings(plan: Plan, store: Store) -> Iterator[Picture]:
         numbers = [record for cell, stages in runs for record in _geometry_of(cell, stages, store)]
         for axes, (name, title) in zip(bottom.subplots(1, 3, sharey=True), _GEOMETRY.items(), strict=True):
             _dots(axes, title, [[r[name] for r in numbers if r["row"] == c.method.label] for c, _ in runs])
-            axes.set_yticks(range(len(runs)), [style.row_name(c.method.label) for c, _ in runs])
+            axes.set_yticks(range(len(runs)), [row_name(c.method.label) for c, _ in runs])
         below = style.over_seeds([len(s) for _, s in runs])
         text = f"{dataset_name(dataset)}. Above: seed {runs[0][1][0].seed}. Below: {below[0].lower()}{below[1:]}"
         bottom.supxlabel(text, fontsize=6, color=style.GREY)

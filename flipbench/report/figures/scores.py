@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
 
 from flipbench.method import Value
-from flipbench.paper import dataset_name, family, paper_value
+from flipbench.paper import dataset_name, family, paper_value, row_name
 from flipbench.plan import Cell, Plan
 from flipbench.protocol import Metric
 from flipbench.report.collect import run_of
@@ -129,10 +129,10 @@ def forest(plan: Plan, store: Store) -> Iterator[Picture]:
                  "low": d.low, "high": d.high, "p": d.p, "test": d.test, "seeds": len(reference.finals)}
                 for name, d in found.items()
             ]  # fmt: skip
-        panels[0].set_yticks(range(len(cells)), [style.row_name(n) for n in cells])
+        panels[0].set_yticks(range(len(cells)), [row_name(n) for n in cells])
         panels[0].set_ylim(len(cells) - 0.5, -0.5)
         panels[1].tick_params(axis="y", length=0)
-        figure.suptitle(f"{style.row_name(reference.method.label)} minus each row, {dataset_name(data)}", fontsize=7.5)
+        figure.suptitle(f"{row_name(reference.method.label)} minus each row, {dataset_name(data)}", fontsize=7.5)
         seeds = len(reference.finals)
         luck = f"over {seeds} seeds" if seeds > 1 else "of one seed: the luck of the test rows alone"
         style.note(figure, f"95 % intervals ({test}) {luck}.\nGrey band: differences that count as none.")
@@ -158,7 +158,7 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
             colour, marker, _ = style.SERIES[groups.index(group) % len(style.SERIES)]
             errors = (stdev(spent), stdev(aucs)) if len(runs) > 1 else (None, None)
             axes.errorbar(fmean(spent), fmean(aucs), errors[1], errors[0], fmt=marker, color=colour, label=group)
-            points.append((fmean(spent), fmean(aucs), style.row_name(cell.method.label)))
+            points.append((fmean(spent), fmean(aucs), row_name(cell.method.label)))
             numbers += [
                 {"dataset": data, "row": cell.method.label, "seed": run.seed, "minutes": m, "auc": run.auc,
                  "run": run.key}
@@ -200,7 +200,7 @@ def tuning(plan: Plan, store: Store) -> Iterator[Picture]:
             tried = np.arange(1, len(values) + 1)
             axes.step(tried, best(values), where="post", color=colour, linestyle=line)
             axes.plot(tried, values, marker, color=colour, markersize=2.5, alpha=0.6)
-            axes.plot([], [], color=colour, marker=marker, linestyle=line, label=style.row_name(cell.method.label))
+            axes.plot([], [], color=colour, marker=marker, linestyle=line, label=row_name(cell.method.label))
             numbers += [
                 {"dataset": data, "row": cell.method.label, "point": i + 1, metric: v, "run": t.key}
                 for i, (v, t) in enumerate(zip(values, cell.trials, strict=True))

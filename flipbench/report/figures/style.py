@@ -17,8 +17,6 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flipbench.paper import family, method_name
-
 COLUMN, PAGE = 3.45, 7.1
 """Width in inches of a column and of a page."""
 
@@ -102,14 +100,6 @@ def new(width: float, height: float) -> Figure:
 def note(figure: Figure, text: str) -> None:
     """One small line under the figure: what the bars are, and of how many runs."""
     figure.supxlabel(text, fontsize=6, color=GREY)
-
-
-def row_name(row: str) -> str:
-    """A row's printed name outside its table: with its group, where it has one (``DeepFM: FLIP_ID``)."""
-    group, name = family(row), method_name(row)
-    if row.startswith("none/"):
-        return name
-    return group if row.endswith("/none") else f"{group}: {name}" if "/" in row else name
 
 
 def light_grid(axes: Axes, axis: Any = "both") -> None:

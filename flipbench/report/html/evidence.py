@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, cast
 
-from flipbench.paper import dataset_name
+from flipbench.paper import dataset_name, row_name
 from flipbench.plan import Cell, Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.columns import METRIC_NAMES, Metric
 from flipbench.report.explain import explain
-from flipbench.report.figures.style import row_name
 from flipbench.report.html.elements import Html, grid, interval, join, plural, probability, signed, tag
 from flipbench.report.significance import Evidence
 from flipbench.report.table import Table
@@ -19,7 +18,13 @@ from flipbench.store.runs import Store
 Ids = Mapping[tuple[str, str], str]
 """Of the evidence, by row and data set."""
 
-_STANDINGS = ("Other than the paper states", "Not stated in the paper", "As the paper states")
+_STANDINGS = {
+    "otherwise": "Stated, and set otherwise here",
+    "guess": "Neither the paper nor released code states it",
+    "searched": "Chosen by the search",
+    "code": "As released code states",
+    "paper": "As the paper states",
+}
 
 
 def ids(results: SuiteResults) -> Ids:
@@ -150,22 +155,17 @@ def _differences(record: dict[str, Any]) -> Iterator[Html]:
 
 
 def _settings(record: dict[str, Any]) -> Iterator[Html]:
-    """Those that differ from the paper first, then those that it does not state."""
-    groups: dict[str, list[list[str]]] = {standing: [] for standing in _STANDINGS}
+    """Those that differ from what is stated first, then those that nobody states."""
+    groups: dict[str, list[list[str]]] = {words: [] for words in _STANDINGS.values()}
     for s in record["settings"]:
         declared = _value(s["default"]) if s["value"] != s["default"] else "same"
-        groups[_standing(s)].append([s["name"], _value(s["value"]), declared, f"{s['source']}: {s['where']}"])
+        shown = [s["name"], _value(s["value"]), declared, f"{s['source']}: {s['where']}"]
+        groups[_STANDINGS[s["standing"]]].append(shown)
     columns = ["Setting", "Here", "Declared", "Source of the declared"]
     yield tag("h4", "Settings")
-    if not groups[_STANDINGS[0]]:
-        yield tag("p", "None differs from what the paper states.", class_="note")
+    if not groups[_STANDINGS["otherwise"]]:
+        yield tag("p", "The suite sets none otherwise than stated.", class_="note")
     yield grid("Settings", columns, {name: rows for name, rows in groups.items() if rows}, words=columns)
-
-
-def _standing(setting: dict[str, Any]) -> str:
-    if setting["source"] != "paper":
-        return _STANDINGS[1]
-    return _STANDINGS[2] if setting["value"] == setting["default"] else _STANDINGS[0]
 
 
 def _trials(record: dict[str, Any]) -> Iterator[Html]:

@@ -4,7 +4,10 @@ import csv
 import io
 from base64 import b64encode
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
+from platform import machine
+from zlib import ZLIB_RUNTIME_VERSION
 
 from flipbench.errors import UserError
 from flipbench.paper import dataset_name
@@ -22,6 +25,16 @@ _KINDS = {
 """Title and what is to be seen, by kind of figure."""
 
 
+DRAWN_BY = "pictures-drawn-by"
+"""Name of the page's line that holds :func:`drawn_by`."""
+
+
+def drawn_by() -> str:
+    """All that the bytes of pictures depend on beside what they show: elsewhere only their numbers can be compared."""
+    libraries = (f"{name} {version(name)}" for name in ("matplotlib", "Pillow", "numpy"))
+    return ", ".join([*libraries, f"zlib {ZLIB_RUNTIME_VERSION}", machine()])
+
+
 def figures(paths: Iterable[Path], suite: str) -> Html:
     """Of the files of :func:`flipbench.report.figures.write_figures`, the pictures with their numbers.
 
@@ -32,7 +45,7 @@ def figures(paths: Iterable[Path], suite: str) -> Html:
 
 
 def _figure(path: Path, suite: str) -> Html:
-    kind = path.stem.removeprefix(f"{suite}-").partition("-")[0]
+    kind = kind_of(path, suite)
     try:
         picture, width, height = _small(path)
         with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
@@ -52,6 +65,12 @@ def _figure(path: Path, suite: str) -> Html:
     )
     numbers = tag("details", tag("summary", f"{plural(len(records), 'record')} behind it"), _numbers(columns, records))
     return join([tag("h3", title), tag("figure", shown, tag("figcaption", f"{seen}."), numbers)])
+
+
+def kind_of(path: Path, suite: str) -> str:
+    """What a suite's figure shows, by its file's name; empty for other files."""
+    kind = path.stem.removeprefix(f"{suite}-").partition("-")[0]
+    return kind if kind in _KINDS else ""
 
 
 def _small(path: Path) -> tuple[bytes, int, int]:

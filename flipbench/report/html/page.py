@@ -11,7 +11,7 @@ from flipbench.report.cells import SuiteResults
 from flipbench.report.html.claims import claims
 from flipbench.report.html.elements import Html, join, plural, tag
 from flipbench.report.html.evidence import evidence, ids
-from flipbench.report.html.figures import figures
+from flipbench.report.html.figures import DRAWN_BY, drawn_by, figures
 from flipbench.report.html.results import results as result_tables
 from flipbench.report.table import overall_table
 from flipbench.store.runs import Store
@@ -40,10 +40,12 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Sequence[
         ("claims", "Claims of the paper", claims(plan, store, results)),
         ("evidence", "Evidence", evidence(plan, store, results, table)),
     ]
-    return _page(table.title, results, table.signature, [s for s in sections if s[2]])
+    return _page(table.title, results, table.signature, [s for s in sections if s[2]], drawn_by() if pictures else "")
 
 
-def _page(title: str, results: SuiteResults, signature: str, sections: Iterable[tuple[str, str, Html]]) -> str:
+def _page(
+    title: str, results: SuiteResults, signature: str, sections: Iterable[tuple[str, str, Html]], drawn: str
+) -> str:
     """The document around sections of id, heading and content."""
     style, script = (Html(files(__package__).joinpath(n).read_text("utf-8")) for n in ("style.css", "script.js"))
     sections = list(sections)
@@ -73,6 +75,7 @@ def _page(title: str, results: SuiteResults, signature: str, sections: Iterable[
             tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
             tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name="color-scheme", content="light dark"),
+            *([tag("meta", name=DRAWN_BY, content=drawn)] if drawn else []),
             tag("title", f"{title} · flipbench"),
             tag("style", style),
         ],

@@ -1,0 +1,161 @@
+"""What must not become a number, end to end: ``flipbench report`` names it, or prints a cell without one."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flipbench import suite
+from flipbench.cli import main
+from flipbench.cli.common import plan_of
+from flipbench.store.runs import Store
+
+STRENGTH = {"deepfm": 0.8, "dcnv2": 0.9}
+
+
+@pytest.fixture
+def stored(suite_file, stored_runs):
+    """A suite of two rows and its finished runs; returns its file, plan and store."""
+
+    def make(**changes):
+        options = {"data": "[movielens-1m]", "methods": "[deepfm, dcnv2]", "settings": "", "seeds": "2", **changes}
+        path = suite_file(compare="{reference: dcnv2}", **options)
+        found = suite.load(str(path))
+        store = Store(Path(found.outputs.results))
+        plan = plan_of(found, store)
+        stored_runs(plan, store, STRENGTH)
+        return path, plan, store
+
+    return make
+
+
+@pytest.fixture
+def report(capsys, tmp_path):
+    """Calls the command; returns its exit code, standard output and error, and the cells of the JSON it wrote."""
+
+    def call(path):
+        code = main(["report", str(path), "--no-figures"])
+        out = capsys.readouterr()
+        assert "Traceback" not in out.err
+        written = tmp_path / "reports" / "mini.json"
+        cells = json.loads(written.read_text())["cells"] if written.exists() else []
+        return code, out.out, out.err, {(c["method"], c["metric"]): c for c in cells}
+
+    return call
+
+
+def rewrite(store, stage, name, content):
+    """Replace a file of a run and its digest in DONE, as a wrong program would leave them."""
+    path, done = store.folder(stage) / name, store.folder(stage) / "DONE"
+    old = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(content)
+    done.write_text(done.read_text().replace(old, hashlib.sha256(content).hexdigest()))
+
+
+def with_column(store, stage, name, values):
+    path = store.folder(stage) / "predictions.parquet"
+    table = pq.read_table(path)
+    stream = pa.BufferOutputStream()
+    pq.write_table(table.set_column(table.column_names.index(name), name, pa.array(values)), stream)
+    rewrite(store, stage, "predictions.parquet", stream.getvalue().to_pybytes())
+
+
+@pytest.mark.parametrize("seeds", ["1", "2"])
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("logit", np.full(400, np.nan, np.float32), "400 of 400 predictions are NaN or infinite"),
+        ("logit", np.zeros(400, np.float32), "every prediction is 0: the model tells no row from another"),
+        ("label", np.ones(400, bool), "all 400 labels are equal"),
+        ("label", np.arange(400) % 2 == 0, "its test rows are not those of"),
+        ("group", np.arange(400, dtype=np.int32), "its test rows are not those of"),
+    ],
+)
+def test_predictions_that_are_none_are_named(stored, report, column, values, says, seeds):
+    path, plan, store = stored(seeds=seeds)
+    with_column(store, plan.cells[-1].finals[-1], column, values)
+    code, out, err, cells = report(path)
+    assert (code, out, cells) == (1, "", {})
+    assert err.count("\n") == 1
+    assert says in err
+    assert "evaluate-s" in err
+
+
+def test_a_mutated_prediction_file_is_named(stored, report):
+    path, plan, store = stored()
+    file = store.folder(plan.cells[0].finals[1]) / "predictions.parquet"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    code, out, err, cells = report(path)
+    assert (code, out, cells) == (1, "", {})
+    assert err.startswith(f"flipbench: {file}: changed since the run was finished")
+
+
+def test_a_mutated_prediction_file_of_one_seed_is_named(stored, report):
+    path, plan, store = stored(seeds="1")
+    file = store.folder(plan.cells[0].finals[0]) / "predictions.parquet"
+    file.write_bytes(file.read_bytes() + b"!")
+    code, out, err, cells = report(path)
+    assert (code, out, cells) == (1, "", {})
+    assert err.startswith(f"flipbench: {file}: changed since the run was finished")
+
+
+@pytest.mark.parametrize(("auc", "says"), [(0.5, "every prediction is the same"), (float("nan"), "not finite")])
+def test_figures_that_are_none_are_named(stored, report, auc, says):
+    path, plan, store = stored()
+    stage = plan.cells[0].finals[0]
+    content = json.dumps({**store.metrics(stage), "auc": auc}).encode()
+    rewrite(store, stage, "metrics.json", content)
+    code, out, err, cells = report(path)
+    assert (code, out, cells) == (1, "", {})
+    assert says in err
+    assert str(store.folder(stage)) in err
+
+
+def test_a_missing_run_leaves_no_number_in_its_cell_and_no_comparison(stored, report):
+    path, plan, store = stored()
+    shutil.rmtree(store.folder(plan.cells[0].finals[0]))
+    code, out, _, cells = report(path)
+    assert code == 0
+    for metric in ("auc", "logloss", "rel_impr"):
+        assert cells["deepfm", metric]["value"] is None
+    assert cells["deepfm", "auc"]["text"] == "1/2 runs"
+    assert "1/2 runs" in out
+    assert "significantly" not in out
+
+
+def test_a_run_of_another_protocol_in_the_place_of_ours_is_named(stored, report):
+    _, other, store = stored(protocol="as-released")
+    path, plan, _ = stored()
+    ours, theirs = (store.folder(p.cells[0].finals[0]) for p in (plan, other))
+    shutil.rmtree(ours)
+    shutil.copytree(theirs, ours)
+    code, out, err, cells = report(path)
+    assert (code, out, cells) == (1, "", {})
+    assert "protocol is 'as-released', not 'held-out'" in err
+
+
+def test_runs_of_another_protocol_in_the_same_results_change_nothing(stored, report):
+    path, _, _ = stored()
+    before = report(path)
+    stored(protocol="as-released")
+    path, _, _ = stored()
+    assert report(path) == before
+
+
+def test_one_seed_has_no_spread_no_star_and_no_verdict(stored, report):
+    path, _, _ = stored(seeds="1", paper="table2")
+    code, out, _, cells = report(path)
+    assert code == 0
+    own = cells["dcnv2", "auc"]
+    assert own["value"] is not None
+    assert (
+        "One seed: no spread known, no star of ours, and every verdict against the paper is inconclusive"
+        in " ".join(out.split())
+    )
