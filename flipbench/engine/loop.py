@@ -45,9 +45,14 @@ class Fitted:
             return self.history[-1]
         return max(self.history, key=lambda e: (e.auc or 0.0, -e.epoch))
 
+    @property
+    def last(self) -> Epoch | None:
+        """The last finished epoch; None before the first."""
+        return self.history[-1] if self.history else None
+
     def exhausted(self, patience: int) -> bool:
         """Whether ``patience`` epochs have passed since the best; never without validation."""
-        last = self.history[-1] if self.history else None
+        last = self.last
         return last is not None and last.auc is not None and last.epoch - self.best.epoch >= patience
 
 
@@ -63,6 +68,85 @@ class Schedule:
     batch_size: int
     max_epochs: int
     patience: int
+
+
+class Training:
+    """Where one training stands, what it has found so far, and its checkpoint, from which it goes on.
+
+    Attributes:
+        epoch: the one to train next or now. step: of it, the first that is still to take.
+        total: float64 scalar, the loss summed over the rows of this epoch so far.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        schedule: Schedule,
+        device: torch.device,
+        *,
+        valid: Rows | None,
+        scores: Callable[[Rows], NDArray[np.float32]],
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.model, self.optimiser, self.schedule = model, optimiser, schedule
+        self.valid, self.scores, self.checkpoint = valid, scores, checkpoint
+        self.fitted, self.epoch, self.step = Fitted(), 0, 0
+        self.total = torch.zeros((), device=device, dtype=torch.float64)
+        self._best: dict[str, Tensor] | None = None
+        if checkpoint and (saved := checkpoint.load()):
+            model.load_state_dict(saved["model"])
+            optimiser.load_state_dict(saved["optimiser"])
+            self.fitted = Fitted([Epoch(**e) for e in saved["history"]])
+            self.epoch, self.step, self._best = saved["epoch"], saved["step"], saved["best"]
+            self.total.copy_(saved["total"])
+
+    @property
+    def over(self) -> bool:
+        """Whether it has had its epochs, or ``patience`` of them without a better AUC."""
+        return self.epoch >= self.schedule.max_epochs or self.fitted.exhausted(self.schedule.patience)
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is one.
+
+        Raises:
+            DivergedError: the loss or a weight is not finite; the checkpoint is of an earlier, finite step.
+        """
+        if self.checkpoint:
+            check_finite(self.model, self.total, self.epoch, self.step)
+            self.checkpoint.save(
+                {
+                    "model": copies(self.model),  # a view would be written with all that it is a view of
+                    "optimiser": self.optimiser.state_dict(),
+                    "history": [asdict(e) for e in self.fitted.history],
+                    "epoch": self.epoch,
+                    "step": self.step,
+                    "best": self._best,
+                    "total": self.total,
+                }
+            )
+
+    def close_epoch(self) -> Epoch:
+        """The figures of the epoch just trained; keeps its weights where it is the best.
+
+        Raises:
+            DivergedError: the loss or a weight is not finite.
+        """
+        check_finite(self.model, self.total, self.epoch, self.step)
+        closed = Epoch(self.epoch, self.total.item() / self.schedule.rows, *_figures(self.valid, self.scores))
+        self.fitted.history.append(closed)
+        if self.valid is not None and self.fitted.best is closed:
+            self._best = {name: tensor.cpu() for name, tensor in copies(self.model).items()}
+        self.total.zero_()
+        self.epoch, self.step = self.epoch + 1, 0
+        self.save()
+        return closed
+
+    def finish(self) -> Fitted:
+        """Put the best epoch's weights back into the model."""
+        if self._best is not None:
+            self.model.load_state_dict(self._best)
+        return self.fitted
 
 
 def train_epochs(
@@ -93,38 +177,12 @@ def train_epochs(
         DivergedError: the loss or a weight is not finite; the checkpoint is of an earlier, finite step.
     """
     bounds = batch_bounds(schedule.rows, schedule.batch_size)
-    fitted, start_epoch, start_step = Fitted(), 0, 0
-    best: dict[str, Tensor] | None = None
-    total = torch.zeros((), device=device, dtype=torch.float64)
-
-    if checkpoint and (saved := checkpoint.load()):
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        fitted = Fitted([Epoch(**e) for e in saved["history"]])
-        start_epoch, start_step, best = saved["epoch"], saved["step"], saved["best"]
-        total.copy_(saved["total"])
-
-    def save(epoch: int, step: int) -> None:
-        if checkpoint:
-            check_finite(model, total, epoch, step)
-            checkpoint.save(
-                {
-                    "model": model.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "history": [asdict(e) for e in fitted.history],
-                    "epoch": epoch,
-                    "step": step,
-                    "best": best,
-                    "total": total,
-                }
-            )
-
-    for epoch in range(start_epoch, schedule.max_epochs):
-        if fitted.exhausted(schedule.patience):
-            break
+    training = Training(model, optimiser, schedule, device, valid=valid, scores=scores, checkpoint=checkpoint)
+    while not training.over:
+        epoch = training.epoch
         order = torch.randperm(schedule.rows, generator=streams.generator("order", epoch)).to(rows_on or device)
         model.train()
-        for step in range(start_step, len(bounds)):
+        for step in range(training.step, len(bounds)):
             rows = order[slice(*bounds[step])]
             seed_device(device, streams.seed_of("dropout", epoch, step))
             loss = loss_of(rows)
@@ -133,23 +191,16 @@ def train_epochs(
             if before_step:
                 before_step()
             optimiser.step()
-            total += loss.detach() * len(rows)
+            training.total += loss.detach() * len(rows)
+            training.step = step + 1
             if checkpoint and checkpoint.due():
-                save(epoch, step + 1)
+                training.save()
             if progress and step % LOOK == LOOK - 1:
-                progress(epoch, (step + 1) / len(bounds), fitted.history[-1] if fitted.history else None)
-        start_step = 0
-        check_finite(model, total, epoch, len(bounds))
-        fitted.history.append(Epoch(epoch, total.item() / schedule.rows, *_figures(valid, scores)))
-        total.zero_()
-        if valid is not None and fitted.best.epoch == epoch:
-            best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-        save(epoch + 1, 0)
+                progress(epoch, training.step / len(bounds), training.fitted.last)
+        closed = training.close_epoch()
         if progress:
-            progress(epoch, 1.0, fitted.history[-1])
-    if best is not None:
-        model.load_state_dict(best)
-    return fitted
+            progress(epoch, 1.0, closed)
+    return training.finish()
 
 
 def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
@@ -158,6 +209,11 @@ def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
     if len(starts) > 1 and rows - starts[-1] == 1:
         starts.pop()
     return list(zip(starts, [*starts[1:], rows], strict=True))
+
+
+def copies(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model, in memory of its own."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
 def check_finite(model: nn.Module, total: Tensor, epoch: int, step: int) -> None:

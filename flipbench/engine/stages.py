@@ -19,10 +19,12 @@ from safetensors.torch import save_file
 import flipbench
 from flipbench import metrics
 from flipbench.data import split
+from flipbench.data.split import Rows
 from flipbench.data.store import open_table
 from flipbench.data.table import Table
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.fit import weights_sha256
+from flipbench.engine.loop import Fitted
 from flipbench.engine.predictions import write_predictions
 from flipbench.engine.streams import make_deterministic
 from flipbench.engine.tasks import pretraining_of, saved_weights, task_of
@@ -46,76 +48,123 @@ def run_stage(stage: Stage, store: Store, device: str, threads: int, tick: Tick 
     if store.done(stage) and (store.has_weights(stage) or not stage.leaves_weights):
         return store.metrics(stage)
     make_deterministic(threads)
-    work = store.work(stage)
-    started = time.perf_counter()
-    with (work / "events.jsonl").open("a", encoding="utf-8") as log:
-
-        def event(kind: str, **fields: Any) -> None:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            log.write(json.dumps({"time": now, "event": kind, **fields}) + "\n")
-            log.flush()
-
-        if log.tell():
-            log.write("\n")  # a killed run may have left half a line
-        event("start", stage=str(stage), device=device, threads=threads)
+    with Run(stage, store, device, threads) as run:
         try:
-            result = _RUN.get(stage.role, _fit)(stage, store, work, device, event, tick)
-            event("done")
+            result = _RUN.get(stage.role, _fit)(run, tick)
         except Exception as error:
-            event("failed", reason=f"{type(error).__name__}: {error}")
-            env = environment(device, threads, time.perf_counter() - started)
-            store.fail(stage, f"{type(error).__name__}: {error}", traceback.format_exc(), env)
+            run.failed(error)
             raise
-    env = environment(device, threads, time.perf_counter() - started)
-    store.commit(stage, {"metrics.json": result, "env.json": env})
-    return result
+        return run.done(result)
 
 
-def _fit(
-    stage: Stage, store: Store, work: Path, device: str, event: Callable[..., None], tick: Tick | None
-) -> dict[str, Any]:
-    table = _table(stage)
-    task = task_of(stage, table, store, device)
-    if stage.role == "refit":
-        epochs = int(store.metrics(stage.parents["select"])["best"]["epoch"]) + 1
-        train, valid = split.training_rows(table, stage.spec["order"]), None
-    else:
-        epochs = task.max_epochs
-        train, valid = split.selection_rows(table, stage.spec["order"], stage.spec["protocol"])
-    model = task.build()
-    initial, parameters = weights_sha256(model.state_dict()), sum(p.numel() for p in model.parameters())
-    event("built", initial_weights=initial, parameters=parameters)
-    fitted = task.fit(
-        model,
-        train,
-        valid,
-        epochs,
-        Checkpoint(work / "checkpoint.pt", stage.key),
-        _progress(epochs, event, tick),
-    )
-    if stage.leaves_weights:
-        _save_weights(model, work)
-    return {
-        "best": asdict(fitted.best),
-        "history": [asdict(e) for e in fitted.history],
-        "initial_weights": initial,
-        "weights": weights_sha256(model.state_dict()),
-        "parameters": parameters,
-        "rows": {"train": len(train), "valid": 0 if valid is None else len(valid)},
-    }
+class Run:
+    """A stage while it runs: its work folder, its log, and how it ends."""
+
+    def __init__(self, stage: Stage, store: Store, device: str, threads: int) -> None:
+        self.stage, self.store, self.device, self.threads = stage, store, device, threads
+        self.work = store.work(stage)
+        self._started = time.perf_counter()
+        self._log = (self.work / "events.jsonl").open("a", encoding="utf-8")
+        if self._log.tell():
+            self._log.write("\n")  # a killed run may have left half a line
+        self.event("start", stage=str(stage), device=device, threads=threads)
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
+
+    def event(self, kind: str, **fields: Any) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._log.write(json.dumps({"time": now, "event": kind, **fields}) + "\n")
+        self._log.flush()
+
+    def done(self, result: dict[str, Any], seconds: float | None = None, **circumstances: Any) -> dict[str, Any]:
+        """Commit the run folder; returns ``result``. ``seconds``: what it took, if not all since the start."""
+        self.event("done")
+        self._log.close()
+        env = self._environment(seconds, circumstances)
+        self.store.commit(self.stage, {"metrics.json": result, "env.json": env})
+        return result
+
+    def failed(self, error: Exception, seconds: float | None = None, **circumstances: Any) -> None:
+        """Record the failure in the store."""
+        reason, detail = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+        self.event("failed", reason=reason)
+        self.store.fail(self.stage, reason, detail, self._environment(seconds, circumstances))
+
+    def progress(self, epochs: int, tick: Tick | None) -> Callable[[int, float, Any], None]:
+        """Passes a loop's position on: a finished epoch to the log, the rest to the display, a few times a second."""
+        seen, ticked = -1, 0.0
+
+        def progress(epoch: int, share: float, last: Any) -> None:
+            nonlocal seen, ticked
+            closed = last is not None and (share == 1.0 or last.epoch < epoch)
+            if closed and last.epoch > seen:
+                seen = last.epoch
+                self.event("epoch", **asdict(last))
+            if tick and (share == 1.0 or time.monotonic() - ticked > 0.3):
+                ticked = time.monotonic()
+                auc = getattr(last, "auc", None)
+                tick({"epoch": epoch, "epochs": epochs, "share": share, "auc": auc})
+
+        return progress
+
+    def _environment(self, seconds: float | None, circumstances: dict[str, Any]) -> dict[str, Any]:
+        spent = time.perf_counter() - self._started if seconds is None else seconds
+        return {**environment(self.device, self.threads, spent), **circumstances}
 
 
-def _pretrain(
-    stage: Stage, store: Store, work: Path, device: str, event: Callable[..., None], tick: Tick | None
-) -> dict[str, Any]:
+class Fit:
+    """A training with labels, as it starts from its stage, and what is kept of it."""
+
+    def __init__(self, run: Run) -> None:
+        stage, store = run.stage, run.store
+        table = _table(stage)
+        self.run, self.task = run, task_of(stage, table, store, run.device)
+        self.valid: Rows | None = None
+        if stage.role == "refit":
+            self.epochs = int(store.metrics(stage.parents["select"])["best"]["epoch"]) + 1
+            self.train = split.training_rows(table, stage.spec["order"])
+        else:
+            self.epochs = self.task.max_epochs
+            self.train, self.valid = split.selection_rows(table, stage.spec["order"], stage.spec["protocol"])
+        self.checkpoint = Checkpoint(run.work / "checkpoint.pt", stage.key)
+        self.model = self.task.build()
+        self.initial = weights_sha256(self.model.state_dict())
+        self.parameters = sum(p.numel() for p in self.model.parameters())
+        run.event("built", initial_weights=self.initial, parameters=self.parameters)
+
+    def result(self, fitted: Fitted) -> dict[str, Any]:
+        """The metrics; the weights are written beside them where a child reads them."""
+        if self.run.stage.leaves_weights:
+            _save_weights(self.model, self.run.work)
+        return {
+            "best": asdict(fitted.best),
+            "history": [asdict(e) for e in fitted.history],
+            "initial_weights": self.initial,
+            "weights": weights_sha256(self.model.state_dict()),
+            "parameters": self.parameters,
+            "rows": {"train": len(self.train), "valid": 0 if self.valid is None else len(self.valid)},
+        }
+
+
+def _fit(run: Run, tick: Tick | None) -> dict[str, Any]:
+    fit = Fit(run)
+    progress = run.progress(fit.epochs, tick)
+    return fit.result(fit.task.fit(fit.model, fit.train, fit.valid, fit.epochs, fit.checkpoint, progress))
+
+
+def _pretrain(run: Run, tick: Tick | None) -> dict[str, Any]:
     """Pretrain on the training rows, without their labels."""
-    table = _table(stage)
+    stage, table = run.stage, _table(run.stage)
     rows = split.training_rows(table, stage.spec["order"])
-    task = pretraining_of(stage, table, rows, device)
-    event("built", parameters=sum(p.numel() for p in task.model.parameters()))
-    checkpoint = Checkpoint(work / "checkpoint.pt", stage.key)
-    history = task.run(checkpoint, _progress(task.epochs, event, tick))
-    _save_weights(task.model, work)
+    task = pretraining_of(stage, table, rows, run.device)
+    run.event("built", parameters=sum(p.numel() for p in task.model.parameters()))
+    checkpoint = Checkpoint(run.work / "checkpoint.pt", stage.key)
+    history = task.run(checkpoint, run.progress(task.epochs, tick))
+    _save_weights(task.model, run.work)
     return {
         "best": asdict(history[-1]),
         "history": [asdict(e) for e in history],
@@ -124,17 +173,16 @@ def _pretrain(
     }
 
 
-def _evaluate(
-    stage: Stage, store: Store, work: Path, device: str, event: Callable[..., None], tick: Tick | None
-) -> dict[str, Any]:
+def _evaluate(run: Run, tick: Tick | None) -> dict[str, Any]:
     """Score the test rows: the one place where test labels are read under the held-out protocol."""
+    stage, store = run.stage, run.store
     table, parent = _table(stage), stage.parents["fit"]
-    task = task_of(stage, table, store, device)
+    task = task_of(stage, table, store, run.device)
     model = task.build()
     model.load_state_dict(saved_weights(store, parent))
     rows = split.test_rows(table, stage.spec["order"])
     logits = task.predict(model, rows)
-    write_predictions(work / "predictions.parquet", rows, logits)
+    write_predictions(run.work / "predictions.parquet", rows, logits)
     known = stage.spec["order"] == "chronological" and "bayes_auc" in table.meta
     return {
         **({"bayes_auc": table.meta["bayes_auc"]} if known else {}),
@@ -146,31 +194,11 @@ def _evaluate(
     }
 
 
-def _inspect(
-    stage: Stage, store: Store, work: Path, device: str, event: Callable[..., None], tick: Tick | None
-) -> dict[str, Any]:
+def _inspect(run: Run, tick: Tick | None) -> dict[str, Any]:
     """Measure a pretraining; no labels are read."""
     from flipbench.flip.inspect import inspect
 
-    return inspect(stage, _table(stage), store, work, device)
-
-
-def _progress(epochs: int, event: Callable[..., None], tick: Tick | None) -> Callable[[int, float, Any], None]:
-    """Passes a loop's position on: every finished epoch to the log, the rest to the display a few times a second."""
-    seen, ticked = -1, 0.0
-
-    def progress(epoch: int, share: float, last: Any) -> None:
-        nonlocal seen, ticked
-        closed = last is not None and (share == 1.0 or last.epoch < epoch)
-        if closed and last.epoch > seen:
-            seen = last.epoch
-            event("epoch", **asdict(last))
-        if tick and (share == 1.0 or time.monotonic() - ticked > 0.3):
-            ticked = time.monotonic()
-            auc = getattr(last, "auc", None)
-            tick({"epoch": epoch, "epochs": epochs, "share": share, "auc": auc})
-
-    return progress
+    return inspect(run.stage, _table(run.stage), run.store, run.work, run.device)
 
 
 def _save_weights(model: torch.nn.Module, work: Path) -> None:

@@ -1,20 +1,15 @@
 """The scheduler under faults: killed commands, dying workers, failing stages, a second command."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from flipbench import plan, suite, tune
 from flipbench.data.store import fingerprint
-from flipbench.engine.stages import run_stage
 from flipbench.schedule.local import Pool
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
@@ -48,34 +43,6 @@ def stages_of(path: Path, root: Path) -> tuple[Store, list[Stage]]:
 def predictions(root: Path) -> dict[str, bytes]:
     files = sorted(root.glob("*/*/evaluate-*/predictions.parquet"))
     return {p.parent.name: pq.read_table(p)["logit"].to_numpy().tobytes() for p in files}
-
-
-def test_a_search_killed_at_random_moments_ends_with_the_same_table_and_each_point_once(suite_file, tmp_path):
-    path = suite_file(methods="[dcnv2, afm]", settings="{max_epochs: 2, batch_size: 16}", tune="{budget: 3}")
-    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
-    while stages := [s for s in stages_of(path, calm)[1] if not Store(calm).done(s)]:
-        for stage in stages:
-            run_stage(stage, Store(calm), "cpu", 1)
-    moments = random.Random(time.time_ns())
-    for _ in range(3):
-        with command(path, "--results", str(stormy), "--workers", "2") as process:
-            time.sleep(moments.uniform(1.5, 6.0))
-            os.killpg(process.pid, signal.SIGKILL)
-    assert finish(command(path, "--results", str(stormy), "--workers", "2"))[0] == 0
-    assert len(predictions(calm)) == 2
-    assert predictions(stormy) == predictions(calm)
-    assert not list(stormy.glob("*/*/*.failed.json")), "a kill is no failure of the stage"
-    assert not list((stormy / ".work").glob("*/")), "nothing is left in progress"
-    tried = recorded(stormy / "studies" / "mini.journal")
-    assert len(tried) == len(set(tried)) == 6, "each point is in its study once"
-    assert set(tried) == {s.key for s in stages_of(path, stormy)[1] if s.role == "select"}
-
-
-def recorded(journal: Path) -> list[str]:
-    """The stage of every trial in a journal of studies."""
-    storage = JournalStorage(JournalFileBackend(str(journal)))
-    trials = [storage.get_all_trials(study._study_id) for study in storage.get_all_studies()]
-    return [trial.user_attrs["key"] for of_study in trials for trial in of_study]
 
 
 def test_a_worker_that_dies_of_a_stage_each_time_costs_that_stage_alone(suite_file, tmp_path):

@@ -1,0 +1,105 @@
+"""A search whose commands are killed again and again, against one that nobody disturbed.
+
+``FLIPBENCH_STORM=1 pytest tests/faults/test_storm.py`` is the full form: 24 points of 3 models, 10 kills.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from flipbench.cli import main
+
+
+@dataclass(frozen=True)
+class Storm:
+    methods: tuple[str, ...]
+    points: int
+    kills: int
+
+
+FULL = bool(os.environ.get("FLIPBENCH_STORM"))
+STORM = Storm(("dcnv2", "afm", "deepfm"), 24, 10) if FULL else Storm(("dcnv2", "afm"), 4, 3)
+SETTINGS = "{max_epochs: 1, batch_size: 256}" if FULL else "{max_epochs: 1, batch_size: 256, embedding_dim: 8}"
+
+
+def start(path: Path, results: Path) -> subprocess.Popen[str]:
+    """The command, with 2 workers, in a process group of its own."""
+    line = [sys.executable, "-m", "flipbench", "run", str(path), "--results", str(results), "--workers", "2"]
+    return subprocess.Popen([*line, "--device", "cpu"], stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """The last line of a command that ends by itself."""
+    _, said = process.communicate(timeout=1800)
+    assert process.returncode == 0, said
+    return said.splitlines()[-1]
+
+
+def finished(results: Path) -> int:
+    return len(list(results.glob("*/*/*/DONE")))
+
+
+def predictions(results: Path) -> dict[str, bytes]:
+    files = results.glob("*/*/evaluate-*/predictions.parquet")
+    return {p.parent.name: pq.read_table(p)["logit"].to_numpy().tobytes() for p in files}
+
+
+def table(path: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    """The cells of the suite's table, with all their figures, under whichever folder they were made."""
+    assert main(["report", str(path), "--results", str(results), "--reports", str(results / "reports"), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["cells"]
+
+
+def trials(results: Path) -> dict[str, dict[str, float]]:
+    """Of every study, each trial's figure by its stage's key; fails where a stage is there twice."""
+    storage = JournalStorage(JournalFileBackend(str(results / "studies" / "mini.journal")))
+    found = {}
+    for study in storage.get_all_studies():
+        of_study = storage.get_all_trials(study._study_id)
+        found[study.study_name] = {trial.user_attrs["key"]: trial.value for trial in of_study}
+        assert len(found[study.study_name]) == len(of_study), "a point is in its study twice"
+    return found
+
+
+def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tmp_path, capsys):
+    path = suite_file(
+        methods=f"[{', '.join(STORM.methods)}]", settings=SETTINGS, seeds="2", tune=f"{{budget: {STORM.points}}}"
+    )
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    finish(start(path, calm))
+    seed = time.time_ns()
+    moments = random.Random(seed)
+    share = finished(calm) / STORM.kills
+    for kill in range(STORM.kills):
+        before = finished(stormy)
+        target = before + moments.uniform(0, share)
+        with start(path, stormy) as process:
+            while finished(stormy) < target and process.poll() is None:
+                time.sleep(0.02)
+            time.sleep(moments.uniform(0, 1))  # within a stage, or between two
+            os.killpg(process.pid, signal.SIGKILL)
+        with capsys.disabled():
+            print(f"kill {kill + 1} at {before} + {finished(stormy) - before} stages (seed {seed})", file=sys.stderr)
+    last = finish(start(path, stormy))
+
+    assert [len(of_study) for of_study in trials(stormy).values()] == [STORM.points] * len(STORM.methods)
+    assert trials(stormy) == trials(calm)
+    assert len(predictions(calm)) == 2 * len(STORM.methods)
+    assert predictions(stormy) == predictions(calm)
+    assert table(path, stormy, capsys) == table(path, calm, capsys)
+    assert not list(stormy.glob("*/*/*.failed.json")), "a kill is no failure of the stage"
+    assert not list((stormy / ".work").glob("*/")), "nothing is left in progress"
+    assert finished(stormy) == finished(calm)
+    with capsys.disabled():
+        print(f"{STORM.kills} kills, {finished(stormy)} stages, same table and trials; {last}", file=sys.stderr)

@@ -1,0 +1,191 @@
+"""Stages trained together by one worker: which, how they are recorded, and what becomes of them when it dies."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flipbench import plan, registry, suite, tune
+from flipbench.data.store import fingerprint
+from flipbench.engine import stack as engine
+from flipbench.engine.predictions import read_predictions
+from flipbench.engine.stages import run_stage
+from flipbench.errors import UserError
+from flipbench.plan import resolve
+from flipbench.schedule import group
+from flipbench.schedule.local import Pool
+from flipbench.stage import Stage, Where, final
+from flipbench.store.runs import Store
+
+SHORT = "{max_epochs: 2, batch_size: 64, embedding_dim: 4, hidden: [8]}"
+
+
+class Quiet:
+    """A listener that shows nothing."""
+
+    def started(self, slot, stage): ...
+    def ticked(self, slot, stage, position): ...
+    def finished(self, slot, stage, metrics, seconds): ...
+    def failed(self, slot, stage, reason): ...
+
+
+def stages_of(path):
+    found = suite.load(str(path))
+    store, prints = Store(Path(found.outputs.results)), {d.name: fingerprint(d.name) for d in found.data}
+    store.prepare()
+    return store, plan.expand(found, prints, tune.figures(store)).stages()
+
+
+def selection(method="dcnv2", seed=0, **settings):
+    declared = registry.get(method)
+    where = Where("held-out", "planted-tiny", "f" * 64, "chronological")
+    return final(where, declared, resolve(declared, settings), seed).parents["fit"].parents["select"]
+
+
+def together(stages, store, tick=None):
+    """Run stages as a stack in this process; how each ended, by key."""
+    ended = {}
+    engine.run_stack(stages, store, "cpu", 1, tick, lambda stage, how: ended.update({stage.key: how}))
+    return ended
+
+
+def env(store, stage):
+    return store.read(stage, "env.json")
+
+
+# Which stages
+
+
+def test_what_may_differ_within_a_stack_and_what_not():
+    base = group.shape(selection())
+    assert base is not None
+    for own in ({"learning_rate": 0.5}, {"embedding_l2": 0.0}, {"max_epochs": 3, "patience": 1}):
+        assert group.shape(selection(seed=7, **own)) == base
+    for other in ({"batch_size": 128}, {"cross_layers": 2}, {"hidden": [3]}):
+        assert group.shape(selection(**other)) not in (base, None)
+    for alone in ({"dropout": 0.1}, {"batch_norm": True}, {"precision": "bfloat16"}):
+        assert group.shape(selection(**alone)) is None
+    assert group.shape(selection("deepfm")) not in (base, None)
+    assert group.shape(selection("afn")) is None
+    last = final(
+        Where("held-out", "planted-tiny", "f" * 64, "chronological"),
+        registry.get("dcnv2"),
+        resolve(registry.get("dcnv2"), {}),
+        0,
+    )
+    assert group.shape(last) is None, "an evaluation is no training"
+    assert group.shape(last.parents["fit"]) not in (base, None), "a refit has other rows than a selection"
+
+
+def test_a_stack_is_the_first_stage_and_the_next_ones_alike():
+    seeds = [selection(seed=seed) for seed in range(4)]
+    mixed = [seeds[0], selection("deepfm"), seeds[1], selection(dropout=0.1), seeds[2], seeds[3]]
+    assert group.alike(mixed, 3) == seeds[:3]
+    assert group.alike(mixed, 1) == seeds[:1]
+    assert group.alike(mixed[3:], 3) == [mixed[3]]
+    assert group.alike([], 3) == []
+
+
+def test_how_many_is_off_on_a_cpu_unless_asked_for():
+    assert [group.size(*given) for given in (("auto", "cpu"), ("off", "cuda"), ("4", "cpu"))] == [1, 1, 4]
+    assert group.size("auto", "cuda:1") == group.ON_GPU > 1
+    for wrong in ("0", "-1", "many"):
+        with pytest.raises(UserError, match=rf"^--stack {wrong}: expected a number above 0, auto or off$"):
+            group.size(wrong, "cpu")
+
+
+# How they are recorded
+
+
+def test_each_member_has_its_own_run_folder_with_the_key_of_separate_training(suite_file, tmp_path):
+    store, stages = stages_of(suite_file(seeds="3", settings=SHORT))
+    separate = Store(tmp_path / "separate")
+    separate.prepare()
+    for role in ("select", "refit", "evaluate"):
+        of_role = [s for s in stages if s.role == role]
+        for stage in of_role:
+            run_stage(stage, separate, "cpu", 1)
+            if role == "evaluate":
+                run_stage(stage, store, "cpu", 1)
+        if role != "evaluate":
+            ended = together(of_role, store)
+            assert ended == {s.key: store.metrics(s) for s in of_role}
+    assert sorted(p.name for p in store.root.glob("*/*/*")) == sorted(p.name for p in separate.root.glob("*/*/*"))
+    for stage in stages:
+        store.check(stage)
+        fitted = stage.role != "evaluate"
+        assert env(store, stage).get("stacked") == (3 if fitted else None)
+        assert "stacked" not in env(separate, stage)
+        if fitted:
+            ours, theirs = store.metrics(stage), separate.metrics(stage)
+            assert ours["initial_weights"] == theirs["initial_weights"]
+            assert ours["best"]["epoch"] == theirs["best"]["epoch"]
+            log = [json.loads(line) for line in (store.folder(stage) / "events.jsonl").read_text().splitlines()]
+            assert [e["event"] for e in log] == ["start", "built", *["epoch"] * len(ours["history"]), "done"]
+        else:
+            files = (each.folder(stage) / "predictions.parquet" for each in (store, separate))
+            logits = [read_predictions(file).logits for file in files]
+            np.testing.assert_allclose(*logits, rtol=0, atol=1e-5)
+    assert not list((store.root / ".work").glob("*/"))
+
+
+def test_a_member_that_diverges_is_a_recorded_failure_and_the_others_finish(suite_file):
+    store, stages = stages_of(
+        suite_file(methods="[dcnv2, wild: {method: dcnv2, learning_rate: 10.0, cross_layers: 3}]", settings=SHORT)
+    )
+    calm, wild = (s for s in stages if s.role == "select")
+    assert group.shape(calm) == group.shape(wild)
+    wild = Stage(
+        wild.role, {**wild.spec, "settings": {**wild.spec["settings"], "learning_rate": 1e30}}
+    )  # beyond a suite's
+    ended = together([wild, calm], store)
+    record = store.failure(wild)
+    assert record is not None
+    assert record["reason"].startswith("DivergedError: the training loss is nan")
+    assert record["env"]["stacked"] == 2
+    assert store.done(calm)
+    assert not store.done(wild)
+    assert ended[calm.key] == store.metrics(calm)
+    assert isinstance(ended[wild.key], engine.DivergedError)
+
+
+@pytest.mark.parametrize("settings", [{"dropout": 0.1}, {"batch_norm": True}])
+def test_a_model_that_may_not_be_stacked_is_refused_by_its_modules(suite_file, settings):
+    text = ", ".join(f"{name}: {str(value).lower()}" for name, value in settings.items())
+    store, stages = stages_of(suite_file(methods=f"[dcnv2: {{{text}}}]", seeds="2", settings=SHORT))
+    with pytest.raises(TypeError, match="dcnv2 has"):
+        together([s for s in stages if s.role == "select"], store)
+    assert not list(store.root.glob("planted-tiny/*/*")), "nothing is recorded: they are to be trained one by one"
+
+
+# What a worker does
+
+
+def test_a_worker_trains_together_what_is_alike_and_the_rest_alone_even_after_it_was_killed(suite_file):
+    path = suite_file(methods="[dcnv2, deepfm: {dropout: 0.1}]", seeds="3", settings=SHORT)
+    store, stages = stages_of(path)
+
+    class KillsOnce(Quiet):
+        shown, killed = (), None
+
+        def started(self, slot, stage):
+            self.shown = (*self.shown, str(stage))
+
+        def ticked(self, slot, stage, position):
+            if self.killed is None and stage.role == "refit":
+                self.killed = stage
+                os.kill(pool._slots[slot].process.pid, signal.SIGKILL)
+
+    with Pool(store, 1, "cpu", stack=3) as pool:
+        assert pool.run(stages, listener := KillsOnce()) == {}
+    for stage in stages:
+        store.check(stage)
+        stacked = stage.method == "dcnv2" and stage.role == "select"
+        assert env(store, stage).get("stacked") == (3 if stacked else None), str(stage)
+    assert listener.killed.method == "dcnv2", "the refits were stacked too, and went on one by one after the kill"
+    starts = [(store.folder(s) / "events.jsonl").read_text().count('"start"') for s in stages if s.role == "refit"]
+    assert starts == [2, 2, 2, 1, 1, 1]
+    assert set(listener.shown) == {str(stage) for stage in stages}
