@@ -1,8 +1,8 @@
 """GoodReads at any size: preparing generated raw files, beside a plain pandas read of the same files in the same run.
 
 Each part has a process of its own, whose peak memory is printed. With ``--tokens FOLDER`` also the token store, with
-the tokenizer of that PLM folder; with ``--train MODEL`` the steps of that model on it, and on MovieLens-1M where
-``$FLIPBENCH_HOME`` has it prepared.
+the tokenizer of that PLM folder; with ``--train MODEL,…`` the steps of these models on it, and on MovieLens-1M where
+``$FLIPBENCH_HOME`` has it prepared; without L2 on the embeddings, as released for GoodReads.
 
     python benchmarks/goodreads.py --rows 1000000 --folder goodreads --train dcnv2
 """
@@ -111,9 +111,11 @@ def train(folder: Path, name: str, model: str, steps: int) -> dict[str, Any]:
     names = ("rows ms", "forward ms", "backward ms", "optimiser ms")
     medians = np.median(parts[EARLY:], axis=0) * 1e3  # the first steps map memory, and see features new to them
     tables = sum(p.nbytes for p in network.embedding_tables())
+    kept = sum(t.nbytes for p in network.embedding_tables() for t in optimiser.state[p].values())
+    gradient = 0 if isinstance(optimiser, RowAdam) else tables
     found = {key: round(float(value), 2) for key, value in zip(names, medians, strict=True)}
     return (
-        {"tables MB": round(tables / 1e6), "with Adam MB": round(4 * tables / 1e6)}
+        {"tables MB": round(tables / 1e6), "with Adam MB": round((tables + kept + gradient) / 1e6)}
         | found
         | {"step ms": round(float(medians.sum()), 2)}
     )
@@ -130,7 +132,12 @@ def _measure(part: Callable[..., dict[str, Any]], given: tuple[Any, ...]) -> dic
     found = part(*given)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = {"seconds": round(time.perf_counter() - wall, 1), "CPU seconds": round(time.process_time() - processor, 1)}
-    return {"part": part.__name__} | spent | {"peak MB": round(usage.ru_maxrss / 1024)} | found
+    return (
+        {"part": " ".join([part.__name__, *(given[1:3] if part is train else ())])}
+        | spent
+        | {"peak MB": round(usage.ru_maxrss / 1024)}
+        | found
+    )
 
 
 def main() -> None:
@@ -138,7 +145,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="rated interactions")
     parser.add_argument("--folder", type=Path, required=True, help="for raw files and the table; kept")
     parser.add_argument("--tokens", type=Path, metavar="PLM", help="folder of a PLM whose tokenizer to use")
-    parser.add_argument("--train", metavar="MODEL", help="an ID-based model to time, dcnv2 for one")
+    parser.add_argument("--train", metavar="MODEL,…", help="ID-based models to time, dcnv2 for one")
     parser.add_argument("--against", default="movielens-1m", help="the prepared table to compare its steps with")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--without-pandas", action="store_true")
@@ -148,13 +155,14 @@ def main() -> None:
     figures = [measured(generate, raw, args.rows), measured(prepare, raw)]
     figures += [] if args.without_pandas else [measured(read_with_pandas, raw)]
     figures += [measured(tokens, raw, args.tokens)] if args.tokens else []
-    figures += [measured(train, raw, "goodreads", args.train, args.steps)] if args.train else []
+    models = args.train.split(",") if args.train else []
+    figures += [measured(train, raw, "goodreads", model, args.steps) for model in models]
     for figure in figures:
         if figure["part"] in ("prepare", "read_with_pandas"):
             figure["rows/s"] = round(args.rows / figure["seconds"])
-    if args.train and before:
+    if before:
         os.environ["FLIPBENCH_HOME"] = before
-        figures.append(measured(train, raw, args.against, args.train, args.steps))
+        figures += [measured(train, raw, args.against, model, args.steps) for model in models]
     print(tabulate([[key, value] for figure in figures for key, value in figure.items()], tablefmt="plain"))
     (args.folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -52,12 +52,32 @@ def parser() -> argparse.ArgumentParser:
         verb[name].add_argument(
             "--workers", type=int, metavar="N", help="stages at once (default: one a CPU core, or one on a GPU)"
         )
-    verb["run"].add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto (default)")
+        verb[name].add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto (default)")
+        verb[name].add_argument(
+            "--budget", metavar="TIME", help="refuse what is expected to take longer, such as 90m, 8h or 2d"
+        )
+    verb["plan"].add_argument(
+        "--calibrate", action="store_true", help="train a few steps of what has not been measured on this machine"
+    )
+    verb["run"].add_argument("--backend", choices=["local", "ray"], default="local", help="this machine, or a cluster")
+    verb["run"].add_argument(
+        "--address", metavar="ADDRESS", help="of the Ray cluster: auto, HOST:PORT, ray://HOST:PORT"
+    )
+    verb["run"].add_argument(
+        "--gpu-share", type=float, default=1.0, metavar="X", help="of a GPU that a stage on a Ray cluster asks for (1)"
+    )
     verb["run"].add_argument(
         "--stall", type=float, default=7200, metavar="S", help="end a stage that shows no progress for S seconds (7200)"
     )
+    verb["run"].add_argument(
+        "--stack",
+        default="auto",
+        metavar="N|auto|off",
+        help="train up to N seeds or grid points of one shape as one program (auto: on a GPU, where it is faster)",
+    )
     verb["run"].add_argument("--dry-run", action="store_true", help="show the plan and stop")
     verb["report"].add_argument("--reports", metavar="DIR", help="where the files go (default: the suite's)")
+    verb["report"].add_argument("--no-figures", action="store_true", help="tables only: drawing takes longest")
 
     data = verb["data"].add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
     data.add_parser("list", help="data sets and whether they are prepared")

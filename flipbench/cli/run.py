@@ -1,30 +1,36 @@
 """``flipbench run SUITE``."""
 
 import argparse
-import math
-import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flipbench.cli import plan as plan_verb
-from flipbench.cli.common import plan_of, store_of, suite_of
-from flipbench.cost import expected_seconds
+from flipbench.cli.common import plan_of, slots_of, store_of, suite_of, usable
+from flipbench.cost import budget_of, expected
 from flipbench.errors import UserError
 from flipbench.plan import Cell
+from flipbench.schedule import group
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
 from flipbench.suite import Suite
+
+if TYPE_CHECKING:
+    from flipbench.schedule.local import Pool
+    from flipbench.schedule.ray import Cluster
 
 
 def main(args: argparse.Namespace) -> int:
     suite = suite_of(args)
     store = store_of(suite)
+    _check(args)
     if args.dry_run:
-        return plan_verb.show(suite, store, args.workers, as_json=False)
-    if not args.stall > 0:
-        raise UserError(f"--stall {args.stall:g}: must be above 0")
-    failures = run(suite, store, args.device, args.workers, args.stall)
+        cost = plan_verb.Cost.of(plan_of(suite, store), store, *slots_of(args.device, args.workers))
+        cost.show(store)
+        if args.budget:
+            cost.check(budget_of(args.budget), args.budget)
+        return 0
+    failures = run(suite, store, args)
     cells = plan_of(suite, store).cells
     done = sum(store.done(stage) for cell in cells for stage in cell.ends)
     total = suite.runs * len(cells)
@@ -37,15 +43,29 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def run(
-    suite: Suite, store: Store, device: str = "auto", workers: int | None = None, stall: float = math.inf
-) -> dict[str, str]:
+def _check(args: argparse.Namespace) -> None:
+    """Raises UserError where options are out of range, or do not go together."""
+    if args.budget:
+        budget_of(args.budget)
+    if not args.stall > 0:
+        raise UserError(f"--stall {args.stall:g}: must be above 0")
+    if not 0 < args.gpu_share <= 1:
+        raise UserError(f"--gpu-share {args.gpu_share:g}: must be above 0 and at most 1")
+    if args.backend == "ray" and args.workers is not None and not args.dry_run:
+        raise UserError("--workers: the cluster's CPUs and GPUs say how many stages run at once (see --gpu-share)")
+    if args.backend == "ray" and group.size(args.stack, "cpu") > 1:
+        raise UserError(f"--stack {args.stack}: needs --backend local; on a cluster every stage is a task of its own")
+    if args.backend == "local" and (args.address or args.gpu_share != 1):
+        raise UserError(f"{'--address' if args.address else '--gpu-share'}: needs --backend ray")
+
+
+def run(suite: Suite, store: Store, args: argparse.Namespace) -> dict[str, str]:
     """Run all that a suite still needs; returns the reasons of failed stages by key.
 
     A search decides further stages, so the plan is made again until nothing new comes.
 
-    Args:
-        stall: seconds without progress after which a stage is ended and recorded as failed.
+    Raises:
+        UserError: more is expected than the budget, or the device or cluster cannot be used.
     """
     failures: dict[str, str] = {}
     planned = plan_of(suite, store, to_run=True)
@@ -55,9 +75,7 @@ def run(
         record(planned.cells)
         return failures
     from flipbench.schedule.display import Display
-    from flipbench.schedule.local import Pool
 
-    device, workers = _slots(device, workers)
     store.prepare()
 
     class Recording(Display):
@@ -67,11 +85,15 @@ def run(
             super().finished(slot, stage, metrics, seconds)
             record(cell for cell in planned.cells if any(trial.key == stage.key for trial in cell.trials))
 
-    with Pool(store, workers, device, stall=stall) as pool:
+    with _pool(store, args) as pool:
+        kind = slots_of(pool.device, None)[0]
+        if args.budget:
+            plan_verb.Cost.of(planned, store, kind, pool.workers).check(budget_of(args.budget), args.budget)
         while stages:
             record(planned.cells)
             title = f"{suite.suite} · {suite.protocol}"
-            with Recording(title, stages, expected_seconds(stages, store), workers) as display:
+            seconds = {key: estimate.seconds for key, estimate in expected(stages, store, kind).items()}
+            with Recording(title, stages, seconds, pool.workers) as display:
                 new = pool.run(stages, display)
             failures |= {key: f"{_named(stages, key)}: {reason}" for key, reason in new.items()}
             planned = plan_of(suite, store)
@@ -103,21 +125,14 @@ def _named(stages: list[Stage], key: str) -> str:
     return next(str(stage) for stage in stages if stage.key == key)
 
 
-def _slots(device: str, workers: int | None) -> tuple[str, int]:
-    """The torch device and the number of worker processes.
+def _pool(store: Store, args: argparse.Namespace) -> "Pool | Cluster":
+    """What runs the stages."""
+    if args.backend == "ray":
+        from flipbench.schedule.ray import Cluster
 
-    Raises:
-        UserError: no such device here, or a number of workers below one.
-    """
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers}: must be at least 1")
-    import torch
+        return Cluster(store, args.address, args.device, gpu_share=args.gpu_share, stall=args.stall)
+    from flipbench.schedule.local import Pool
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device}: not usable here ({str(error).splitlines()[0]})") from None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return device, workers or (cores if device == "cpu" else 1)
+    device = usable(args.device)
+    stack = group.size(args.stack, device)
+    return Pool(store, slots_of(device, args.workers)[1], device, stall=args.stall, stack=stack)

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -307,9 +306,9 @@ def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, 
         prepared = read(folder, ALL)
     except UserError as error:
         said = str(error)
-        assert "\n" not in said  # noqa: PT017
-        assert said.startswith((f"{folder}/{file}:", f"{folder}/{INTERACTIONS}: no rating"))  # noqa: PT017
-        assert file in said  # noqa: PT017
+        assert "\n" not in said
+        assert said.startswith((f"{folder}/{file}:", f"{folder}/{INTERACTIONS}: no rating"))
+        assert file in said
         return
     known = {row[1]: row for row in ROWS}
     for row in in_words(prepared):

@@ -1,0 +1,31 @@
+"""What is said of options for a cluster before any is reached; needs no Ray."""
+
+import sys
+
+import pytest
+
+from flipbench.cli import main
+
+
+def test_where_ray_is_missing_the_extra_is_named(suite_file, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["run", str(suite_file()), "--backend", "ray"]) == 1
+    assert capsys.readouterr().err == "flipbench: --backend ray needs the extra: pip install 'flipbench[ray]'\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--address", "auto"], "--address: needs --backend ray"),
+        (["--gpu-share", "0.5"], "--gpu-share: needs --backend ray"),
+        (["--backend", "ray", "--gpu-share", "0"], "--gpu-share 0: must be above 0 and at most 1"),
+        (["--backend", "ray", "--workers", "2"], "--workers: the cluster's CPUs and GPUs say how many"),
+        (["--backend", "ray", "--device", "cuda:1"], "--device cuda:1: Ray chooses among the GPUs of a node"),
+        (["--budget", "8 hours"], "--budget 8 hours: expected a time such as 90m, 8h or 2d"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(suite_file, capsys, options, said):
+    assert main(["run", str(suite_file()), *options]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"flipbench: {said}")
+    assert error.count("\n") == 1
