@@ -76,6 +76,7 @@ def run(suite: Suite, store: Store, args: argparse.Namespace) -> dict[str, str]:
         return failures
     from flipbench.schedule.display import Display
 
+    pool = _pool(store, args)  # before anything is written: its options may be wrong
     store.prepare()
 
     class Recording(Display):
@@ -85,7 +86,7 @@ def run(suite: Suite, store: Store, args: argparse.Namespace) -> dict[str, str]:
             super().finished(slot, stage, metrics, seconds)
             record(cell for cell in planned.cells if any(trial.key == stage.key for trial in cell.trials))
 
-    with _pool(store, args) as pool:
+    with pool:
         kind = slots_of(pool.device, None)[0]
         if args.budget:
             plan_verb.Cost.of(planned, store, kind, pool.workers).check(budget_of(args.budget), args.budget)

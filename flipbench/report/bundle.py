@@ -1,11 +1,11 @@
 """One archive of a suite's evidence, from which another person verifies and reports without the data."""
 
 import io
-import os
 import tarfile
 import tempfile
 from pathlib import Path
 
+from flipbench.atomic import replacing
 from flipbench.errors import UserError
 from flipbench.plan import Plan
 from flipbench.report.cells import SuiteResults
@@ -55,18 +55,14 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, results: SuiteResul
     files |= {f"reports/{name}": content for name, content in _reports(plan, store, results).items()}
     words = {"suite": plan.suite.suite, "title": plan.suite.title, "runs": len(runs)}
     files["README.md"] = README.format(**words, version=results.versions["flipbench"]).encode()
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as archive:
+        with replacing(path) as beside, tarfile.open(beside, "w", format=tarfile.USTAR_FORMAT) as archive:
             for name, content in sorted(files.items()):
                 entry = tarfile.TarInfo(f"{plan.suite.suite}/{name}")
                 entry.size, entry.mode = len(content), 0o644
                 archive.addfile(entry, io.BytesIO(content))
-        partial.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
     return len(runs)
 
 

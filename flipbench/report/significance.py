@@ -2,13 +2,13 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 from zipfile import BadZipFile
 
+from flipbench.atomic import replacing
 from flipbench.errors import UserError
 from flipbench.paper.names import family, is_proposed
 from flipbench.plan import Cell, Plan
@@ -191,11 +191,7 @@ def _keep(path: Path, resampled: "Resampled", rows: str) -> None:
     """Written whole or not at all; a folder that cannot be written costs time, no result."""
     import numpy as np
 
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
     with contextlib.suppress(OSError):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(partial, rows=rows, **vars(resampled))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
+            np.savez(beside, rows=rows, **vars(resampled))

@@ -1,10 +1,10 @@
 """A suite's report as files."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from flipbench.atomic import replacing
 from flipbench.errors import UserError
 from flipbench.plan import Plan
 from flipbench.report.cells import SuiteResults
@@ -61,18 +61,9 @@ def _write(texts: Mapping[str, str], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             path = folder / name
-            _replace(path, text)
+            with replacing(path) as beside:
+                beside.write_bytes(text.encode())
             written.append(path)
     except OSError as error:
         raise UserError(f"{folder}: the report cannot be written: {error.strerror}") from error
     return written
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside ``path``, then rename: a reader sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(text.encode())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

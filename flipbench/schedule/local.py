@@ -294,7 +294,8 @@ def _stacked(
         held = [stage for stage in stages if claims.enter_context(store.claim(stage))]
         todo = [stage for stage in held if not store.done(stage)]
         try:
-            run_stack(todo, store, device, threads, tick, end)
+            if todo:
+                run_stack(todo, store, device, threads, tick, end)
         except Exception as error:  # too little memory for all of them, a model that cannot be stacked
             print(f"{len(todo)} x {todo[0]}: not stacked ({reason_of(error)})", file=sys.stderr, flush=True)
     yield from (stage for stage in stages if stage.key not in over)

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterable
@@ -245,9 +246,12 @@ def _connect(address: str | None) -> Any:
     except ImportError:
         raise UserError("--backend ray needs the extra: pip install 'flipbench[ray]'") from None
     ours = signal.getsignal(signal.SIGTERM)
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     try:
+        if colon:  # Ray itself would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
+    except (OSError, ImportError, RuntimeError, ValueError) as error:
         said = str(error).strip().partition("\n")[0]
         raise UserError(f"--address {address or 'auto'}: no Ray cluster is reached there ({said})") from None
     finally:

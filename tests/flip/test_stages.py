@@ -53,8 +53,9 @@ def test_the_tables_share_the_pretraining_of_table_2():
         chosen = plan.narrow(suite.load(name), only)
         return {s.key for s in plan.expand(chosen, PRINTS, lambda *_: None).stages() if s.role == "pretrain"}
 
-    two = pretrainings("table2", "model=flip,flip_id,flip_plm")
-    others = [pretrainings(name) for name in ("table3", "table5", "table7")]
+    here = "dataset=movielens-1m"
+    two = pretrainings("table2", "model=flip,flip_id,flip_plm", here)
+    others = [pretrainings(name, here) for name in ("table3", "table5", "table7")]
     assert [len(two), *map(len, others)] == [10, 30, 30, 70]
     assert all(two < other for other in others)
 

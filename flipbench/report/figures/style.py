@@ -6,7 +6,6 @@ marker or a line style of its own, so that it is told apart in grey.
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from flipbench.atomic import replacing
 
 COLUMN, PAGE = 3.45, 7.1
 """Width in inches of a column and of a page."""
@@ -162,12 +163,8 @@ def save(picture: Picture, stem: Path) -> list[Path]:
     written = []
     for kind, content in found.items():
         path = stem.with_name(f"{stem.name}.{kind}")
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path) as beside:
+            beside.write_bytes(content)
         written.append(path)
     return written
 
