@@ -20,16 +20,16 @@ class Checkpoint:
     Args:
         path: the file; its folder exists.
         key: the stage's key; a file of another key is not this run's.
-        every: seconds between saves within an epoch.
+        every: seconds between saves within an epoch, and that many times what one takes: large tables are gigabytes.
     """
 
     def __init__(self, path: Path, key: str, every: float = 30.0) -> None:
         self.path, self.key, self.every = path, key, every
-        self._saved = time.monotonic()
+        self._saved, self._took = time.monotonic(), 0.0
 
     def due(self) -> bool:
-        """Whether ``every`` seconds have passed since the last save."""
-        return time.monotonic() - self._saved >= self.every
+        """Whether it is time for the next save."""
+        return time.monotonic() - self._saved >= self.every * max(1.0, self._took)
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the file.
@@ -37,7 +37,7 @@ class Checkpoint:
         Raises:
             OSError: it cannot be written; the earlier one stands, and nothing is left of this.
         """
-        partial = self.path.with_suffix(".partial")
+        began, partial = time.monotonic(), self.path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
                 hashed = _Hashed(file)
@@ -53,6 +53,7 @@ class Checkpoint:
                 raise error.__context__ from None
             raise
         self._saved = time.monotonic()
+        self._took = self._saved - began
 
     def load(self) -> dict[str, Any] | None:
         """The saved state, or None where there is none that can be trusted: then the run starts afresh."""

@@ -100,6 +100,16 @@ def test_resume_starts_from_the_saved_step_not_from_the_start(parts, tmp_path, m
     assert len(steps) == len(batch_bounds(len(train), 16)) - saved["step"]
 
 
+def test_a_checkpoint_that_takes_long_is_made_seldom(tmp_path, monkeypatch):
+    from flipbench.engine import checkpoint
+
+    clock = iter([0.0, *(0.0, 4.0), 100.0, 125.0])  # made; a save of four seconds; asked twice
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: next(clock))
+    made = Checkpoint(tmp_path / "c.pt", "k", every=30)
+    made.save({})
+    assert [made.due(), made.due()] == [False, True]
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 torn", None])
 def test_a_checkpoint_that_cannot_be_trusted_is_not_used(parts, tmp_path, damage):
     train, valid = parts

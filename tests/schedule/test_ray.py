@@ -109,7 +109,9 @@ def test_a_stopped_command_and_a_dead_node_cost_no_finished_epoch(suite_file, tm
     wait_for(lambda: all(events(store, stage, "epoch") for stage in selects))
     process.send_signal(signal.SIGINT)
     code, stderr = finish(process)
-    assert (code, stderr) == (130, "flipbench: stopped; the same command continues where it was\n")
+    assert code == 130
+    assert stderr.endswith("flipbench: stopped; the same command continues where it was\n")  # Ray may tell of its tasks
+    assert "Traceback" not in stderr
     assert not list(store.root.glob(".work/command-*"))
     trained = [events(store, stage, "epoch") for stage in selects]
 
