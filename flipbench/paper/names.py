@@ -1,9 +1,9 @@
-"""Names as the paper prints them, and the row groups of its Table II, in one place."""
+"""Names as the paper prints them (and its siblings' papers), and the row groups of its Table II, in one place."""
 
 from dataclasses import dataclass
 
 FAMILIES = ("ID-based", "PLM-based", "ID+PLM", "Other")
-"""Row groups in printing order; ``Other`` holds methods that are not in the paper."""
+"""Row groups in printing order; ``Other`` holds your own methods."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ METHODS = {
     "flip_id": MethodName("FLIP_ID", "ID+PLM", r"FLIP\textsubscript{ID}", proposed=True),
     "flip_plm": MethodName("FLIP_PLM", "ID+PLM", r"FLIP\textsubscript{PLM}", proposed=True),
     "flip": MethodName("FLIP", "ID+PLM", proposed=True),
+    # its siblings, which its tables lack
+    "alt_id": MethodName("ALT_ID", "ID+PLM", r"ALT\textsubscript{ID}"),
+    "alt_plm": MethodName("ALT_PLM", "ID+PLM", r"ALT\textsubscript{PLM}"),
+    "alt": MethodName("ALT", "ID+PLM"),
+    "clickprompt_id": MethodName("ClickPrompt_ID", "ID+PLM", r"ClickPrompt\textsubscript{ID}"),
+    "clickprompt": MethodName("ClickPrompt", "ID+PLM"),
     # Table VII: FLIP with a part taken away
     "without_mlm": MethodName("w/o MLM", "ID+PLM", proposed=True),
     "without_mtm": MethodName("w/o MTM", "ID+PLM", proposed=True),
@@ -60,7 +66,7 @@ GROUPS = {"none": "No PLM", "tinybert": "TinyBERT", "roberta": "RoBERTa", "rober
 
 
 def method_name(row: str) -> str:
-    """The printed name of a row or method; a name that the paper does not know is printed as it is.
+    """The printed name of a row or method; one without a printed name is printed as it is.
 
     Of a row in a group (``deepfm/flip_id``) the part after the slash; ``deepfm/none`` is the paper's N/A.
     """
@@ -69,7 +75,7 @@ def method_name(row: str) -> str:
 
 
 def known_method(row: str) -> MethodName | None:
-    """What the paper calls a row's method; None for ``deepfm/none`` and for methods that it lacks."""
+    """What the paper calls a row's method; None for ``deepfm/none`` and for your own."""
     return METHODS.get(row.rpartition("/")[2])
 
 
