@@ -45,6 +45,12 @@ def plan_of(found: Suite, store: Store, to_run: bool = False) -> Plan:
     return plan.expand(found, fingerprints, tune.figures(store))
 
 
+def plan_to_read(found: Suite, store: Store) -> Plan:
+    """The suite's plan without data sets of which nothing is known here, so that the others' results can be read."""
+    known = [d for d in found.data if dataset.get(d.name).generated or _known(d.name, store)]
+    return plan_of(found.model_copy(update={"data": known}) if known else found, store)
+
+
 def store_of(found: Suite) -> Store:
     return Store(Path(found.outputs.results))
 
@@ -54,12 +60,11 @@ def results_of(found: Suite) -> tuple[Plan, Store, "SuiteResults"]:
     from flipbench.report.collect import collect, seeds_run
 
     store = store_of(found)
-    found = _with_known_data(found, store)
-    planned = plan_of(found, store)
+    planned = plan_to_read(found, store)
     seeds = seeds_run(planned, store)
     if seeds is None or seeds == found.seeds:
         return planned, store, collect(planned, store)
-    planned = plan_of(found.model_copy(update={"seeds": seeds}), store)
+    planned = plan_to_read(found.model_copy(update={"seeds": seeds}), store)
     results = collect(planned, store)
     note = f"The suite asks for {found.seeds} seeds; {seeds} so far."
     return planned, store, replace(results, notes=(*results.notes, note))
@@ -68,12 +73,6 @@ def results_of(found: Suite) -> tuple[Plan, Store, "SuiteResults"]:
 def _known(name: str, store: Store) -> str | None:
     """The fingerprint of data prepared here, else as published, else of the finished runs."""
     return data_store.known_fingerprint(name) or store.fingerprint(name)
-
-
-def _with_known_data(found: Suite, store: Store) -> Suite:
-    """The suite without data sets that are neither prepared here nor published, nor have runs."""
-    known = [d for d in found.data if dataset.get(d.name).generated or _known(d.name, store)]
-    return found.model_copy(update={"data": known}) if known else found
 
 
 def has_results(found: Suite) -> bool:

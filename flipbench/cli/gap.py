@@ -2,7 +2,7 @@
 
 import argparse
 
-from flipbench.cli.common import plan_of, store_of, suite_of
+from flipbench.cli.common import plan_to_read, store_of, suite_of
 from flipbench.cli.output import print_json, print_table
 from flipbench.errors import UserError
 from flipbench.report.gap import Rung, ladder
@@ -12,7 +12,7 @@ def main(args: argparse.Namespace) -> int:
     """Print one ladder a cell that has runs."""
     suite = suite_of(args)
     store = store_of(suite)
-    found = ((cell, ladder(cell, suite, store, args.suite)) for cell in plan_of(suite, store).cells)
+    found = ((cell, ladder(cell, suite, store, args.suite)) for cell in plan_to_read(suite, store).cells)
     ladders = [(cell, rungs) for cell, rungs in found if rungs]
     if not ladders:
         raise UserError(f"{suite.suite}: no finished run in {store.root} to compare with the paper's numbers")

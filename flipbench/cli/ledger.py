@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from flipbench.cli.common import plan_of, store_of, suite_of
+from flipbench.cli.common import plan_to_read, store_of, suite_of
 from flipbench.cli.output import print_json, print_table
 from flipbench.errors import UserError
 from flipbench.tune.ledger import Entry, ledger
@@ -15,7 +15,7 @@ def main(args: argparse.Namespace) -> int:
     if suite.tune is None:
         raise UserError(f"{suite.suite}: nothing is searched; add 'tune: {{budget: 24}}' to the suite")
     store = store_of(suite)
-    entries = ledger(plan_of(suite, store).cells, store, suite.tune.select)
+    entries = ledger(plan_to_read(suite, store).cells, store, suite.tune.select)
     equal = {e.dataset: min(other.done for other in entries if other.dataset == e.dataset) for e in entries}
     if args.json:
         tune = suite.tune.model_dump()

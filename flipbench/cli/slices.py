@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from flipbench.cli.common import plan_of, store_of, suite_of
+from flipbench.cli.common import plan_to_read, store_of, suite_of
 from flipbench.cli.output import print_json, print_table
 from flipbench.errors import UserError
 from flipbench.report.slices import Slice, slices
@@ -16,7 +16,7 @@ def main(args: argparse.Namespace) -> int:
     if reference is None:
         raise UserError(f"{suite.suite}: names no compare.reference; give one with --reference ROW")
     store = store_of(suite)
-    found = slices(plan_of(suite, store), store, reference)
+    found = slices(plan_to_read(suite, store), store, reference)
     if args.json:
         print_json([asdict(one) for one in found])
         return 0

@@ -1,9 +1,10 @@
 """``flipbench status SUITE``."""
 
 import argparse
+import sys
 from typing import Any
 
-from flipbench.cli.common import plan_of, store_of, suite_of
+from flipbench.cli.common import plan_to_read, store_of, suite_of
 from flipbench.cli.output import print_json, print_table
 from flipbench.report.collect import failure_of
 
@@ -11,7 +12,7 @@ from flipbench.report.collect import failure_of
 def main(args: argparse.Namespace) -> int:
     suite = suite_of(args)
     store = store_of(suite)
-    plan = plan_of(suite, store)
+    plan = plan_to_read(suite, store)
     cells: list[dict[str, Any]] = []
     for cell in plan.cells:
         scored = [store.metrics(s) for s in cell.finals if store.done(s)]
@@ -44,5 +45,7 @@ def main(args: argparse.Namespace) -> int:
     print_table(
         ["data set", "method", "trials", "runs", "AUC", "failed"], rows, right=frozenset({"trials", "runs", "AUC"})
     )
+    if left := {d.label for d in suite.data} - {cell.data.label for cell in plan.cells}:
+        print(f"not prepared here: {', '.join(sorted(left))}", file=sys.stderr)
     print(f"{suite.suite} · {suite.protocol}: {sum(c['done'] for c in cells)} of {suite.runs * len(cells)} runs done")
     return 0

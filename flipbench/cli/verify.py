@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from flipbench import plan, suite
-from flipbench.cli.common import has_results, plan_of, results_of, store_of, suite_of
+from flipbench.cli.common import has_results, plan_to_read, results_of, store_of, suite_of
 from flipbench.cli.output import print_json
 from flipbench.errors import UserError
 from flipbench.report.html.figures import drawn_by
@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _verify(found: Suite, args: argparse.Namespace) -> tuple[str, int, list[Mismatch]]:
     store, reports = store_of(found), Path(args.reports or found.outputs.reports)
-    runs, wrong = verify_runs(plan_of(found, store), store)
+    runs, wrong = verify_runs(plan_to_read(found, store), store)
     if wrong:  # the tables cannot be right, and the runs say why
         return found.suite, runs, wrong
     planned, store, results = results_of(found)

@@ -30,6 +30,23 @@ def test_looking_around_needs_no_torch(arguments):
     assert done.stdout
 
 
+def test_data_that_is_not_prepared_hides_no_results_of_the_rest(suite_file, capsys, monkeypatch, tmp_path):
+    from flipbench.cli import main
+
+    monkeypatch.chdir(tmp_path)  # bundle writes where it is called
+    path = str(suite_file(data="[planted-tiny, goodreads]", methods="[afm]"))
+    assert main(["run", path]) == 1
+    assert capsys.readouterr().err.rstrip().endswith("; without it: --only dataset=planted-tiny")
+    assert main(["run", path, "--only", "dataset=planted-tiny", "--workers", "1"]) == 0
+    for verb in ("report", "status", "verify", "gap", "bundle"):
+        capsys.readouterr()
+        assert main([verb, path]) == 0, capsys.readouterr().err
+    assert main(["status", path]) == 0
+    said = capsys.readouterr()
+    assert "not prepared here: goodreads" in said.err
+    assert "1 of 1 runs done" in said.out
+
+
 def test_planning_a_prepared_suite_needs_no_torch(suite_file):
     flipbench("plan", suite_file())
     code = f"from flipbench.cli import main; main(['status', {str(suite_file())!r}])"
