@@ -3,6 +3,7 @@
 ``FLIPBENCH_STORM=1 pytest tests/faults/test_storm.py`` is the full form: 24 points of 3 models, 10 kills.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -81,6 +82,7 @@ def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tm
     seed = time.time_ns()
     moments = random.Random(seed)
     share = finished(calm) / STORM.kills
+    killed = 0
     for kill in range(STORM.kills):
         before = finished(stormy)
         target = before + moments.uniform(0, share)
@@ -88,11 +90,14 @@ def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tm
             while finished(stormy) < target and process.poll() is None:
                 time.sleep(0.02)
             time.sleep(moments.uniform(0, 1))  # within a stage, or between two
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # all was done before it came to that
+                os.killpg(process.pid, signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
         with capsys.disabled():
             print(f"kill {kill + 1} at {before} + {finished(stormy) - before} stages (seed {seed})", file=sys.stderr)
     last = finish(start(path, stormy))
 
+    assert killed, "no command was killed at its work"
     assert [len(of_study) for of_study in trials(stormy).values()] == [STORM.points] * len(STORM.methods)
     assert trials(stormy) == trials(calm)
     assert len(predictions(calm)) == 2 * len(STORM.methods)
