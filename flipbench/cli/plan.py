@@ -40,6 +40,7 @@ def calibrate(stages: Iterable[Stage], store: Store, device: str, slots: int) ->
     """Measure the kinds of stage among ``stages`` that neither finished runs nor earlier calibrations tell of."""
     from flipbench import calibration
     from flipbench.engine.calibrate import measure_all
+    from flipbench.schedule.local import reason_of
 
     stages, kind = list(stages), "cpu" if device == "cpu" else "cuda"
     known = expected(stages, store, kind)
@@ -48,8 +49,7 @@ def calibrate(stages: Iterable[Stage], store: Store, device: str, slots: int) ->
 
     def said(stage: Stage, found: calibration.Rates | Exception) -> None:
         if isinstance(found, Exception):
-            told = str(found) if isinstance(found, UserError) else f"{type(found).__name__}: {found}"
-            print(f"calibrate {stage}: {told}", file=sys.stderr)
+            print(f"calibrate {stage}: {reason_of(found)}", file=sys.stderr)
             return
         took = f"{1000 * found.step:.1f} ms a step, {found.memory_mb:.0f} MB"
         print(f"calibrate {stage}: {took}, from {found.steps} steps", file=sys.stderr, flush=True)

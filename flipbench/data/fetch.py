@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from flipbench.atomic import replacing
 from flipbench.data.archive import extract
 from flipbench.data.dataset import Dataset, get
 from flipbench.data.store import home, write_table
@@ -129,11 +130,6 @@ def _download(dataset: Dataset, url: str, md5: str | None, progress: bool) -> Pa
             known = f"the published md5 {md5}" if md5 else f"that of the first download, in {record}"
             raise UserError(f"{url}: checksum differs from {known}; nothing was kept") from None
         if md5 is None and first is None:
-            _write_whole(record, pooch.file_hash(path) + "\n")
+            with replacing(record) as beside:
+                beside.write_text(pooch.file_hash(path) + "\n", encoding="ascii")
     return Path(path)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(text, encoding="ascii")
-    new.replace(path)
