@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu, scaled_dot_product_attention
 
-from flipbench.errors import UserError
-from flipbench.method import DEEP, DEEP_GRID, Code, Paper
+from flipbench.method import DEEP, DEEP_GRID, Code, Divides, Paper, check_rules
 from flipbench.nn.id_model import IDModel
 from flipbench.nn.mlp import MLP, linear
 
@@ -37,6 +36,7 @@ class AutoInt(IDModel):
         "scale": [False, True],  # BARS
         **DEEP_GRID,
     }
+    rules = [Divides("heads", "embedding_dim")]
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class AutoInt(IDModel):
         dropout: float,
         batch_norm: bool,
     ) -> None:
+        check_rules(self.rules, {"heads": heads, "embedding_dim": embedding_dim})
         n = fields * embedding_dim
         super().__init__(features, fields, embedding_dim, representation_dim=n + hidden[-1])
         self.attention = nn.ModuleList(FieldAttention(embedding_dim, heads, scale) for _ in range(attention_layers))
@@ -69,10 +70,6 @@ class FieldAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, scale: bool) -> None:
         super().__init__()
-        if dim % heads:
-            divisors = [h for h in range(1, dim + 1) if dim % h == 0]
-            near = min(divisors, key=lambda h: abs(h - heads))
-            raise UserError(f"heads: {heads} does not divide embedding_dim {dim}; nearest: {near}")
         self.heads = heads
         self.factor = (dim // heads) ** -0.5 if scale else 1.0
         self.project = linear(dim, 4 * dim, bias=False)

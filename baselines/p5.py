@@ -40,7 +40,7 @@ _IGNORED = -100
 class P5(PLMMethod):
     """A T5 that says "yes" or "no" to prompts of several wordings (Geng et al., RecSys 2022)."""
 
-    version = 1
+    version = 2
     settings = {
         "plm": Guess(
             "google-t5/t5-small@df1b051c49625cf57a3d0d8d3863ed4d13564fe4",
@@ -101,7 +101,7 @@ class P5Model(ClickModel):
         self, t5: "T5ForConditionalGeneration", answers: Sequence[Sequence[int]], starts_word: Tensor | None
     ) -> None:
         super().__init__()
-        self.t5, self.start = t5, int(t5.config.decoder_start_token_id)
+        self.t5, self.start, self.end = t5, int(t5.config.decoder_start_token_id), answers[0][-1]
         longest = max(map(len, answers))
         padded = [[*answer, *[_IGNORED] * (longest - len(answer))] for answer in answers]
         self.register_buffer("answers", torch.tensor(padded), persistent=False)
@@ -131,10 +131,13 @@ class P5Model(ClickModel):
         return found
 
     def embed(self, text: TokenBatch) -> Tensor:
-        """What the encoder reads [B, L, d]: a token's embedding, and beside it that of its word's number (code)."""
+        """What the encoder reads [B, L, d]: a token's embedding, and beside it that of its word's number (code).
+
+        Words count from 1; the end, which is of none, has 0.
+        """
         found: Tensor = self.t5.shared(text.tokens)
         if self.starts_word is None or self.whole_words is None:
             return found
-        word = self.starts_word[text.tokens].cumsum(1).clamp(max=WORDS - 1)
+        word = self.starts_word[text.tokens].cumsum(1).clamp(max=WORDS - 1).masked_fill(text.tokens == self.end, 0)
         found = found + self.whole_words(word)
         return found

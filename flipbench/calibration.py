@@ -22,23 +22,23 @@ LENGTHS = ("max_epochs", "patience", "epochs")
 
 @dataclass(frozen=True)
 class Rates:
-    """What a kind of stage was measured to cost on one CPU slot or one GPU.
+    """What a kind of stage costs on one CPU slot or one GPU.
 
     Attributes:
         setup: seconds before the first step: table, tokens, model.
         step: seconds a training step.
         row: seconds to score a row; 0 for a pretraining, which scores none.
         rows: of the table that stages of the kind are split from.
-        memory_mb: peak resident memory of a process that did nothing else.
+        memory_mb: peak resident memory of a process that did nothing else; None where it is not known.
         device_memory_mb: peak memory on the GPU; None on the CPU.
-        steps: that were measured.
+        steps: that were measured; 0 where the rates are modelled.
     """
 
     setup: float
     step: float
     row: float
     rows: int
-    memory_mb: float
+    memory_mb: float | None
     device_memory_mb: float | None
     steps: int
 

@@ -1,4 +1,7 @@
-"""What a plan will cost: from finished runs of the same kind, else from a calibration, else from runs alike."""
+"""What a plan will cost: from finished runs of the same kind, else from a calibration, else from runs alike.
+
+Or, on a device that is not at hand, from the rates of a model.
+"""
 
 import heapq
 import json
@@ -20,9 +23,10 @@ from flipbench.plan import Cell, Plan, resolve
 from flipbench.stage import INSPECTIONS, Stage, Where, final, trial
 from flipbench.store.runs import DONE, Store
 
-Source = Literal["measured", "calibrated", "alike"]
+Source = Literal["measured", "calibrated", "alike", "modelled"]
 """``measured``: finished runs that differ in seeds and the values of fractions alone. ``calibrated``: a few steps of
-the kind on this machine. ``alike``: finished runs of the same data set and role, with whatever settings."""
+the kind on this machine. ``alike``: finished runs of the same data set and role, with whatever settings.
+``modelled``: nothing was measured on the device; see :mod:`flipbench.roofline`."""
 
 
 @dataclass(frozen=True)
@@ -48,39 +52,45 @@ class Costs:
 
     Args:
         device: ``cpu`` or ``cuda``; runs on the other say nothing.
+        modelled: rates by kind of a device that is not at hand; of the runs, the numbers of epochs alone then count.
     """
 
-    def __init__(self, store: Store, device: str) -> None:
-        self.store = store
+    def __init__(self, store: Store, device: str, modelled: Mapping[str, Rates] | None = None) -> None:
+        self.store, self.modelled = store, modelled
         self.rates = calibration.load(device)
         self._same: dict[str, list[_Run]] = defaultdict(list)
         self._alike: dict[tuple[Any, ...], list[_Run]] = defaultdict(list)
         self._epochs: dict[tuple[Any, ...], list[tuple[int, int]]] = defaultdict(list)
-        for run in _finished(store, device):
+        for run in _finished(store):
             spec, role = run.spec, run.spec["role"]
+            if run.epochs:
+                self._epochs[_place(spec), spec["method"], _lengths(spec)].append(run.epochs)
+            if run.on_cpu != (device == "cpu"):
+                continue
             self._same[_likeness(spec)].append(run)
             self._alike[_place(spec), role, spec["method"]].append(run)
             self._alike[_place(spec), role].append(run)
-            if run.epochs:
-                self._epochs[_place(spec), spec["method"], _lengths(spec)].append(run.epochs)
 
     def of(self, stage: Stage) -> Estimate | None:
         """None where nothing like it has run and nothing is calibrated: an estimate out of nothing helps nobody."""
+        if self.modelled is not None:
+            modelled = self.modelled.get(calibration.kind_of(stage))
+            return self._by_rates(stage, modelled, "modelled") if modelled else None
         same = self._same.get(_likeness(stage.spec), [])
         if here := [run for run in same if run.here]:
             return _estimate(here, "measured")
         if rates := self.rates.get(calibration.kind_of(stage)):
-            return self._calibrated(stage, rates)
+            return self._by_rates(stage, rates, "calibrated")
         place, role = _place(stage.spec), stage.role
         if same:
             return _estimate(same, "measured")
         like = self._alike.get((place, role, stage.method)) or self._alike.get((place, role))
         return _estimate(like, "alike") if like else None
 
-    def _calibrated(self, stage: Stage, rates: Rates) -> Estimate:
+    def _by_rates(self, stage: Stage, rates: Rates, source: Source) -> Estimate:
         steps, rows, at_most = self._work(stage, rates.rows)
         seconds = rates.setup + steps * rates.step + rows * rates.row
-        return Estimate(seconds, rates.memory_mb, rates.device_memory_mb, "calibrated", at_most)
+        return Estimate(seconds, rates.memory_mb, rates.device_memory_mb, source, at_most)
 
     def _work(self, stage: Stage, rows: int) -> tuple[int, int, bool]:
         """Training steps, rows to score, and whether early stopping may leave fewer of both.
@@ -118,9 +128,11 @@ class Costs:
         return round(median(best if stage.role == "refit" else trained for trained, best in usual)), False
 
 
-def expected(stages: Iterable[Stage], store: Store, device: str) -> dict[str, Estimate]:
-    """Estimates by key, of the stages that something is known about."""
-    costs = Costs(store, device)
+def expected(
+    stages: Iterable[Stage], store: Store, device: str, modelled: Mapping[str, Rates] | None = None
+) -> dict[str, Estimate]:
+    """Estimates by key, of the stages that something is known about; the arguments are those of :class:`Costs`."""
+    costs = Costs(store, device, modelled)
     found = {stage.key: costs.of(stage) for stage in stages}
     return {key: estimate for key, estimate in found.items() if estimate}
 
@@ -181,7 +193,7 @@ class _Run:
     """A finished run.
 
     Attributes:
-        here: whether its machine looks like this one.
+        on_cpu: whether it was on no GPU. here: whether its machine looks like this one.
         epochs: trained, and the best one's number from 1, of a training that stops early; None for others.
     """
 
@@ -189,12 +201,13 @@ class _Run:
     seconds: float
     memory_mb: float | None
     device_memory_mb: float | None
+    on_cpu: bool
     here: bool
     epochs: tuple[int, int] | None
 
 
-def _finished(store: Store, device: str) -> Iterator[_Run]:
-    """The finished runs of a store that were on ``device``; a damaged one says nothing of costs."""
+def _finished(store: Store) -> Iterator[_Run]:
+    """The finished runs of a store; a damaged one says nothing of costs."""
 
     def read(done: Path, name: str) -> Any:
         return json.loads(done.with_name(name).read_text(encoding="utf-8"))
@@ -205,10 +218,9 @@ def _finished(store: Store, device: str) -> Iterator[_Run]:
             if spec["role"] in ("select", "fit"):
                 found = read(done, "metrics.json")
                 epochs = len(found["history"]), int(found["best"]["epoch"]) + 1
-            if (env["device"] == "cpu") == (device == "cpu"):
-                memory, on_device = env.get("peak_memory_mb"), env.get("peak_device_memory_mb")
-                here = env.get("cores") == os.cpu_count()
-                yield _Run(spec, float(env["seconds"]), memory, on_device, here, epochs)
+            memory, on_device = env.get("peak_memory_mb"), env.get("peak_device_memory_mb")
+            on_cpu, here = env["device"] == "cpu", env.get("cores") == os.cpu_count()
+            yield _Run(spec, float(env["seconds"]), memory, on_device, on_cpu, here, epochs)
         except (OSError, ValueError, KeyError, TypeError):
             continue
 

@@ -12,6 +12,10 @@ class UserError(Exception):
     """
 
 
+class NotPreparedError(UserError):
+    """A data set that is to be fetched or imported first; the message ends with the command."""
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """The hint to end an error line with: the closest of ``valid`` to ``word``, or all of a few."""
     valid = sorted(valid)

@@ -1,11 +1,11 @@
-"""What a method file declares beside its equation: settings with their source, and a search grid.
+"""What a method file declares beside its equation: settings with their source, what must hold between them, and a grid.
 
 Nothing here imports torch, so that listing and planning stay instant.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from flipbench.errors import UserError, nearest
 
@@ -74,6 +74,72 @@ DEEP_GRID: dict[str, list[Any]] = {"dropout": [0.0, 0.2, 0.4], "batch_norm": [Fa
 
 TINYBERT = "huawei-noah/TinyBERT_General_4L_312D@34707a33cd59a94ecde241ac209bf35103691b43"
 """The PLM of the paper's main table."""
+
+
+class Rule(Protocol):
+    """What must hold between settings; a method file declares its own as ``rules``."""
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        """What is wrong with the settings, ``NAME: ...; nearest: ...``; empty where nothing is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Divides:
+    """The whole number ``part`` divides ``whole``."""
+
+    part: str
+    whole: str
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        part, whole = settings[self.part], settings[self.whole]
+        if part > 0 and whole % part == 0:
+            return ""
+        near = min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - part))
+        return f"{self.part}: {part} does not divide {self.whole} {whole}; nearest: {near}"
+
+
+@dataclass(frozen=True)
+class Halves:
+    """All but the last of the widths ``name`` are even where ``where`` is on."""
+
+    name: str
+    where: str
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        odd = [width for width in settings[self.name][:-1] if width % 2]
+        if not (settings[self.where] and odd):
+            return ""
+        return f"{self.name}: {odd[0]} cannot be split in half ({self.where} is on); nearest: {odd[0] + 1}"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """``name`` is ``least`` or more: always, or where the setting ``where`` is there and on."""
+
+    name: str
+    least: int
+    reason: str
+    where: str = ""
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        if settings[self.name] >= self.least or (self.where and not settings.get(self.where)):
+            return ""
+        return f"{self.name}: {settings[self.name]} is below {self.least}: {self.reason}; nearest: {self.least}"
+
+
+Rules = Sequence[Rule]
+
+
+def check_rules(rules: Rules, settings: Mapping[str, Any]) -> None:
+    """Raises UserError where settings do not go together: names the one to change, and its nearest valid value."""
+    for rule in rules:
+        if problem := rule.problem(settings):
+            raise UserError(problem)
+
+
+TRAINING_RULES: Rules = [AtLeast("batch_size", 2, "batch_norm needs rows to compare", where="batch_norm")]
+"""Of every ID-based model."""
 
 PRETRAIN = "pretrain."
 """Settings that begin so belong to the pretraining, and to its key alone."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flipbench import registry, tune
 from flipbench.errors import UserError, nearest
-from flipbench.method import Value, check_value
+from flipbench.method import Value, check_rules, check_value
 from flipbench.registry import Declaration
 from flipbench.stage import Stage, Where, final, inspection, trial
 from flipbench.suite import DataEntry, MethodEntry, Suite
@@ -88,45 +88,46 @@ def expand(suite: Suite, fingerprints: Mapping[str, str], figure: tune.Figure) -
         figure: what is known of a search's trials (see :func:`flipbench.tune.figures`).
 
     Raises:
-        UserError: a setting has a value of the wrong type or out of range, or a row has nothing to inspect.
+        UserError: a setting has a value of the wrong type or out of range, settings do not go together, or a row has
+            nothing to inspect; names the suite's file and the row.
     """
     cells = []
     for data in suite.data:
         for row in suite.methods:
-            declared = registry.get(row.method)
-            shared = {k: v for k, v in {**suite.settings, **data.settings}.items() if k in declared.settings}
-            fixed = {**shared, **row.settings}
-            settings = resolve(declared, fixed)
-            where = Where(suite.protocol, data.name, fingerprints[data.name], data.order, data.users)
-            if suite.inspect:
-                cells.append(
-                    Cell(row, data, (), (), settings, None, _inspections(suite, row, where, declared, settings))
-                )
-                continue
-            search: tune.Search | None = None
-            best: Mapping[str, Value] | None = settings
-            if suite.tune:
-                search = tune.search(
-                    suite.tune, declared.grid, settings, fixed, partial(_trial, where, declared), figure
-                )
-                best = None if search.best is None else search.points[search.best]
-            finals = tuple(final(where, declared, best, seed) for seed in range(suite.seeds)) if best else ()
-            cells.append(Cell(row, data, search.trials if search else (), finals, best, search))
+            try:
+                cells.append(_cell(suite, row, data, fingerprints[data.name], figure))
+            except UserError as error:
+                problem = str(error).removeprefix(f"{row.method}: ")
+                raise UserError(f"{suite.place}{row.label}: {problem}") from None
     return Plan(suite, tuple(cells))
+
+
+def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, figure: tune.Figure) -> Cell:
+    declared = registry.get(row.method)
+    shared = {k: v for k, v in {**suite.settings, **data.settings}.items() if k in declared.settings}
+    fixed = {**shared, **row.settings}
+    settings = resolve(declared, fixed)
+    where = Where(suite.protocol, data.name, fingerprint, data.order, data.users)
+    if suite.inspect:
+        kinds = [(what, seed) for what in suite.inspect for seed in range(suite.seeds)]
+        measured = tuple(inspection(what, where, declared, settings, seed) for what, seed in kinds)
+        return Cell(row, data, (), (), settings, None, measured)
+    search: tune.Search | None = None
+    best: Mapping[str, Value] | None = settings
+    if suite.tune:
+        fits = partial(_fits, declared)
+        search = tune.search(suite.tune, declared.grid, settings, fixed, partial(_trial, where, declared), figure, fits)
+        best = None if search.best is None else search.points[search.best]
+    finals = tuple(final(where, declared, best, seed) for seed in range(suite.seeds)) if best else ()
+    return Cell(row, data, search.trials if search else (), finals, best, search)
+
+
+def _fits(declared: Declaration, point: Mapping[str, Value]) -> bool:
+    return not any(rule.problem(point) for rule in declared.rules)
 
 
 def _trial(where: Where, declared: Declaration, point: Mapping[str, Value]) -> Stage:
     return trial(final(where, declared, resolve(declared, point), 0))
-
-
-def _inspections(
-    suite: Suite, row: MethodEntry, where: Where, declared: Declaration, settings: Mapping[str, Value]
-) -> tuple[Stage, ...]:
-    kinds = [(what, seed) for what in suite.inspect for seed in range(suite.seeds)]
-    try:
-        return tuple(inspection(what, where, declared, settings, seed) for what, seed in kinds)
-    except UserError as error:
-        raise UserError(f"{row.label}: {error}") from None
 
 
 def resolve(declared: Declaration, given: Mapping[str, Value]) -> dict[str, Value]:
@@ -135,7 +136,7 @@ def resolve(declared: Declaration, given: Mapping[str, Value]) -> dict[str, Valu
     Values take the type of the declared default, so that ``1`` and ``1.0`` are one setting.
 
     Raises:
-        UserError: an unknown setting, or a value of the wrong type or out of range.
+        UserError: an unknown setting, a value of the wrong type or out of range, or settings that do not go together.
     """
     settings: dict[str, Value] = {name: setting.value for name, setting in declared.settings.items()}
     flavour = str(given.get("flavour", settings.get("flavour", "")))
@@ -147,6 +148,10 @@ def resolve(declared: Declaration, given: Mapping[str, Value]) -> dict[str, Valu
                 raise UserError(f"{declared.name}: unknown setting '{name}'{nearest(name, settings)}")
             own = declared.settings[name]
             settings[name] = check_value(f"{declared.name}: {name}", name, value, own.value, own.choices)
+    try:
+        check_rules(declared.rules, settings)
+    except UserError as error:
+        raise UserError(f"{declared.name}: {error}") from None
     return settings
 
 

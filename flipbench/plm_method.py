@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class PLMMethod:
     """Base of the methods with a PLM.
 
-    A subclass declares ``version`` (raise it when its results change), ``settings`` and ``grid``. Settings with the
+    A subclass declares ``version`` (raise it when its results change), ``settings`` and ``grid``, and ``rules`` where
+    some settings do not go together (:class:`flipbench.method.Rule`). Settings with the
     name of a field of :class:`flipbench.engine.finetune.FinetuneRecipe` say how it is trained; ``plm`` names the PLM
     and ``backbone``, where there is one, the ID-based model; the others are keyword arguments of :meth:`model` and
     :meth:`reader`.

@@ -17,7 +17,7 @@ from typing import Any
 
 from flipbench import method
 from flipbench.errors import UserError, nearest
-from flipbench.method import PRETRAIN, TRAINING, TRAINING_GRID, Setting, Value
+from flipbench.method import PRETRAIN, TRAINING, TRAINING_GRID, TRAINING_RULES, Rules, Setting, Value
 
 GROUPS = {"id": "flipbench.id_models", "plm": "flipbench.plm_methods", "hybrid": "flipbench.hybrid_methods"}
 """Entry-point group by kind of method: an ID-based model, a PLM alone, or both."""
@@ -37,6 +37,7 @@ class Declaration:
         grid: search values by setting.
         flavours: other defaults under a name that the setting ``flavour`` chooses.
         pretraining: registered name of the pretraining that it starts from; empty for none.
+        rules: what must hold between the settings.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Declaration:
     grid: Mapping[str, list[Any]]
     flavours: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     pretraining: str = ""
+    rules: Rules = ()
 
     @property
     def guesses(self) -> list[str]:
@@ -80,13 +82,13 @@ def get(name: str) -> Declaration:
         found = _declared(target)
     except (ImportError, AttributeError) as error:
         raise UserError(f"model '{name}' ({target}) cannot be loaded: {error}") from None
-    settings, grid = found.settings, found.grid
+    settings, grid, rules = found.settings, found.grid, found.rules
     if kind == "id":
-        settings, grid = {**TRAINING, **settings}, {**TRAINING_GRID, **grid}
+        settings, grid, rules = {**TRAINING, **settings}, {**TRAINING_GRID, **grid}, [*TRAINING_RULES, *rules]
     if found.pretraining:
         first = {PRETRAIN + own: setting for own, setting in pretraining(found.pretraining).settings.items()}
         settings = {**first, **settings}
-    return replace(found, name=name, kind=kind, settings=settings, grid=grid)
+    return replace(found, name=name, kind=kind, settings=settings, grid=grid, rules=rules)
 
 
 @cache
@@ -121,8 +123,8 @@ def _declared(target: str) -> Declaration:
     return _from_source(target) or _from_class(target)
 
 
-_NAMES = ("version", "settings", "grid", "pretraining")
-"""The declarations that a class body may hold as literals; the last has a default."""
+_NAMES = ("version", "settings", "grid", "pretraining", "rules")
+"""The declarations that a class body may hold as literals; those after the third have defaults."""
 
 
 def _from_source(target: str) -> Declaration | None:
@@ -141,7 +143,7 @@ def _from_source(target: str) -> Declaration | None:
         if names and names[0] in _NAMES:
             try:  # only flipbench.method's own names are in reach, no builtins
                 code = compile(ast.Expression(item.value), spec.origin, "eval")  # type: ignore[attr-defined]
-                found[names[0]] = eval(code, {"__builtins__": {}, **vars(method)})  # noqa: S307
+                found[names[0]] = eval(code, {**vars(method), "__builtins__": {}})  # noqa: S307
             except NameError:
                 return None
     if not set(_NAMES[:3]) <= found.keys():
@@ -152,7 +154,7 @@ def _from_source(target: str) -> Declaration | None:
 def _from_class(target: str) -> Declaration:
     module, _, class_name = target.partition(":")
     cls = getattr(importlib.import_module(module), class_name)
-    more = {name: getattr(cls, name) for name in ("flavours", "pretraining") if hasattr(cls, name)}
+    more = {name: getattr(cls, name) for name in ("flavours", "pretraining", "rules") if hasattr(cls, name)}
     summary = _first_line(cls.__doc__)
     return Declaration("", "", target, summary, cls.version, dict(cls.settings), dict(cls.grid), **more)
 

@@ -183,7 +183,11 @@ def _pretraining(
     if declared.pretraining == ALIGNMENT:
         from flipbench.flip.settings import spelled
 
-        if not (own := spelled(own)):
+        try:
+            own = spelled(own)
+        except UserError as error:
+            raise UserError(PRETRAIN + str(error)) from None
+        if not own:
             return None
     found = registry.pretraining(declared.pretraining)
     spec = {

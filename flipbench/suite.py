@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from flipbench import registry, yamlfile
 from flipbench.data import dataset as datasets
@@ -160,6 +160,13 @@ class Suite(_Strict):
     outputs: Outputs = Outputs()
     """Where results and reports go."""
 
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def place(self) -> str:
+        """What an error line about the suite begins with: the file that it was read from."""
+        return f"{self._file}: " if self._file else ""
+
     @property
     def runs(self) -> int:
         """Runs that end a cell: one a seed, and one for each thing to inspect where the suite inspects."""
@@ -213,6 +220,7 @@ def load(name: str) -> Suite:
         raise UserError(f"{path}: {error}") from None
     if suite.suite != path.stem:
         raise UserError(f"{path}: suite: '{suite.suite}' differs from the file's name '{path.stem}'")
+    suite._file = path
     return suite
 
 

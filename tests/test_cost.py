@@ -1,20 +1,24 @@
 """What a plan is expected to cost: counted against what real runs do, never timed."""
 
 import json
+import multiprocessing
 import os
+import signal
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from flipbench import calibration, cost, plan, suite, tune
 from flipbench.calibration import Rates, kind_of
 from flipbench.cli import main
 from flipbench.data import split
 from flipbench.data.store import fingerprint, open_table
+from flipbench.engine.calibrate import of_each, train_until
 from flipbench.engine.stages import run_stage
 from flipbench.errors import UserError
 from flipbench.schedule.local import Pool
@@ -115,26 +119,24 @@ def test_the_steps_counted_are_the_steps_taken(suite_file, home, protocol, metho
     store.prepare()
     taken = 0
 
-    def count(*_):
+    def step_ended():
         nonlocal taken
         taken += 1
+        return False
 
-    hook = register_optimizer_step_post_hook(count)
-    try:
-        for stage in planned.stages():
-            calibrate([stage], step=1, rows=rows)
-            taken = 0
-            expected = cost.Costs(store, "cpu").of(stage)
-            figures = run_stage(stage, store, "cpu", 1)
-            assert expected.seconds == taken, str(stage)
-            assert expected.at_most == (stage.role in ("select", "fit"))
-            calibrate([stage], row=1, rows=rows)
-            if stage.role == "evaluate":
-                assert cost.Costs(Store(home), "cpu").of(stage).seconds == figures["rows"]
-            elif stage.role in ("select", "fit"):
-                assert cost.Costs(Store(home), "cpu").of(stage).seconds == 2 * figures["rows"]["valid"]
-    finally:
-        hook.remove()
+    for stage in planned.stages():
+        calibrate([stage], step=1, rows=rows)
+        taken = 0
+        expected = cost.Costs(store, "cpu").of(stage)
+        train_until(step_ended, partial(run_stage, stage, store, "cpu", 1))
+        figures = store.metrics(stage)
+        assert expected.seconds == taken, str(stage)
+        assert expected.at_most == (stage.role in ("select", "fit"))
+        calibrate([stage], row=1, rows=rows)
+        if stage.role == "evaluate":
+            assert cost.Costs(Store(home), "cpu").of(stage).seconds == figures["rows"]
+        elif stage.role in ("select", "fit"):
+            assert cost.Costs(Store(home), "cpu").of(stage).seconds == 2 * figures["rows"]["valid"]
 
 
 def test_usual_epochs_are_those_of_finished_selections(suite_file, home):
@@ -238,3 +240,31 @@ def test_calibrating_leaves_a_cache_and_nothing_else(suite_file, home, tmp_path,
     assert calibration.load("cpu") == {}, "a damaged file is none"
     calibration.save("cuda", {"a": rates})
     assert calibration.load("cuda") == {"a": rates}
+
+
+def dies(stage):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def is_refused(stage):
+    raise UserError("no")
+
+
+def test_a_look_that_dies_or_is_refused_is_told_and_one_that_is_given_up_ends():
+    stages = {"a": Stage("fit", {"number": 1}), "b": Stage("fit", {"number": 2})}
+    for look, said in ((dies, "its process ended"), (is_refused, "no")):
+        found = dict(of_each(stages, look, 2))
+        assert found.keys() == stages.keys()
+        assert all(said in str(error) for error in found.values())
+    began = time.monotonic()
+    iteration = of_each({**stages, "c": Stage("fit", {"number": 3})}, sleeps_but_first, 2)
+    assert next(iteration) == ("a", 1)
+    iteration.close()
+    assert time.monotonic() - began < 60
+    assert not multiprocessing.active_children()
+
+
+def sleeps_but_first(stage):
+    if stage.spec["number"] > 1:
+        time.sleep(600)
+    return 1

@@ -10,7 +10,7 @@ from flipbench import registry
 from flipbench.errors import UserError
 
 LITERAL = '''
-from flipbench.method import Guess
+from flipbench.method import AtLeast, Guess
 from flipbench.nn.id_model import IDModel
 
 
@@ -20,6 +20,7 @@ class LogisticRegression(IDModel):
     version = 3
     settings = {"unused": Guess(1, "to have one")}
     grid = {}
+    rules = [AtLeast("unused", 1, "for a test")]
 
     def __init__(self, features, fields, *, unused):
         super().__init__(features, fields, 1, representation_dim=1)
@@ -57,6 +58,18 @@ def test_a_users_own_model_is_listed_and_run_by_name(package, suite_file):
         assert words in done.stdout + done.stderr
 
 
+def test_a_users_own_rule_is_known_when_planned(package, suite_file):
+    path = suite_file(methods="[my_lr: {unused: 0}]")
+    code = f"import sys; from flipbench.cli import main; print(main(['plan', {str(path)!r}]), 'torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(package)}, timeout=120,
+    )  # fmt: skip
+    assert done.stderr.endswith(f"{path}: my_lr: unused: 0 is below 1: for a test; nearest: 1\n")
+    computed = "dict(" in (package / "mymodels.py").read_text()
+    assert done.stdout == f"1 {computed}\n", "exit code 1; only computed declarations need an import"
+
+
 def test_an_unknown_model_and_one_that_cannot_be_loaded(monkeypatch):
     with pytest.raises(UserError, match="unknown model 'DeepFM'; did you mean 'deepfm'"):
         registry.get("DeepFM")
@@ -71,6 +84,7 @@ def test_every_setting_has_a_source_and_guesses_are_counted():
         assert all(s.source in ("paper", "code", "guess") and s.where for s in declared.settings.values())
         assert ("embedding_l2" in declared.guesses) == ("embedding_l2" in declared.settings), "neither says it"
         assert declared.grid.keys() <= declared.settings.keys()
+        assert not any(rule.problem({n: s.value for n, s in declared.settings.items()}) for rule in declared.rules)
         if declared.kind != "plm":
             assert {"learning_rate", "embedding_l2"} <= declared.grid.keys(), (
                 "the same L2 range for all that have tables"

@@ -54,6 +54,45 @@ def test_a_setting_of_the_wrong_type_or_range_is_refused(suite_file, settings, w
         plan.expand(found, {"planted-tiny": "f"}, lambda *_: None)
 
 
+@pytest.mark.parametrize(
+    ("methods", "settings", "words"),
+    [
+        ("[autoint: {heads: 3}]", "{}", "autoint: heads: 3 does not divide embedding_dim 32; nearest: 2"),
+        ("[dcnv2, autoint]", "{heads: 40}", "autoint: heads: 40 does not divide embedding_dim 32; nearest: 32"),
+        ("[mine: {method: autoint, heads: 5}]", "{embedding_dim: 12}", "mine: heads: 5 does not .* nearest: 4"),
+        ("[xdeepfm: {cin: [8, 7, 5]}]", "{}", "xdeepfm: cin: 7 cannot be split in half .* nearest: 8"),
+        ("[deepfm]", "{batch_norm: true, batch_size: 1}", "deepfm: batch_size: 1 is below 2: .*; nearest: 2"),
+        ("[afn]", "{batch_size: 1}", "afn: batch_size: 1 is below 2: batch_norm .*; nearest: 2"),
+        ("[flip: {pretrain: {batch_size: 1}}]", "{plm: small}", r"flip: pretrain\.batch_size: 1 is .*; nearest: 2"),
+        ("[ctrl: {pretrain: {icl_parts: 5}}]", "{plm: small}", r"pretrain\.icl_parts: 5 does not divide .* nearest: 4"),
+        ("[flip_id: {backbone: ptab}]", "{plm: small}", "flip_id: backbone: 'ptab' is no ID-based model"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_when_planned(suite_file, methods, settings, words):
+    path = suite_file(methods=methods, settings=settings)
+    found = plan.narrow(suite.load(str(path)), [])
+    with pytest.raises(UserError, match=words) as error:
+        plan.expand(found, {"planted-tiny": "f"}, lambda *_: None)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_settings_that_go_together_are_planned(suite_file):
+    rows = "[autoint: {heads: 4}, xdeepfm: {cin: [7, 4], split_half: false}, odd: {method: xdeepfm, cin: [8, 7]}, afm]"
+    found = suite.load(str(suite_file(methods=rows, settings="{batch_size: 1}")))
+    assert len(plan.expand(found, {"planted-tiny": "f"}, lambda *_: None).cells) == 4
+
+
+@pytest.mark.parametrize("how", ["grid", "random", "tpe"])
+def test_a_search_passes_over_points_whose_settings_do_not_go_together(suite_file, how):
+    path = suite_file(
+        methods="[autoint: {embedding_dim: 20}]", settings="{}", tune=f"{{search: {how}, budget: 40, round: 40}}"
+    )
+    (cell,) = plan.expand(suite.load(str(path)), {"planted-tiny": "f"}, lambda *_: None).cells
+    assert {point["heads"] for point in cell.search.points} == {2, 4}, "8 does not divide 20"
+    assert len(cell.trials) == 40
+
+
 def test_suites_that_come_with_flipbench_are_valid_and_found_by_name():
     names = {path.stem for path in suite.available()}
     assert {"smoke", "quickstart", "table2"} <= names

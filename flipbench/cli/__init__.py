@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     verb["plan"].add_argument(
         "--calibrate", action="store_true", help="train a few steps of what has not been measured on this machine"
     )
+    verb["plan"].add_argument("--on", metavar="DEVICE", help="model the cost on a device that is not at hand, as h200")
     verb["run"].add_argument("--backend", choices=["local", "ray"], default="local", help="this machine, or a cluster")
     verb["run"].add_argument(
         "--address", metavar="ADDRESS", help="of the Ray cluster: auto, HOST:PORT, ray://HOST:PORT"
@@ -138,6 +139,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
+    # One thread in numpy's products: they are small, and sums must not depend on how many cores a machine has.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code: int = importlib.import_module(f"flipbench.cli.{args.verb.replace('-', '_')}").main(args)
         sys.stdout.flush()

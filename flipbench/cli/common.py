@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flipbench import plan, suite, tune
-from flipbench.data import dataset
 from flipbench.data import store as data_store
-from flipbench.errors import UserError
+from flipbench.errors import NotPreparedError, UserError
 from flipbench.plan import Plan
 from flipbench.store.runs import Store
 from flipbench.suite import Suite
@@ -34,21 +33,39 @@ def plan_of(found: Suite, store: Store, to_run: bool = False) -> Plan:
     Raises:
         UserError: a data set is not prepared.
     """
-    fingerprints = {}
-    for name in {d.name: None for d in found.data}:
-        try:
-            fingerprints[name] = (None if to_run else _known(name, store)) or data_store.fingerprint(name)
-        except UserError as error:
-            others = [d.name for d in found.data if d.name != name and _known(d.name, store)]
-            hint = f"; without it: --only dataset={','.join(dict.fromkeys(others))}" if others else ""
-            raise UserError(f"{error}{hint}") from None
-    return plan.expand(found, fingerprints, tune.figures(store))
+    planned, missing = plan_of_known(found, store, to_run)
+    if missing:
+        others = ",".join(dict.fromkeys(cell.data.name for cell in planned.cells))
+        raise UserError(f"{missing[0]}; without it: --only dataset={others}")
+    return planned
 
 
 def plan_to_read(found: Suite, store: Store) -> Plan:
     """The suite's plan without data sets of which nothing is known here, so that the others' results can be read."""
-    known = [d for d in found.data if dataset.get(d.name).generated or _known(d.name, store)]
-    return plan_of(found.model_copy(update={"data": known}) if known else found, store)
+    return plan_of_known(found, store)[0]
+
+
+def plan_of_known(found: Suite, store: Store, to_run: bool = False) -> tuple[Plan, list[str]]:
+    """The suite's plan without the data sets that are not prepared, and a line for each of those: how to prepare it.
+
+    Args:
+        to_run: as for :func:`plan_of`.
+
+    Raises:
+        UserError: none is prepared.
+    """
+    fingerprints: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for name in dict.fromkeys(d.name for d in found.data):
+        try:
+            fingerprints[name] = (None if to_run else _known(name, store)) or data_store.fingerprint(name)
+        except NotPreparedError as error:
+            missing[name] = str(error)
+    if not fingerprints:
+        raise UserError(next(iter(missing.values())))
+    known = [d for d in found.data if d.name in fingerprints]
+    planned = plan.expand(found.model_copy(update={"data": known}), fingerprints, tune.figures(store))
+    return planned, list(missing.values())
 
 
 def store_of(found: Suite) -> Store:
@@ -57,17 +74,31 @@ def store_of(found: Suite) -> Store:
 
 def results_of(found: Suite) -> tuple[Plan, Store, "SuiteResults"]:
     """The suite's plan, store and results; of the seeds run so far, where all cells with runs have equally many."""
-    from flipbench.report.collect import collect, seeds_run
+    planned, store = plan_so_far(found)
+    return planned, store, results_so_far(found, planned, store)
+
+
+def plan_so_far(found: Suite) -> tuple[Plan, Store]:
+    """The plan of the seeds run so far, where all cells with runs have equally many, and the store."""
+    from flipbench.report.collect import seeds_run
 
     store = store_of(found)
     planned = plan_to_read(found, store)
     seeds = seeds_run(planned, store)
     if seeds is None or seeds == found.seeds:
-        return planned, store, collect(planned, store)
-    planned = plan_to_read(found.model_copy(update={"seeds": seeds}), store)
-    results = collect(planned, store)
+        return planned, store
+    return plan_to_read(found.model_copy(update={"seeds": seeds}), store), store
+
+
+def results_so_far(found: Suite, planned: Plan, store: Store) -> "SuiteResults":
+    """The results of such a plan, with a note where seeds are missing."""
+    from flipbench.report.collect import collect
+
+    results, seeds = collect(planned, store), planned.suite.seeds
+    if seeds == found.seeds:
+        return results
     note = f"The suite asks for {found.seeds} seeds; {seeds} so far."
-    return planned, store, replace(results, notes=(*results.notes, note))
+    return replace(results, notes=(*results.notes, note))
 
 
 def _known(name: str, store: Store) -> str | None:

@@ -2,11 +2,18 @@
 
 import argparse
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from flipbench import plan, suite
-from flipbench.cli.common import has_results, results_of
+from flipbench.cli.common import has_results, plan_so_far, results_so_far, slots_of
 from flipbench.errors import UserError
 from flipbench.plan import Plan
 from flipbench.report import terminal
@@ -14,17 +21,36 @@ from flipbench.report.table import overall_table
 from flipbench.report.write import to_json, write_html, write_report
 from flipbench.store.runs import Store
 
+if TYPE_CHECKING:
+    from flipbench.report.figures import Figures
+
 
 def main(args: argparse.Namespace) -> int:
     """Render one suite, or every suite that comes with flipbench and has results."""
+    with ExitStack() as processes:
+        documents = _report(args, processes)
+    if not documents:
+        raise UserError("no suite has results yet; run one with 'flipbench run SUITE'")
+    if args.json:
+        print(json.dumps(documents[0] if args.suite else documents, indent=1, ensure_ascii=False))
+    return 0
+
+
+def _report(args: argparse.Namespace, processes: ExitStack) -> list[Any]:
+    """Write the files; returns what ``--json`` prints, of each suite."""
     names = [args.suite] if args.suite else [str(path) for path in suite.available()]
-    documents = []
+    documents: list[Any] = []
+    pool: Executor | None = None
     for name in names:
         found = plan.with_options(suite.load(name), args.seeds, args.protocol, args.results)
         if not args.suite and not has_results(found):
             continue
         found = plan.narrow(found, args.only)
-        planned, store, results = results_of(found)
+        if pool is None and not args.no_figures and len(found.data) > 1:
+            pool = processes.enter_context(_second_process())
+        planned, store = plan_so_far(found)
+        figures = None if args.no_figures else _figures(planned, store, pool)
+        results = results_so_far(found, planned, store)
         inspected = any(store.done(stage) for cell in planned.cells for stage in cell.inspections)
         if not args.suite and not (results.cells or inspected):
             continue
@@ -37,20 +63,31 @@ def main(args: argparse.Namespace) -> int:
                 terminal.print_table(table)
             written += write_report(results, folder)
         if found.inspect or results.cells:
-            figures = [] if args.no_figures else _figures(planned, store, folder)
-            written += [*figures, *write_html(planned, store, results, figures, folder)]
-            if found.inspect and (figures or (args.no_figures and inspected)):  # nothing is scored: no table
-                documents.append({"suite": found.suite, "figures": [path.name for path in figures]})
+            pictures = figures.write(folder) if figures else []
+            written += [*pictures, *write_html(planned, store, results, pictures, folder)]
+            if found.inspect and (pictures or (args.no_figures and inspected)):  # nothing is scored: no table
+                documents.append({"suite": found.suite, "figures": [path.name for path in pictures]})
         for path in written:
             print(f"wrote {path}", file=sys.stderr)
-    if not documents:
-        raise UserError("no suite has results yet; run one with 'flipbench run SUITE'")
-    if args.json:
-        print(json.dumps(documents[0] if args.suite else documents, indent=1, ensure_ascii=False))
-    return 0
+    return documents
 
 
-def _figures(planned: Plan, store: Store, folder: Path) -> list[Path]:
-    from flipbench.report.figures import write_figures  # matplotlib, for whom wants pictures
+@contextmanager
+def _second_process() -> Iterator[Executor | None]:
+    """One to draw figures while this one reads the results, where there is a core for it."""
+    if slots_of("cpu", None)[1] < 2:
+        yield None
+        return
+    ignored = (signal.SIGINT, signal.SIG_IGN)  # an interrupt is this process's
+    pool = ProcessPoolExecutor(1, get_context("spawn"), signal.signal, ignored)
+    pool.submit(import_module, "flipbench.report.figures")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
-    return write_figures(planned, store, folder)
+
+def _figures(planned: Plan, store: Store, pool: Executor | None) -> "Figures":
+    from flipbench.report.figures import Figures  # matplotlib, for whom wants pictures
+
+    return Figures(planned, store, pool)

@@ -19,6 +19,7 @@ import numpy as np
 
 from flipbench.data.bookcrossing import BRACKETS, COUNTRIES, RECORDS
 from flipbench.data.encode import Column, Prepared, encode
+from flipbench.data.raw import read_bytes
 from flipbench.data.rejected import Rejected
 from flipbench.errors import UserError
 
@@ -134,13 +135,7 @@ def _records(
 ) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """Line number and columns of each record; None for NULL."""
     header, pattern = form
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    lines = data.split(b"\n")
+    lines = read_bytes(path).split(b"\n")
     if lines[0].removesuffix(b"\r") != header:
         raise UserError(f"{path}:1: another header than {header.decode()}")
     if not lines[-1]:

@@ -13,6 +13,7 @@ from pyarrow import csv
 
 from flipbench.data.encode import Column, Prepared, encode
 from flipbench.data.movielens import AGES, GENDERS, OCCUPATIONS
+from flipbench.data.raw import read_bytes
 from flipbench.errors import UserError, nearest
 
 Integers = NDArray[np.int64]
@@ -157,12 +158,7 @@ def _positions(keys: Integers, known: dict[int, Any]) -> tuple[Integers, NDArray
 
 def _bytes(path: Path) -> bytes:
     """A raw file's content, whole lines without NUL bytes."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    data = read_bytes(path)
     if not data:
         raise UserError(f"{path}: empty file")
     if (nul := data.find(b"\0")) >= 0:

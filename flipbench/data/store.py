@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from flipbench.data.dataset import Dataset, get
 from flipbench.data.table import Table
-from flipbench.errors import UserError
+from flipbench.errors import NotPreparedError, UserError
 from flipbench.identity import canonical, key_of
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _meta(dataset: Dataset) -> dict[str, Any]:
         if not dataset.generated:
             raise UserError(f"{path}: prepared by an older version of its reader: run {dataset.remedy}")
     elif not dataset.generated:
-        raise UserError(f"data set '{dataset.name}' is not prepared in {path.parent}: run {dataset.remedy}")
+        raise NotPreparedError(f"data set '{dataset.name}' is not prepared in {path.parent}: run {dataset.remedy}")
     _store(dataset, dataset.prepare(path.parent, False))
     return _read(dataset)
 

@@ -4,27 +4,30 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from flipbench.calibration import Rates
 from flipbench.data import split
 from flipbench.data.split import Rows
 from flipbench.data.store import open_table
-from flipbench.data.table import Table
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.stages import environment
 from flipbench.engine.streams import make_deterministic
 from flipbench.engine.tasks import pretraining_of, task_of
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
+
+T = TypeVar("T")
 
 WARM_UP = 2
 """Steps that are not counted: the first ones find memory and choose kernels."""
@@ -40,24 +43,76 @@ class _Enough(BaseException):
     """Ends a training that has been measured; no Exception, which a stage would take for a failure of its own."""
 
 
-def measure(stage: Stage, device: str, threads: int = 1) -> Rates:
-    """The cost of a stage that trains, by its first steps; nothing of it is kept.
+@dataclass(frozen=True)
+class Sample:
+    """A stage that trains, made ready to be measured.
+
+    Attributes:
+        table_rows: of the table that it is split from. rows: to train on.
+        train: trains from the beginning.
+        predict: scores rows; None for a pretraining, which scores none.
+    """
+
+    table_rows: int
+    rows: Rows
+    train: Callable[[], object]
+    predict: Callable[[Rows], object] | None
+
+
+@contextmanager
+def sample(stage: Stage, device: str, threads: int = 1) -> Iterator[Sample]:
+    """A stage by the code that trains; of what it writes nothing is kept.
 
     Args:
         stage: of role ``pretrain``, ``select``, ``refit`` or ``fit``.
 
     Raises:
         UserError: the data are not prepared, or a PLM is not at hand.
-        RuntimeError: the training came to no step.
     """
     make_deterministic(threads)
-    began = time.perf_counter()
     table = split.of_users(open_table(stage.dataset), stage.spec.get("users", 1.0))
     rows = split.training_rows(table, stage.spec["order"])
     with TemporaryDirectory(prefix="flipbench-") as folder:
         checkpoint = Checkpoint(Path(folder) / "checkpoint.pt", stage.key)
-        run = _pretraining if stage.role == "pretrain" else _training
-        marks, row = run(stage, table, rows, device, Store(Path(folder)), checkpoint)
+        if stage.role == "pretrain":
+            pretraining = pretraining_of(stage, table, rows, device)
+            yield Sample(len(table), rows, lambda: pretraining.run(checkpoint, lambda *_: None), None)
+            return
+        # an evaluation builds the same model, and reads no weights of a pretraining that has not been run
+        evaluation = Stage("evaluate", stage.spec, {"fit": stage}, stage.places)
+        task = task_of(evaluation, table, Store(Path(folder)), device)
+        model = task.build()
+        yield Sample(
+            len(table),
+            rows,
+            lambda: task.fit(model, rows, None, task.max_epochs, checkpoint, lambda *_: None),
+            lambda part: task.predict(model, part),
+        )
+
+
+def measure(stage: Stage, device: str, threads: int = 1, clock: Callable[[], float] = time.perf_counter) -> Rates:
+    """The cost of a stage that trains, by its first steps.
+
+    Args:
+        clock: ``time.process_time`` for seconds of the processor, which other processes on it do not lengthen.
+
+    Raises:
+        UserError: as :func:`sample`.
+        RuntimeError: the training came to no step.
+    """
+    began = clock()
+    marks: list[float] = []
+
+    def step_ended() -> bool:
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+        marks.append(clock())
+        counted = len(marks) - 1 - WARM_UP
+        return counted >= LEAST and marks[-1] - marks[WARM_UP] >= SECONDS
+
+    with sample(stage, device, threads) as work:
+        train_until(step_ended, work.train)
+        row = _seconds_a_row(work.predict, work.rows, clock) if work.predict else 0.0
     counted = marks[min(WARM_UP, len(marks) - 2) :]
     if len(counted) < 2:
         raise RuntimeError("no training steps to measure")
@@ -66,94 +121,100 @@ def measure(stage: Stage, device: str, threads: int = 1) -> Rates:
         setup=marks[0] - began - (marks[1] - marks[0]),
         step=(counted[-1] - counted[0]) / (len(counted) - 1),
         row=row,
-        rows=len(table),
+        rows=work.table_rows,
         memory_mb=env["peak_memory_mb"],
         device_memory_mb=env.get("peak_device_memory_mb"),
         steps=len(counted) - 1,
     )
 
 
-def _pretraining(
-    stage: Stage, table: Table, rows: Rows, device: str, _: Store, checkpoint: Checkpoint
-) -> tuple[list[float], float]:
-    task = pretraining_of(stage, table, rows, device)
-    with _steps(device) as marks:
-        task.run(checkpoint, lambda *_: None)
-    return marks, 0.0
+def train_until(enough: Callable[[], bool], train: Callable[[], object]) -> None:
+    """Run a training until ``enough``, which is asked at the end of every optimiser step, or to its own end."""
+    depth = 0  # an optimiser's step may call its base class's, which has hooks of its own
 
-
-def _training(
-    stage: Stage, table: Table, rows: Rows, device: str, store: Store, checkpoint: Checkpoint
-) -> tuple[list[float], float]:
-    # an evaluation builds the same model, and reads no weights of a pretraining that has not been run
-    task = task_of(Stage("evaluate", stage.spec, {"fit": stage}, stage.places), table, store, device)
-    model = task.build()
-    with _steps(device) as marks:
-        task.fit(model, rows, None, task.max_epochs, checkpoint, lambda *_: None)
-    return marks, _seconds_a_row(lambda part: task.predict(model, part), rows)
-
-
-@contextmanager
-def _steps(device: str) -> Iterator[list[float]]:
-    """The moments at which steps end, filled while the training within runs; ends it once they are enough."""
-    marks: list[float] = []
+    def before_step(*_: Any) -> None:
+        nonlocal depth
+        depth += 1
 
     def after_step(*_: Any) -> None:
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-        marks.append(time.perf_counter())
-        counted = len(marks) - 1 - WARM_UP
-        if counted >= LEAST and marks[-1] - marks[WARM_UP] >= SECONDS:
+        nonlocal depth
+        depth -= 1
+        if depth == 0 and enough():
             raise _Enough
 
-    hook = register_optimizer_step_post_hook(after_step)
+    hooks = register_optimizer_step_pre_hook(before_step), register_optimizer_step_post_hook(after_step)
     try:
-        yield marks
+        train()
     except _Enough:
         pass
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
-def _seconds_a_row(predict: Callable[[Rows], Any], rows: Rows) -> float:
-    """Of scoring: by evenly spaced rows, more of them until they take a while."""
-    count, seconds = 64, 0.0
-    while seconds < SECONDS / 8 and count < len(rows):
-        count = min(4 * count, len(rows))  # the first look is the smallest, and not the last where scoring is fast
+def samples(rows: Rows) -> Iterator[Rows]:
+    """Evenly spaced rows, ever more of them: the first look is the smallest, and not the last where scoring is fast."""
+    count = 64
+    while count < len(rows):
+        count = min(4 * count, len(rows))
         chosen = np.linspace(0, len(rows) - 1, count).astype(np.intp)
-        part = Rows(rows.ids[chosen], rows.labels[chosen], rows.users[chosen])
-        began = time.perf_counter()
+        yield Rows(rows.ids[chosen], rows.labels[chosen], rows.users[chosen])
+
+
+def _seconds_a_row(predict: Callable[[Rows], object], rows: Rows, clock: Callable[[], float]) -> float:
+    """Of scoring: by more and more rows, until they take a while."""
+    seconds, count = 0.0, 1
+    for part in samples(rows):
+        began = clock()
         predict(part)
-        seconds = time.perf_counter() - began
+        seconds, count = clock() - began, len(part)
+        if seconds >= SECONDS / 8:
+            break
     return seconds / count
 
 
-def measure_all(
-    stages: Mapping[str, Stage], device: str, slots: int, said: Callable[[Stage, Rates | Exception], None]
-) -> dict[str, Rates]:
-    """The rates of several stages, each in a process of its own, ``slots`` beside each other as they will run.
+def of_each(stages: Mapping[str, Stage], look: Callable[[Stage], T], slots: int) -> Iterator[tuple[str, T | Exception]]:
+    """What ``look`` finds of several stages, or what it failed of, in the order in which they end.
+
+    Each is looked at in a process of its own, ``slots`` beside each other; those that run end with the iteration.
 
     Args:
-        stages: by any key. said: called with each as it is known, or with what it failed of.
+        stages: by any key. look: importable.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flipbench.engine.calibrate"])  # torch is imported once
-    found: dict[str, Rates] = {}
-    with ProcessPoolExecutor(slots, context, _leave_signals_to_the_parent, max_tasks_per_child=1) as pool:
-        running = {pool.submit(measure, stage, device): key for key, stage in stages.items()}
-        try:
-            for future in as_completed(running):
-                key, error = running[future], future.exception()
-                if error is None:
-                    found[key] = future.result()
-                    said(stages[key], found[key])
-                elif isinstance(error, Exception):
-                    said(stages[key], error)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return found
+    context.set_forkserver_preload([__name__])  # torch is imported once
+    waiting = list(stages.items())[::-1]
+    running: dict[Connection, tuple[str, BaseProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < slots:
+                key, stage = waiting.pop()
+                ours, theirs = context.Pipe(duplex=False)
+                process: BaseProcess = context.Process(target=_look, args=(theirs, look, stage), daemon=True)
+                process.start()
+                theirs.close()
+                running[ours] = key, process
+            for pipe in wait(list(running)):
+                assert isinstance(pipe, Connection)
+                key, process = running.pop(pipe)
+                try:
+                    found: T | Exception = pipe.recv()
+                except EOFError:
+                    process.join()
+                    found = RuntimeError(f"its process ended (exit code {process.exitcode})")
+                process.join()
+                pipe.close()
+                yield key, found
+    finally:
+        for _, process in running.values():
+            process.kill()
+            process.join()
 
 
-def _leave_signals_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _look(pipe: Connection, look: Callable[[Stage], object], stage: Stage) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    try:
+        found: object = look(stage)
+    except Exception as error:
+        found = error
+    pipe.send(found)

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -21,10 +22,15 @@ class Checkpoint:
         path: the file; its folder exists.
         key: the stage's key; a file of another key is not this run's.
         every: seconds between saves within an epoch, and that many times what one takes: large tables are gigabytes.
+        spent: the seconds of work so far, without what had gone into a loaded state.
+
+    Attributes:
+        earlier: the seconds of work that went into the loaded state; 0 where none was loaded, or it does not say.
     """
 
-    def __init__(self, path: Path, key: str, every: float = 30.0) -> None:
-        self.path, self.key, self.every = path, key, every
+    def __init__(self, path: Path, key: str, every: float = 30.0, spent: Callable[[], float] = lambda: 0.0) -> None:
+        self.path, self.key, self.every, self.spent = path, key, every, spent
+        self.earlier = 0.0
         self._saved, self._took = time.monotonic(), 0.0
 
     def due(self) -> bool:
@@ -41,7 +47,7 @@ class Checkpoint:
         try:
             with partial.open("wb") as file:
                 hashed = _Hashed(file)
-                torch.save({"key": self.key, **state}, cast(IO[bytes], hashed))
+                torch.save({**state, "key": self.key, "seconds": self.earlier + self.spent()}, cast(IO[bytes], hashed))
                 file.write(hashed.sha256.digest())
                 file.flush()
                 os.fsync(file.fileno())
@@ -65,7 +71,10 @@ class Checkpoint:
             return None
         except Exception:  # a damaged file raises whatever its bytes happen to look like
             return None
-        return state if state.get("key") == self.key else None
+        if state.get("key") != self.key:
+            return None
+        self.earlier = state.get("seconds", 0.0)
+        return state
 
 
 class _Hashed:

@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
+from flipbench.engine.fused_adam import FusedAdam
 from flipbench.engine.loop import Fitted, Progress, Schedule, train_epochs
 from flipbench.engine.row_adam import LARGE, RowAdam
 from flipbench.engine.streams import Streams
@@ -72,11 +73,11 @@ def fit(
     catch_up = optimiser.catch_up if isinstance(optimiser, RowAdam) else _nothing
 
     def loss_of(rows: Tensor) -> Tensor:
-        batch = ids[rows]
+        batch = ids.index_select(0, rows)
         catch_up(batch)
         with autocast(recipe.precision, device):
             logits = model(batch)
-        return binary_cross_entropy_with_logits(logits.float(), labels[rows].float())
+        return binary_cross_entropy_with_logits(logits.float(), labels.index_select(0, rows).float())
 
     def scores(rows: Rows) -> NDArray[np.float32]:
         catch_up(None)
@@ -116,7 +117,7 @@ def adam(model: IDModel, recipe: Recipe) -> torch.optim.Adam:
     if not recipe.embedding_l2 and model.features >= LARGE and {id(m.weight) for m in by_rows} == chosen:
         return RowAdam(by_rows, rest, recipe.learning_rate)
     groups: list[dict[str, Any]] = [{"params": tables, "weight_decay": recipe.embedding_l2}, {"params": rest}]
-    return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
+    return FusedAdam(groups, recipe.learning_rate)
 
 
 @torch.inference_mode()

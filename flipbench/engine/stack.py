@@ -27,6 +27,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.fit import Recipe, adam, predict
+from flipbench.engine.fused_adam import FusedAdam
 from flipbench.engine.loop import LOOK, DivergedError, Fitted, Progress, Schedule, Training, batch_bounds
 from flipbench.engine.stages import Fit, Run, Tick
 from flipbench.engine.streams import Streams, make_deterministic
@@ -104,7 +105,7 @@ def _member(fit: Fit, tick: Tick | None) -> Member:
         if isinstance(module, _BatchNorm) or (isinstance(module, _DropoutNd) and module.p > 0):
             raise TypeError(f"{stage.method} has {type(module).__name__}")
     recipe = replace(task.recipe, max_epochs=fit.epochs)
-    return Member(model, recipe, Streams(stage.seed), fit.checkpoint, fit.run.progress(fit.epochs, tick))
+    return Member(model, recipe, Streams(stage.seed), fit.run.checkpoint, fit.run.progress(fit.epochs, tick))
 
 
 def _close(run: Run, fit: Fit, found: Fitted | DivergedError, seconds: float, members: int) -> dict[str, Any]:
@@ -124,9 +125,11 @@ class _Trained:
 
     def __init__(self, index: int, member: Member, rows: int, valid: Rows | None, device: torch.device) -> None:
         self.index, self.member, self.seconds = index, member, 0.0
+        if member.checkpoint:
+            member.checkpoint.spent = lambda: self.seconds
         model, recipe = member.model.to(device), member.recipe
         optimiser = adam(model, recipe)
-        if type(optimiser) is not torch.optim.Adam:
+        if not isinstance(optimiser, FusedAdam):
             raise TypeError(f"{type(optimiser).__name__} does not work element by element")
         self.training = Training(
             model,
@@ -185,16 +188,25 @@ def _train_epoch(
         for member in running:
             member.training.step = step + 1
         if first.member.checkpoint and first.member.checkpoint.due():
+            started = _share(running, started)
             diverged = _each(running, lambda member: member.training.save())
             if diverged:
                 break
         if step % LOOK == LOOK - 1:
             first.tell(first.training.epoch, first.training.step / len(bounds))
     else:
+        started = _share(running, started)
         diverged = _each(running, _Trained.close_epoch)
-    for member in running:
-        member.seconds += (time.perf_counter() - started) / len(running)
+    _share(running, started)
     return diverged
+
+
+def _share(running: list[_Trained], since: float) -> float:
+    """Divide the time since then among the members, whose checkpoints tell it; returns now."""
+    now = time.perf_counter()
+    for member in running:
+        member.seconds += (now - since) / len(running)
+    return now
 
 
 def _each(running: list[_Trained], act: Callable[[_Trained], None]) -> dict[int, DivergedError]:

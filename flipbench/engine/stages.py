@@ -64,6 +64,7 @@ class Run:
         self.stage, self.store, self.device, self.threads = stage, store, device, threads
         self.work = store.work(stage)
         self._started = time.perf_counter()
+        self.checkpoint = Checkpoint(self.work / "checkpoint.pt", stage.key, spent=self._spent)
         self._log = (self.work / "events.jsonl").open("a", encoding="utf-8")
         if self._log.tell():
             self._log.write("\n")  # a killed run may have left half a line
@@ -81,7 +82,7 @@ class Run:
         self._log.flush()
 
     def done(self, result: dict[str, Any], seconds: float | None = None, **circumstances: Any) -> dict[str, Any]:
-        """Commit the run folder; returns ``result``. ``seconds``: what it took, if not all since the start."""
+        """Commit the run folder; returns ``result``. ``seconds``: this process's share, if not all since the start."""
         self.event("done")
         self._log.close()
         env = self._environment(seconds, circumstances)
@@ -112,8 +113,11 @@ class Run:
         return progress
 
     def _environment(self, seconds: float | None, circumstances: dict[str, Any]) -> dict[str, Any]:
-        spent = time.perf_counter() - self._started if seconds is None else seconds
+        spent = self.checkpoint.earlier + (self._spent() if seconds is None else seconds)
         return {**environment(self.device, self.threads, spent), **circumstances}
+
+    def _spent(self) -> float:
+        return time.perf_counter() - self._started
 
 
 class Fit:
@@ -130,7 +134,6 @@ class Fit:
         else:
             self.epochs = self.task.max_epochs
             self.train, self.valid = split.selection_rows(table, stage.spec["order"], stage.spec["protocol"])
-        self.checkpoint = Checkpoint(run.work / "checkpoint.pt", stage.key)
         self.model = self.task.build()
         self.initial = weights_sha256(self.model.state_dict())
         self.parameters = sum(p.numel() for p in self.model.parameters())
@@ -153,7 +156,7 @@ class Fit:
 def _fit(run: Run, tick: Tick | None) -> dict[str, Any]:
     fit = Fit(run)
     progress = run.progress(fit.epochs, tick)
-    return fit.result(fit.task.fit(fit.model, fit.train, fit.valid, fit.epochs, fit.checkpoint, progress))
+    return fit.result(fit.task.fit(fit.model, fit.train, fit.valid, fit.epochs, run.checkpoint, progress))
 
 
 def _pretrain(run: Run, tick: Tick | None) -> dict[str, Any]:
@@ -162,8 +165,7 @@ def _pretrain(run: Run, tick: Tick | None) -> dict[str, Any]:
     rows = split.training_rows(table, stage.spec["order"])
     task = pretraining_of(stage, table, rows, run.device)
     run.event("built", parameters=sum(p.numel() for p in task.model.parameters()))
-    checkpoint = Checkpoint(run.work / "checkpoint.pt", stage.key)
-    history = task.run(checkpoint, run.progress(task.epochs, tick))
+    history = task.run(run.checkpoint, run.progress(task.epochs, tick))
     _save_weights(task.model, run.work)
     return {
         "best": asdict(history[-1]),

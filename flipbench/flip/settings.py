@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from flipbench.errors import UserError, nearest
+from flipbench.method import AtLeast, Divides, check_rules
 from flipbench.protocol import Precision
 
 VERSION = 1
@@ -35,6 +36,10 @@ def _check_choices(settings: Any) -> None:
         valid, value = typing.get_args(kind), getattr(settings, name)
         if valid and value not in valid:
             raise UserError(f"{name}: unknown '{value}'{nearest(str(value), valid)}")
+
+
+_RULES = (Divides("icl_parts", "icl_dim"), AtLeast("batch_size", 2, "a row is contrasted with the others"))
+"""What must hold between the settings of a pretraining."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +131,7 @@ class PretrainSettings:
         for name in ("icl_weight", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name}: {getattr(self, name):g} is below 0")
-        if self.icl_parts < 1 or self.icl_dim % self.icl_parts:
-            raise UserError(f"icl_parts: {self.icl_parts} does not divide icl_dim ({self.icl_dim})")
-        if self.batch_size < 2:
-            raise UserError(f"batch_size: {self.batch_size} is below 2: a row is contrasted with the others")
+        check_rules(_RULES, vars(self))
         if not (self.mlm or self.mtm or self.icl):
             raise UserError("mlm, mtm, icl: all off leaves nothing to pretrain on; finetune without a pretraining")
 

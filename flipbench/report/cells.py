@@ -79,9 +79,9 @@ class Comparison:
         return gain > 0 and (found.p if found.adjusted is None else found.adjusted) < alpha
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SuiteResults:
-    """A suite and what has been run of it.
+    """A suite and what has been run of it; equal to itself alone, so that what is made of it can be remembered.
 
     Attributes:
         suite: name (``table2``); names the report's files.

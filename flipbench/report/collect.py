@@ -62,10 +62,10 @@ def seeds_run(plan: Plan, store: Store) -> int | None:
 
 def failure_of(stage: Stage, store: Store) -> str | None:
     """Why a stage has no result: its own recorded failure, or that of a stage it needs."""
-    if found := store.failure(stage):
-        return f"{stage}: {found['reason']}"
     if store.done(stage):
         return None
+    if found := store.failure(stage):
+        return f"{stage}: {found['reason']}"
     return next((reason for p in stage.parents.values() if (reason := failure_of(p, store))), None)
 
 

@@ -1,7 +1,6 @@
 """The evidence of one cell of a table."""
 
 from collections.abc import Collection
-from dataclasses import asdict
 from typing import Any, get_args
 
 from flipbench.errors import UserError, nearest
@@ -53,7 +52,7 @@ def explain(
         "runs": [_run(stage, runs[stage.key], store) for stage in cell.finals if stage.key in runs],
         "failed": [reason for stage in cell.finals if (reason := failure_of(stage, store))],
         "sampling_error": _sampling_error(cell, store),
-        "settings": [asdict(used) for used in settings_of(cell)],
+        "settings": [dict(vars(used)) for used in settings_of(cell)],
         "differences": _differences(plan, cell, results, evidence or Evidence(store), runs.keys()),
         "trials": [_trial(stage, store) for stage in cell.trials],
     }
@@ -86,7 +85,7 @@ def _metric(own: TableCell, printed: TableCell) -> dict[str, Any]:
         "sd": own.sd,
         "paper": printed.value,
         "starred": own.starred,
-        "verdict": rounded(asdict(own.verdict)) if own.verdict else None,
+        "verdict": rounded(vars(own.verdict)) if own.verdict else None,
     }
 
 
@@ -135,7 +134,7 @@ def _differences(
             difference = tested.get((row.method.label, against.method.label, metric))
             difference = difference or evidence.difference(first, second, metric, test)
             words = {"row": row.method.label, "against": against.method.label, "metric": metric, "seeds": len(both)}
-            found.append({**words, **rounded(asdict(difference))})
+            found.append({**words, **rounded(vars(difference))})
     return found
 
 

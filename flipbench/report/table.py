@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from flipbench.paper import FAMILIES, family, method_name, paper_datasets, paper_methods
@@ -108,7 +109,7 @@ class Table:
                     "mark": cell.mark,
                     "best_baseline": cell.best_baseline,
                     "starred": cell.starred,
-                    "verdict": rounded(asdict(cell.verdict)) if cell.verdict else None,
+                    "verdict": rounded(vars(cell.verdict)) if cell.verdict else None,
                     "runs": list(cell.runs),
                 }
                 for group in self.groups
@@ -120,6 +121,7 @@ class Table:
         }
 
 
+@lru_cache(maxsize=1)  # every form of a report is made from it
 def overall_table(results: SuiteResults) -> Table:
     """Methods by data sets: AUC, logloss and Rel.Impr, the paper's values beside ours.
 

@@ -74,6 +74,9 @@ class Display:
         self._close(slot, stage)
         self._say(f"{self._count()} {stage}  FAILED: {reason}", style="red")
 
+    def noted(self, line: str) -> None:
+        self._say(line)
+
     def _close(self, slot: int, stage: Stage) -> None:
         self.left.pop(stage.key, None)
         if slot in self.tasks:

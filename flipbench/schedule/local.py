@@ -10,7 +10,6 @@ import itertools
 import math
 import multiprocessing
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 
 from flipbench.errors import UserError
 from flipbench.schedule.group import alike
+from flipbench.schedule.memory import large_pages
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
@@ -37,6 +37,7 @@ class Listener(Protocol):
     def ticked(self, slot: int, stage: Stage, position: dict[str, Any]) -> None: ...
     def finished(self, slot: int, stage: Stage, metrics: dict[str, Any], seconds: float) -> None: ...
     def failed(self, slot: int, stage: Stage, reason: str) -> None: ...
+    def noted(self, line: str) -> None: ...
 
 
 @dataclass
@@ -152,6 +153,8 @@ class Pool:
         slot.heard = time.monotonic()
         if kind == "tick":
             state.listener.ticked(index, slot.stages[0], body)
+        elif kind == "note":
+            state.listener.noted(body)
         elif kind == "failed":
             self._failed(index, state, state.running[key], body)
         elif kind == "done":
@@ -211,7 +214,8 @@ class Pool:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self.store, self.device, self.threads)
         process = self._context.Process(target=_work, args=arguments, daemon=True)
-        process.start()
+        with large_pages():
+            process.start()
         theirs.close()
         return _Slot(process, ours)
 
@@ -257,13 +261,16 @@ def _work(pipe: Connection, store: Store, device: str, threads: int) -> None:
     def tick(position: dict[str, Any]) -> None:
         say("tick", None, position)
 
+    def note(line: str) -> None:
+        say("note", None, line)
+
     def ended(stage: Stage, how: dict[str, Any] | Exception) -> None:
         say(*(("failed", stage, reason_of(how)) if isinstance(how, Exception) else ("done", stage, how)))
 
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             stages: list[Stage] = pipe.recv()
-            for stage in _stacked(stages, store, device, threads, tick, ended) if len(stages) > 1 else stages:
+            for stage in _stacked(stages, store, device, threads, tick, ended, note) if len(stages) > 1 else stages:
                 try:
                     how: dict[str, Any] | Exception = run_when_free(
                         stage, store, device, threads, tick, lambda: say("waiting", None, None)
@@ -280,6 +287,7 @@ def _stacked(
     threads: int,
     tick: Callable[[dict[str, Any]], None],
     ended: Callable[[Stage, dict[str, Any] | Exception], None],
+    note: Callable[[str], None],
 ) -> Iterator[Stage]:
     """Train together those of the stages that nobody else has; yields those still to be run one by one."""
     from flipbench.engine.stack import run_stack
@@ -297,5 +305,5 @@ def _stacked(
             if todo:
                 run_stack(todo, store, device, threads, tick, end)
         except Exception as error:  # too little memory for all of them, a model that cannot be stacked
-            print(f"{len(todo)} x {todo[0]}: not stacked ({reason_of(error)})", file=sys.stderr, flush=True)
+            note(f"{len(todo)} x {todo[0]}: not stacked ({reason_of(error)})")
     yield from (stage for stage in stages if stage.key not in over)

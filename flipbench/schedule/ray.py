@@ -12,10 +12,11 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from flipbench.errors import UserError
@@ -25,6 +26,9 @@ from flipbench.store.runs import Store
 
 LOOK = 0.3
 """Seconds between looks at what the tasks have told."""
+
+GRACE = 5.0
+"""Seconds that a stalled stage's process has to heed Ray, before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,27 @@ class _Outcome:
     reason: str = ""
 
 
+class _Place(NamedTuple):
+    """Where a task runs: the node's id, and the process there."""
+
+    node: str
+    pid: int
+
+
+Sign = dict[str, Any] | _Place | None
+"""Of life: how far a stage is, first of all where it runs; None while it waits for another command's."""
+
+
 class _Board:
     """An actor: what the tasks tell, until the command reads it."""
 
     def __init__(self) -> None:
-        self.lines: list[tuple[str, dict[str, Any] | None]] = []
+        self.lines: list[tuple[str, Sign]] = []
 
-    def tell(self, key: str, position: dict[str, Any] | None) -> None:
-        self.lines.append((key, position))
+    def tell(self, key: str, sign: Sign) -> None:
+        self.lines.append((key, sign))
 
-    def read(self) -> list[tuple[str, dict[str, Any] | None]]:
+    def read(self) -> list[tuple[str, Sign]]:
         lines, self.lines = self.lines, []
         return lines
 
@@ -78,7 +93,9 @@ class _State:
     """Of the running: a number for the display."""
     began: dict[str, float] = field(default_factory=dict)
     heard: dict[str, float] = field(default_factory=dict)
-    stalled: set[str] = field(default_factory=set)
+    places: dict[str, _Place] = field(default_factory=dict)
+    stalled: dict[str, float] = field(default_factory=dict)
+    """When the process is to be killed, should it not have ended by then."""
     failures: dict[str, str] = field(default_factory=dict)
 
     def hear(self, key: str) -> int:
@@ -177,11 +194,13 @@ class Cluster:
 
     def _listen(self, state: _State) -> None:
         with contextlib.suppress(self._ray.exceptions.RayError):  # the board's node died, and Ray makes a new one
-            for key, position in self._ray.get(self._board.read.remote(), timeout=10):
+            for key, sign in self._ray.get(self._board.read.remote(), timeout=10):
                 if key in state.pending:
                     slot = state.hear(key)
-                    if position:
-                        state.listener.ticked(slot, state.stages[key], position)
+                    if isinstance(sign, _Place):
+                        state.places[key] = sign
+                    elif sign:
+                        state.listener.ticked(slot, state.stages[key], sign)
 
     def _end(self, key: str, state: _State) -> None:
         """A task has ended, one way or another."""
@@ -207,17 +226,30 @@ class Cluster:
         del state.slots[key]
 
     def _end_stalled(self, state: _State) -> None:
-        for key in state.slots.keys() - state.stalled:
-            if time.monotonic() - state.heard[key] >= self.stall:
-                state.stalled.add(key)
+        now = time.monotonic()
+        for key in state.slots:
+            if key not in state.stalled and now - state.heard[key] >= self.stall:
+                state.stalled[key] = now + GRACE
                 self._ray.cancel(state.pending[key], force=True)
+            elif now >= state.stalled.get(key, math.inf):
+                state.stalled[key] = math.inf
+                self._kill(state.places[key])
+
+    def _kill(self, place: _Place) -> None:
+        """End a process that does not heed Ray, because it is stopped or waits for a dead disk."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = NodeAffinitySchedulingStrategy(place.node, soft=False)
+        self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill).remote(place.pid)
 
 
 def _run(job: _Job, stage: Stage, board: Any, *parents: _Outcome) -> _Outcome:
     """A stage's task; the parents' outcomes are arguments so that Ray waits for them."""
     if any(parent.reason for parent in parents):
         return _Outcome(reason="a parent failed")
-    board.tell.remote(stage.key, None)
+    import ray
+
+    board.tell.remote(stage.key, _Place(ray.get_runtime_context().get_node_id(), os.getpid()))
     if job.home:
         os.environ["FLIPBENCH_HOME"] = job.home
     began = time.monotonic()
@@ -237,6 +269,11 @@ def _run(job: _Job, stage: Stage, board: Any, *parents: _Outcome) -> _Outcome:
     return _Outcome(metrics, time.monotonic() - began)
 
 
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def _connect(address: str | None) -> Any:
     """Ray, connected, silent and without its telemetry."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -250,7 +287,8 @@ def _connect(address: str | None) -> Any:
     try:
         if colon:  # Ray itself would try for minutes
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        with warnings.catch_warnings(action="ignore"):  # of what the line below says
+            ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ImportError, RuntimeError, ValueError) as error:
         said = str(error).strip().partition("\n")[0]
         raise UserError(f"--address {address or 'auto'}: no Ray cluster is reached there ({said})") from None

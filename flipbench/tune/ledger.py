@@ -22,8 +22,7 @@ class Entry:
 
     Attributes:
         trials: asked so far. done, failed: of them.
-        device_hours: time on one device of every run the trials needed, failed ones and pretrainings with them; a run
-            that was resumed counts its last part.
+        device_hours: time on one device of every run the trials needed, failed ones and pretrainings with them.
         best: the best validation figure so far, None without one; with the settings that were searched.
         curve: best so far after each finished trial, in the order the points are tried.
         expected: expected best of 1, 2, ... trials, see :func:`expected_best`.

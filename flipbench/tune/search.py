@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Figure = Callable[["Stage", Metric], float | None]
 """A trial's validation figure; NaN where the trial failed, None while it has yet to run."""
 
+Fits = Callable[[Mapping[str, Value]], bool]
+"""Whether a point's settings go together."""
+
 Axes = Mapping[str, Sequence[Value]]
 """The searched settings, each with its grid's values and, where it is none of them, its declared one."""
 
@@ -47,6 +50,7 @@ def search(
     fixed: Mapping[str, Value],
     trial_of: Callable[[Mapping[str, Value]], "Stage"],
     figure: Figure,
+    fits: Fits = lambda point: True,
 ) -> Search:
     """The search of one method on one data set.
 
@@ -56,10 +60,11 @@ def search(
         fixed: settings that the suite sets; they are not searched.
         trial_of: the stage that trains a point.
         figure: what is known of a trial; a failed one is out, and counts against the budget.
+        fits: points that do not are never tried.
     """
     axes = _axes(grid, settings, fixed)
     if how.search == "grid":
-        tried = points(grid, settings, fixed, how.budget)
+        tried = points(grid, settings, fixed, how.budget, fits)
         trials = [trial_of(point) for point in tried]
         values = [figure(trial, how.select) for trial in trials]
     else:
@@ -67,7 +72,7 @@ def search(
         size = how.round if how.search == "tpe" else how.budget
         while len(tried) < how.budget and None not in values:
             count = min(size, how.budget - len(tried))
-            if not (new := _round(how, axes, settings, tried, values, count)):
+            if not (new := _round(how, axes, settings, tried, values, count, fits)):
                 break  # a small space is used up
             tried += new
             trials += [trial_of(point) for point in new]
@@ -76,7 +81,11 @@ def search(
 
 
 def points(
-    grid: Mapping[str, Sequence[Any]], settings: Mapping[str, Value], fixed: Mapping[str, Value], budget: int
+    grid: Mapping[str, Sequence[Any]],
+    settings: Mapping[str, Value],
+    fixed: Mapping[str, Value],
+    budget: int,
+    fits: Fits = lambda point: True,
 ) -> list[dict[str, Value]]:
     """The points of a grid that a search of ``budget`` trials tries, each once.
 
@@ -88,6 +97,7 @@ def points(
         settings: the method's settings without the search.
         fixed: settings that the suite sets; they are not searched.
         budget: at most so many points.
+        fits: points that do not are left out.
     """
     axes = {name: values for name, values in grid.items() if name not in fixed}
     first = dict(settings)
@@ -95,7 +105,7 @@ def points(
     rest = []
     for combination in itertools.product(*axes.values()):
         point = {**first, **dict(zip(axes, combination, strict=True))}
-        if canonical(point) not in seen:
+        if canonical(point) not in seen and fits(point):
             seen.add(canonical(point))
             rest.append(point)
     if len(rest) > budget - 1:
@@ -137,6 +147,7 @@ def _round(
     tried: Sequence[Mapping[str, Value]],
     values: Sequence[float | None],
     count: int,
+    fits: Fits,
 ) -> list[dict[str, Value]]:
     """The next ``count`` points: the declared settings before any, then what the sampler asks."""
     first = [] if tried else [dict(settings)]
@@ -145,4 +156,4 @@ def _round(
     from flipbench.tune.study import ask
 
     known = [*zip(tried, values, strict=True), *((point, None) for point in first)]
-    return first + ask(how, axes, known, count - len(first))
+    return first + ask(how, axes, known, count - len(first), fits)

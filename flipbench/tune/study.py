@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from flipbench.identity import canonical, key_of
 from flipbench.method import Value
 from flipbench.protocol import Metric
-from flipbench.tune.search import Axes, Search
+from flipbench.tune.search import Axes, Fits, Search
 
 if TYPE_CHECKING:
     from flipbench.plan import Cell
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 MISSES = 50
-"""Points asked that were asked before, after which a space counts as used up."""
+"""Points asked that were asked before or do not fit, after which a space counts as used up."""
 
 
 def ask(
-    how: "Tune", axes: Axes, known: Sequence[tuple[Mapping[str, Value], float | None]], count: int
+    how: "Tune",
+    axes: Axes,
+    known: Sequence[tuple[Mapping[str, Value], float | None]],
+    count: int,
+    fits: Fits = lambda point: True,
 ) -> list[dict[str, Value]]:
     """Up to ``count`` new points from Optuna's random or TPE sampler; fewer where nothing new comes.
 
@@ -38,6 +42,7 @@ def ask(
 
     Args:
         known: earlier points with their figures, the declared settings first; NaN: failed, None: yet to run.
+        fits: points that do not are passed over.
     """
     space = distributions(axes, ranges=True)
     samplers = optuna.samplers
@@ -55,7 +60,7 @@ def ask(
     while len(new) < count and misses < MISSES:
         chosen = study.ask(space).params
         point = {**known[0][0], **{name: _value(name, v, axes) for name, v in chosen.items()}}
-        if canonical(point) in seen:
+        if canonical(point) in seen or not fits(point):
             misses += 1
         else:
             seen.add(canonical(point))

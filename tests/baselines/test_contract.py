@@ -179,7 +179,7 @@ def test_representation_size_at_eight_fields(name, size):
 def test_settings_that_do_not_fit_each_other_are_named(build):
     with pytest.raises(UserError, match=r"heads: 3 does not divide embedding_dim 32; nearest: 2$"):
         build("autoint", heads=3, embedding_dim=32)
-    with pytest.raises(UserError, match=r"cin: 7 cannot be split in half; nearest: 8$"):
+    with pytest.raises(UserError, match=r"cin: 7 cannot be split in half \(split_half is on\); nearest: 8$"):
         build("xdeepfm", cin=[7, 4])
     assert build("xdeepfm", cin=[7, 4], split_half=False).representation_dim == 7 + 4 + 6
 

@@ -87,7 +87,7 @@ def test_it_finetunes_the_id_model_alone():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"pretrain.icl_parts": 3}, r"icl_parts: 3 does not divide icl_dim \(128\)"),
+        ({"pretrain.icl_parts": 3}, r"pretrain.icl_parts: 3 does not divide icl_dim 128; nearest: 2"),
         ({"pretrain.icl_parts": 0}, "icl_parts: 0 does not divide"),
         ({"pretrain.icl_similarity": "maxx"}, "icl_similarity: unknown 'maxx'; did you mean 'max'"),
         ({"backbone": "flip"}, "backbone: 'flip' is no ID-based model; valid: afm, "),

@@ -47,6 +47,30 @@ def test_data_that_is_not_prepared_hides_no_results_of_the_rest(suite_file, caps
     assert "1 of 1 runs done" in said.out
 
 
+def test_a_plan_names_what_is_not_prepared_and_plans_the_rest(suite_file, capsys, monkeypatch):
+    from flipbench.cli import main
+    from flipbench.data import store
+
+    looked = []
+    known = store.known_fingerprint
+    monkeypatch.setattr(store, "known_fingerprint", lambda name: (looked.append(name), known(name))[1])
+    path = str(suite_file(data="[planted-tiny, goodreads]", methods="[afm]"))
+    assert main(["plan", path]) == 0
+    said = capsys.readouterr()
+    assert "planted-tiny" in said.out
+    assert "3 of 3 stages to run" in said.out
+    assert "not planned: data set 'goodreads' is not prepared in " in said.err
+    assert "'flipbench data import goodreads --from DIR'" in said.err
+    assert looked == ["planted-tiny", "goodreads"], "each looked up once"
+    assert main(["plan", path, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["not_prepared"]) == 1
+    assert main(["plan", path, "--budget", "9999d"]) == 1
+    assert "--budget 9999d: nothing is known of what is not planned: data set 'goodreads'" in capsys.readouterr().err
+    for refused in (["run", path], ["run", path, "--dry-run"], ["plan", path, "--only", "dataset=goodreads"]):
+        assert main(refused) == 1
+        assert "'goodreads' is not prepared" in capsys.readouterr().err
+
+
 def test_planning_a_prepared_suite_needs_no_torch(suite_file):
     flipbench("plan", suite_file())
     code = f"from flipbench.cli import main; main(['status', {str(suite_file())!r}])"

@@ -1,5 +1,7 @@
 """What goes wrong on real machines, provoked: each ends as a recorded failure or a clean retry, never a silent gap."""
 
+import hashlib
+import io
 import json
 import os
 import re
@@ -39,6 +41,7 @@ class Quiet:
     def ticked(self, slot, stage, position): ...
     def finished(self, slot, stage, metrics, seconds): ...
     def failed(self, slot, stage, reason): ...
+    def noted(self, line): ...
 
 
 def plan_of(path):
@@ -207,6 +210,22 @@ def test_an_interrupted_stage_ends_with_the_same_bits_from_its_checkpoint_or_fro
         train(store, stages[:1])
     assert len(epochs) == 4 if damaged else 0 < len(epochs) < 4
     assert train(store, stages) == expected
+
+
+@pytest.mark.parametrize(("told", "least", "most"), [(1000.0, 1000, 1060), (None, 0, 60)])
+def test_the_seconds_of_a_resumed_stage_are_those_of_all_its_work(suite_file, told, least, most):
+    store, (stage, *_) = plan_of(suite_file(**LONG))
+    path = interrupt(store, stage)
+    state = Checkpoint(path, stage.key).load()
+    assert 0 < state["seconds"] < 60
+    if told is None:  # as it was written before checkpoints told it
+        content = io.BytesIO()
+        torch.save({name: value for name, value in state.items() if name != "seconds"}, content)
+        path.write_bytes(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
+    else:
+        Checkpoint(path, stage.key, spent=lambda: told).save(state)
+    train(store, [stage])
+    assert least < store.read(stage, "env.json")["seconds"] < most
 
 
 def test_a_run_folder_without_done_is_run_again(suite_file, calm):

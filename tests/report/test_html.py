@@ -326,7 +326,10 @@ def test_a_suite_that_only_inspects_has_its_figures(suite_file, tmp_path):
         figure.subplots().plot([1, 2])
         records = [{"dataset": "planted-tiny", "row": "flip", "mean_cosine": 0.25, "run": "a" * 64}]
         picture = style.Picture("embeddings-planted-tiny", figure, records)
-        paths = style.save(picture, tmp_path / "mini-embeddings-planted-tiny")
+        content = style.encoded(picture)
+    paths = [tmp_path / f"mini-embeddings-planted-tiny.{ending}" for ending in content]
+    for path, encoded in zip(paths, content.values(), strict=True):
+        path.write_bytes(encoded)
     root = sound(to_html(plan, store, results, paths))
     assert [h.text for h in root.find("h2")] == ["Figures"]
     assert [td.text for td in root.find("td")] == ["0.25", "a" * 12]

@@ -1,3 +1,7 @@
+import io
+
+from rich.console import Console
+
 from flipbench.schedule.display import Display, duration
 from flipbench.stage import Stage
 
@@ -20,6 +24,21 @@ def test_elsewhere_than_on_a_terminal_it_is_one_plain_line_a_stage(capsys):
         "[1/2] select d m s0  valid AUC 0.7500 logloss 0.5000  epoch 2  12 s",
         "[2/2] select d m s1  FAILED: its process ended (SIGKILL)",
     ]
+
+
+def test_a_note_leaves_the_live_bars_whole(monkeypatch):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, highlight=False)
+    monkeypatch.setattr("flipbench.schedule.display.Console", lambda **_: console)
+    with Display("t", [stage(0)], {}, 1) as display:
+        display.started(0, stage(0))
+        display.live.refresh()
+        before = len(screen.getvalue())
+        display.noted("3 x select d m s0: not stacked (MemoryError: )")
+        display.live.refresh()
+        drawn = screen.getvalue()[before:]
+    erased, note, bars = (drawn.find(part) for part in ("\x1b[2K", "not stacked (MemoryError: )", "1 running"))
+    assert 0 <= erased < note < bars, "the bars are taken away, the note is printed, and they are drawn anew below it"
 
 
 def test_time_left_comes_from_measurements_alone():

@@ -11,6 +11,7 @@ import pytest
 from flipbench import plan, registry, suite, tune
 from flipbench.data.store import fingerprint
 from flipbench.engine import stack as engine
+from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.predictions import read_predictions
 from flipbench.engine.stages import run_stage
 from flipbench.errors import UserError
@@ -30,6 +31,7 @@ class Quiet:
     def ticked(self, slot, stage, position): ...
     def finished(self, slot, stage, metrics, seconds): ...
     def failed(self, slot, stage, reason): ...
+    def noted(self, line): ...
 
 
 def stages_of(path):
@@ -152,6 +154,25 @@ def test_a_member_that_diverges_is_a_recorded_failure_and_the_others_finish(suit
     assert isinstance(ended[wild.key], engine.DivergedError)
 
 
+def test_a_resumed_member_adds_its_share_of_the_time_to_what_its_checkpoint_tells(suite_file):
+    store, stages = stages_of(suite_file(seeds="2", settings=SHORT))
+    selections = [s for s in stages if s.role == "select"]
+
+    def kill(position):
+        if position["epoch"] >= 1:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        together(selections, store, kill)
+    for stage, earlier in zip(selections, (1000.0, 5000.0), strict=True):
+        checkpoint = Checkpoint(store.work(stage) / "checkpoint.pt", stage.key)
+        state = checkpoint.load()
+        assert 0 < state["seconds"] < 60
+        Checkpoint(checkpoint.path, stage.key, spent=lambda told=earlier: told).save(state)
+    together(selections, store)
+    assert [round(env(store, stage)["seconds"], -2) for stage in selections] == [1000, 5000]
+
+
 @pytest.mark.parametrize("settings", [{"dropout": 0.1}, {"batch_norm": True}])
 def test_a_model_that_may_not_be_stacked_is_refused_by_its_modules(suite_file, settings):
     text = ", ".join(f"{name}: {str(value).lower()}" for name, value in settings.items())
@@ -162,6 +183,23 @@ def test_a_model_that_may_not_be_stacked_is_refused_by_its_modules(suite_file, s
 
 
 # What a worker does
+
+
+def test_a_stack_that_fails_is_told_to_the_display_and_not_past_it(suite_file, capfd, monkeypatch):
+    """AFN's batch norm is found by its modules: here the shape says that it may be stacked."""
+    store, stages = stages_of(suite_file(methods="[dcnv2: {batch_norm: true}]", seeds="2", settings=SHORT))
+    monkeypatch.setattr("flipbench.schedule.group.shape", lambda stage: stage.role)
+    notes = []
+
+    class Notes(Quiet):
+        def noted(self, line):
+            notes.append(line)
+
+    selections = [stage for stage in stages if stage.role == "select"]
+    with Pool(store, 1, "cpu", stack=2) as pool:
+        assert pool.run(selections, Notes()) == {}
+    assert notes == [f"2 x {selections[0]}: not stacked (TypeError: dcnv2 has BatchNorm1d)"]
+    assert capfd.readouterr().err == ""
 
 
 def test_a_worker_trains_together_what_is_alike_and_the_rest_alone_even_after_it_was_killed(suite_file):

@@ -1,9 +1,14 @@
 """A real Ray cluster of two nodes on this machine: the same bits as without, and what happens when a node dies."""
 
+import contextlib
+import importlib.util
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,11 +16,13 @@ import pytest
 from flipbench import plan, suite, tune
 from flipbench.data.store import fingerprint
 from flipbench.engine.stages import run_stage
+from flipbench.schedule import ray as backend
 from flipbench.store.runs import Store
 
 pytest.importorskip("ray", reason="needs the extra flipbench[ray]")
 
 SHORT = "{max_epochs: 2, batch_size: 256, embedding_dim: 4, hidden: [8], plm: small, pretrain: {epochs: 1}}"
+PLAIN = "{max_epochs: 2, batch_size: 64, embedding_dim: 4, hidden: [8]}"
 LONG = "{max_epochs: 12, patience: 12, batch_size: 16, embedding_dim: 4, hidden: [8]}"
 """Two such stages last long enough to be interrupted; each epoch leaves a checkpoint."""
 
@@ -23,20 +30,30 @@ LONG = "{max_epochs: 12, patience: 12, batch_size: 16, embedding_dim: 4, hidden:
 @pytest.fixture(scope="module")
 def cluster():
     """Two nodes of one CPU each, and a head without; nothing of it is in this process but its handle."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of log files that Ray leaves open
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # else the tests wait for whatever else this machine does
         from ray.cluster_utils import Cluster
 
         small = {"object_store_memory": 80 << 20, "include_dashboard": False}
-        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+        outside = {"ray_client_server_port": free_port()} if importlib.util.find_spec("grpc") else {}
+        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small, **outside})
+        found.door = outside.get("ray_client_server_port")
         found.nodes_of_work = [found.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2)]
     yield found
     found.shutdown()
 
 
-def command(path, cluster, *options):
-    line = [sys.executable, "-m", "flipbench", "run", str(path), "--backend", "ray", "--address", cluster.address]
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def command(path, cluster, *options, address=None):
+    address = address or cluster.address
+    line = [sys.executable, "-m", "flipbench", "run", str(path), "--backend", "ray", "--address", address]
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, its children too
     try:
         return subprocess.Popen([*line, *options], stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -99,6 +116,108 @@ def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded
     assert len(bits(store.root)) == 3
     assert bits(store.root) == bits(alone.root)
     assert not list((store.root / ".work").glob("command-*"))
+
+
+class Quiet:
+    """A listener that shows nothing."""
+
+    def started(self, slot, stage): ...
+    def ticked(self, slot, stage, position): ...
+    def finished(self, slot, stage, metrics, seconds): ...
+    def failed(self, slot, stage, reason): ...
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """This process may be a cluster's driver for a while."""
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of what a later version does
+
+
+@pytest.mark.skipif(importlib.util.find_spec("grpc") is None, reason="needs ray[client]")
+def test_a_command_from_outside_the_cluster_gives_the_bytes_of_one_process(suite_file, tmp_path, cluster):
+    path = suite_file(settings=PLAIN)
+    store, stages = plan_of(path)
+    alone = Store(tmp_path / "alone")
+    alone.prepare()
+    for stage in stages:
+        run_stage(stage, alone, "cpu", 1)
+    for _ in range(3):
+        code, stderr = finish(command(path, cluster, address=f"ray://127.0.0.1:{cluster.door}"))
+        if "ray client connection timeout" not in stderr:  # Ray waits half a minute, which a busy machine may exceed
+            break
+    assert code == 0, stderr
+    assert len(bits(store.root)) == 1
+    assert bits(store.root) == bits(alone.root)
+    assert not list((store.root / ".work").glob("command-*"))
+
+
+def test_a_stage_without_progress_is_ended_and_recorded(suite_file, cluster, driver, monkeypatch):
+    """Its process is stopped, so that it does not heed Ray either."""
+    monkeypatch.setattr(backend, "GRACE", 0.5)
+    store, stages = plan_of(suite_file(settings=PLAIN))
+    store.prepare()
+    states = []
+
+    class Stops(Quiet):
+        def ticked(self, slot, stage, position):
+            nodes.stall = 1.5
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(states[-1].places[stage.key].pid, signal.SIGSTOP)
+
+    with backend.Cluster(store, cluster.address, "cpu", stall=600.0) as nodes:
+        listen = nodes._listen
+        monkeypatch.setattr(nodes, "_listen", lambda state: (states.append(state), listen(state)))
+        failures = nodes.run(stages, Stops())
+    select, refit, evaluate = stages
+    assert failures[select.key] == store.failure(select)["reason"] == "no progress for 1.5 s"
+    assert failures[refit.key] == f"needs {select}, which failed"
+    assert evaluate.key in failures
+    assert events(store, select, "start") == 1, "it is not tried again"
+
+
+def test_four_stages_share_a_gpu_and_a_fifth_waits(suite_file, tmp_path, cluster, driver, monkeypatch):
+    """Ray hands out GPUs by number, so a node may be said to have one; nothing of the stages here computes on it."""
+    store, planned = plan_of(suite_file(settings=PLAIN, seeds="5"))
+    store.prepare()
+    stages = [stage for stage in planned if stage.role == "select"]
+    log = tmp_path / "running"
+    log.mkdir()
+
+    def stand_in(job, stage, board):
+        """Says that it runs, and waits until four do and a fifth would have had time to come."""
+        mine = log / stage.key
+        mine.write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+        until, most = time.monotonic() + 60, 0
+        while time.monotonic() < until:
+            now = len(list(log.iterdir()))
+            if now >= 4 > most:
+                until = time.monotonic() + 1.5
+            most = max(most, now)
+            if (log.parent / "enough").exists():
+                break
+            time.sleep(0.02)
+        seen = mine.read_text()
+        (log.parent / "enough").touch()
+        mine.unlink()
+        return backend._Outcome({"most": most, "gpu": seen, "device": job.device})
+
+    monkeypatch.setattr(backend, "_run", stand_in)
+    found = []
+
+    class Notes(Quiet):
+        def finished(self, slot, stage, metrics, seconds):
+            found.append(metrics)
+
+    node = cluster.add_node(num_cpus=8, num_gpus=1, object_store_memory=80 << 20)
+    try:
+        with backend.Cluster(store, cluster.address, "auto", gpu_share=0.25) as nodes:
+            assert (nodes.device, nodes.workers) == ("cuda", 4)
+            assert nodes.run(stages, Notes()) == {}
+    finally:
+        cluster.remove_node(node)
+    assert len(found) == 5
+    assert max(one["most"] for one in found) == 4
+    assert {(one["gpu"], one["device"]) for one in found} == {("0", "cuda")}
 
 
 def test_a_stopped_command_and_a_dead_node_cost_no_finished_epoch(suite_file, tmp_path, cluster):

@@ -115,11 +115,12 @@ def forest(plan: Plan, store: Store) -> Iterator[Picture]:
             margin = compare.margin[metric]
             axes.axvspan(-margin, margin, color="#EDEDED", linewidth=0)
             axes.axvline(0, color=style.GREY, linewidth=0.6)
-            for place, d in enumerate(found.values()):
-                gain = d.low > 0 if metric == "auc" else d.high < 0
-                loss = d.high < 0 if metric == "auc" else d.low > 0
-                colour, marker = (style.BLUE, "o") if gain else (style.VERMILION, "s") if loss else (style.GREY, "D")
-                axes.errorbar(d.value, place, xerr=[[d.value - d.low], [d.high - d.value]], fmt=marker, color=colour)
+            value, low, high = np.array([(d.value, d.low, d.high) for d in found.values()]).T
+            side = (low > 0).astype(int) - (high < 0)
+            gain = 1 if metric == "auc" else -1
+            for which, colour, marker in ((gain, style.BLUE, "o"), (-gain, style.VERMILION, "s"), (0, style.GREY, "D")):
+                own = np.flatnonzero(side == which)
+                axes.errorbar(value[own], own, xerr=[(value - low)[own], (high - value)[own]], fmt=marker, color=colour)
             unit = " (nats)" if metric == "logloss" else ""
             axes.set_xlabel(f"Δ {METRIC_NAMES[metric]}{unit}, {'higher' if metric == 'auc' else 'lower'} is better")
             axes.locator_params(axis="x", nbins=4)
@@ -149,21 +150,24 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         figure = style.new(style.COLUMN, 2.5)
         axes = figure.subplots()
         numbers, points = [], []
-        groups = list(dict.fromkeys(family(cell.method.label, cell.method.method) for cell in cells))
+        by_family: dict[str, list[tuple[float, float, float | None, float | None]]] = {}
         for cell in cells:
             runs = [run_of(stage, store) for stage in cell.finals]
             spent = [_seconds(stage, store) / 60 for stage in cell.finals]
             aucs = [run.auc for run in runs]
-            group = family(cell.method.label, cell.method.method)
-            colour, marker, _ = style.SERIES[groups.index(group) % len(style.SERIES)]
             errors = (stdev(spent), stdev(aucs)) if len(runs) > 1 else (None, None)
-            axes.errorbar(fmean(spent), fmean(aucs), errors[1], errors[0], fmt=marker, color=colour, label=group)
+            group = family(cell.method.label, cell.method.method)
+            by_family.setdefault(group, []).append((fmean(spent), fmean(aucs), *errors))
             points.append((fmean(spent), fmean(aucs), row_name(cell.method.label)))
             numbers += [
                 {"dataset": data, "row": cell.method.label, "seed": run.seed, "minutes": m, "auc": run.auc,
                  "run": run.key}
                 for run, m in zip(runs, spent, strict=True)
             ]  # fmt: skip
+        for index, (group, marks) in enumerate(by_family.items()):
+            colour, marker, _ = style.SERIES[index % len(style.SERIES)]
+            x, y, xerr, yerr = np.array(marks, dtype=float).T
+            axes.errorbar(x, y, xerr=xerr, yerr=yerr, fmt=marker, color=colour, label=group)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
@@ -174,9 +178,8 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         axes.set_title(dataset_name(data))
         style.light_grid(axes)
         style.note(figure, style.over_seeds([len(c.finals) for c in cells]))
-        if len(groups) > 1:
-            handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-            axes.legend(handles.values(), handles.keys(), loc="best")
+        if len(by_family) > 1:
+            figure.legend(loc="outside upper center", ncols=len(by_family))
         style.label_points(axes, points)
         yield Picture(f"cost-{data}", figure, numbers)
 

@@ -9,14 +9,17 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
+from PIL import Image
 
-from flipbench.atomic import replacing
+from flipbench.report.figures import font
 
 COLUMN, PAGE = 3.45, 7.1
 """Width in inches of a column and of a page."""
@@ -39,7 +42,7 @@ SERIES: tuple[tuple[str, str, Any], ...] = (
 
 _STYLE: Any = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
+    "font.sans-serif": [font.NAME],
     "mathtext.fontset": "dejavusans",
     "font.size": 7,
     "axes.titlesize": 7.5,
@@ -64,8 +67,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "pdf.fonttype": 42,  # letters stay letters
     "pdf.compression": 9,
-    "figure.dpi": 100,
-    "savefig.dpi": 300,
+    "figure.dpi": 300,
 }
 
 
@@ -87,6 +89,7 @@ class Picture:
 @contextmanager
 def styled() -> Iterator[None]:
     """A region in which figures are made and saved, whatever the reader's own matplotlib settings say."""
+    font.register()
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -96,6 +99,13 @@ def styled() -> Iterator[None]:
 def new(width: float, height: float) -> Figure:
     """An empty figure of a size in inches, that makes room for its labels by itself."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def settle(figure: Figure) -> None:
+    """Find every part's place, once: each drawing would find it again."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def note(figure: Figure, text: str) -> None:
@@ -109,19 +119,22 @@ def light_grid(axes: Axes, axis: Any = "both") -> None:
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write a name beside each point (x, y, name), at the first of some places where it covers nothing.
+    """Write a name beside each point (x, y, name), at the first of some places inside where it covers nothing.
 
     The axes' limits must be final.
     """
-    axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
-    size, pixels = 6.0, axes.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    figure = cast("Figure", axes.get_figure(root=True))
+    settle(figure)
+    size, pixels = 6.0, figure.dpi / 72
     where = axes.transData.transform([(x, y) for x, y, _ in points]) / pixels  # in points, as the sizes
     taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in where]
+    left, right = axes.bbox.x0 / pixels, axes.bbox.x1 / pixels
     for (x, y), (px, py, name) in zip(where, points, strict=True):
         width = 0.6 * size * len(name)
         places = [(dx, dy) for dy in (5, -5, 0, 11, -11, 17, -17) for dx in (5, -5 - width, -width / 2) if dx or dy]
         boxes = [(x + dx, y + dy - size / 2, x + dx + width, y + dy + size / 2) for dx, dy in places]
-        free = next((i for i, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)), 0)
+        inside = [i for i, box in enumerate(boxes) if left < box[0] and box[2] < right]
+        free = next((i for i in inside if not any(_overlap(boxes[i], other) for other in taken)), (inside or [0])[0])
         taken.append(boxes[free])
         far = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
         axes.annotate(name, (px, py), xytext=places[free], textcoords="offset points", fontsize=size, va="center",
@@ -140,33 +153,36 @@ def over_seeds(counts: Sequence[int]) -> str:
     return f"Mean ± sample standard deviation over {most if least == most else f'{least} to {most}'} seeds."
 
 
-def save(picture: Picture, stem: Path) -> list[Path]:
-    """Write ``STEM.pdf``, ``STEM.png`` and ``STEM.csv``, each replaced as a whole.
+def encoded(picture: Picture) -> dict[str, bytes]:
+    """A picture as ``png`` and ``pdf``, and its numbers as ``csv``.
 
     No date, no version, no path is in them: equal numbers give equal bytes.
-
-    Raises:
-        OSError: the folder cannot be written.
     """
-    found: dict[str, bytes] = {}
-    empty: dict[str, dict[str, None]] = {
-        "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
-        "png": {"Software": None},
-    }
-    picture.figure.draw_without_rendering()
-    picture.figure.set_layout_engine("none")  # places are found once, not for each format
-    for kind, metadata in empty.items():
-        stream = io.BytesIO()
-        picture.figure.savefig(stream, format=kind, metadata=metadata)
-        found[kind] = stream.getvalue()
-    found["csv"] = _csv(picture.numbers).encode()
-    written = []
-    for kind, content in found.items():
-        path = stem.with_name(f"{stem.name}.{kind}")
-        with replacing(path) as beside:
-            beside.write_bytes(content)
-        written.append(path)
-    return written
+    settle(picture.figure)
+    return {"pdf": _pdf(picture.figure), "png": _png(picture.figure), "csv": _csv(picture.numbers).encode()}
+
+
+def _png(figure: Figure) -> bytes:
+    """In 256 colours, a quarter of the bytes; its corner, the paper, is white."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    flat: Any = drawn.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    colours = np.array(flat.getpalette()).reshape(-1, 3)
+    colours[flat.getpixel((0, 0))] = 255  # the mean of all that is nearly white is not
+    flat.putpalette(colours.ravel().tolist())
+    stream = io.BytesIO()
+    flat.save(stream, "PNG", compress_level=7, dpi=(figure.dpi, figure.dpi))
+    return stream.getvalue()
+
+
+def _pdf(figure: Figure) -> bytes:
+    """Not by ``savefig``, which draws twice."""
+    stream = io.BytesIO()
+    empty = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
+    canvas: Any = FigureCanvasPdf(figure)
+    canvas.print_pdf(stream, metadata=empty)
+    return stream.getvalue()
 
 
 def _csv(numbers: Sequence[Mapping[str, Any]]) -> str:

@@ -1,6 +1,8 @@
 """HTML from small parts: what is not marked as markup is escaped."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from html import escape
 
 VOID = frozenset({"img", "meta"})
@@ -22,16 +24,28 @@ def tag(element: str, /, *children: str, **attributes: str | int | bool | None) 
             None and False are none.
     """
     words = "".join(
-        f" {key}" if value is True else f' {key}="{escape(str(value))}"'
-        for key, value in ((k.rstrip("_").replace("_", "-"), v) for k, v in attributes.items())
+        f" {_name(key)}" if value is True else f' {_name(key)}="{_escaped(str(value))}"'
+        for key, value in attributes.items()
         if value is not None and value is not False
     )
     return Html(f"<{element}{words}>" if element in VOID else f"<{element}{words}>{join(children)}</{element}>")
 
 
+def _escaped(text: str) -> str:
+    return escape(text) if _SPECIAL.search(text) else text  # most hold nothing to escape
+
+
+_SPECIAL = re.compile("[&<>\"']")
+
+
+@cache
+def _name(attribute: str) -> str:
+    return attribute.rstrip("_").replace("_", "-")
+
+
 def join(parts: Iterable[str], between: str = "") -> Html:
     """Markup and texts, the texts escaped."""
-    return Html(between.join(part if isinstance(part, Html) else escape(part) for part in parts))
+    return Html(between.join([part if isinstance(part, Html) else _escaped(part) for part in parts]))
 
 
 def hidden(text: str) -> Html:

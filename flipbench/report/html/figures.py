@@ -31,7 +31,7 @@ DRAWN_BY = "pictures-drawn-by"
 
 def drawn_by() -> str:
     """All that the bytes of pictures depend on beside what they show: elsewhere only their numbers can be compared."""
-    libraries = (f"{name} {version(name)}" for name in ("matplotlib", "Pillow", "numpy"))
+    libraries = (f"{name} {version(name)}" for name in ("matplotlib", "Pillow", "fonttools", "numpy"))
     return ", ".join([*libraries, f"zlib {ZLIB_RUNTIME_VERSION}", machine()])
 
 
@@ -45,9 +45,13 @@ def figures(paths: Iterable[Path], suite: str) -> Html:
 
 
 def _figure(path: Path, suite: str) -> Html:
+    from PIL import Image
+
     kind = kind_of(path, suite)
     try:
-        picture, width, height = _small(path)
+        picture = path.read_bytes()
+        with Image.open(io.BytesIO(picture)) as opened:
+            width, height = opened.size
         with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
             columns, *records = csv.reader(file)
     except (OSError, ValueError) as error:
@@ -71,17 +75,6 @@ def kind_of(path: Path, suite: str) -> str:
     """What a suite's figure shows, by its file's name; empty for other files."""
     kind = path.stem.removeprefix(f"{suite}-").partition("-")[0]
     return kind if kind in _KINDS else ""
-
-
-def _small(path: Path) -> tuple[bytes, int, int]:
-    """The picture in 256 colours, a quarter of the bytes; its width and height in dots."""
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        flat = picture.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    stream = io.BytesIO()
-    flat.save(stream, "PNG", compress_level=7)
-    return stream.getvalue(), *flat.size
 
 
 def _numbers(columns: list[str], records: list[list[str]]) -> Html:
