@@ -26,7 +26,7 @@ class Rates:
 
     Attributes:
         setup: seconds before the first step: table, tokens, model.
-        step: seconds a training step.
+        step: seconds a training step, the median of those measured.
         row: seconds to score a row; 0 for a pretraining, which scores none.
         rows: of the table that stages of the kind are split from.
         memory_mb: peak resident memory of a process that did nothing else; None where it is not known.

@@ -73,13 +73,13 @@ def store_of(found: Suite) -> Store:
 
 
 def results_of(found: Suite) -> tuple[Plan, Store, "SuiteResults"]:
-    """The suite's plan, store and results; of the seeds run so far, where all cells with runs have equally many."""
+    """The suite's plan, store and results; of the seeds that all cells with runs have so far."""
     planned, store = plan_so_far(found)
     return planned, store, results_so_far(found, planned, store)
 
 
 def plan_so_far(found: Suite) -> tuple[Plan, Store]:
-    """The plan of the seeds run so far, where all cells with runs have equally many, and the store."""
+    """The plan of the seeds that all cells with runs have so far, and the store."""
     from flipbench.report.collect import seeds_run
 
     store = store_of(found)

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
@@ -119,7 +121,7 @@ def measure(stage: Stage, device: str, threads: int = 1, clock: Callable[[], flo
     env = environment(device, threads, 0.0)
     return Rates(
         setup=marks[0] - began - (marks[1] - marks[0]),
-        step=(counted[-1] - counted[0]) / (len(counted) - 1),
+        step=median(later - earlier for earlier, later in pairwise(counted)),  # a machine may pause
         row=row,
         rows=work.table_rows,
         memory_mb=env["peak_memory_mb"],

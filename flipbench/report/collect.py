@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import takewhile
 
 import flipbench
 from flipbench.data import dataset as datasets
@@ -55,9 +56,16 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
 
 
 def seeds_run(plan: Plan, store: Store) -> int | None:
-    """How many seeds every cell with any run has, where that is one number for all; None otherwise."""
-    counts = {sum(map(store.done, cell.finals)) for cell in plan.cells} - {0}
-    return counts.pop() if len(counts) == 1 else None
+    """How many seeds, counted from the first, every cell with any run has; None where one of them lacks the first.
+
+    A failed run counts, so that a report cannot leave it out.
+    """
+
+    def tried(stage: Stage) -> bool:
+        return store.done(stage) or failure_of(stage, store) is not None
+
+    counts = [len(list(takewhile(tried, cell.finals))) for cell in plan.cells if any(map(tried, cell.finals))]
+    return min(counts, default=0) or None
 
 
 def failure_of(stage: Stage, store: Store) -> str | None:

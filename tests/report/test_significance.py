@@ -285,3 +285,17 @@ def test_results_of_counts_the_seeds_that_are_there(stored):
     assert results.seeds == 2
     assert "The suite asks for 3 seeds; 2 so far." in results.notes
     assert results.comparisons
+
+
+def test_of_rows_at_different_seeds_the_common_ones_count_and_a_failure_is_never_left_out(stored):
+    plan, store = stored(seeds="3")
+    one, other, *_ = plan.cells
+    shutil.rmtree(store.folder(one.finals[2]))
+    shutil.rmtree(store.folder(other.finals[1]))
+    assert results_of(plan.suite)[2].seeds == 1
+    store.fail(other.finals[1], "boom", "", {})
+    _, _, results = results_of(plan.suite)
+    assert results.seeds == 2
+    assert [cell.failed for cell in results.cells if cell.method == other.method.label] == [1]
+    shutil.rmtree(store.folder(one.finals[0]))
+    assert results_of(plan.suite)[2].seeds == 3, "a row without its first seed has nothing in common with the others"
