@@ -1,13 +1,17 @@
 """From run folders to what a report is made of."""
 
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
+from statistics import fmean
+
+from scipy.special import entr
 
 import flipbench
 from flipbench.data import dataset as datasets
 from flipbench.errors import UserError
-from flipbench.paper.names import dataset_name
+from flipbench.paper.names import dataset_name, row_name
 from flipbench.plan import Cell, Plan
 from flipbench.report.cells import CellRuns, Run, SuiteResults
 from flipbench.report.settings import unstated
@@ -44,7 +48,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         cells=tuple(runs for _, runs in ran),
         datasets=tuple(d.label for d in suite.data),
         methods=tuple(m.label for m in suite.methods),
-        notes=(*_ceilings(done, store), *_other_data(plan, store)),
+        notes=(*_ceilings(done, store), *_other_data(plan, store), *_below_a_constant(ran, store)),
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
         comparisons=tested,
@@ -97,6 +101,23 @@ def _other_data(plan: Plan, store: Store) -> Iterator[str]:
                 f"{dataset_name(label)} has {rows:,} test rows here, the paper's {wanted:,}: other data, so that no "
                 "figure of the paper is comparable with ours."
             )
+
+
+def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Iterator[str]:
+    """Rows whose probabilities are worth less than one and the same for every test row."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for cell, runs in ran:
+        if not runs.runs:
+            continue
+        metrics = store.metrics(next(stage for stage in cell.finals if store.done(stage)))
+        share = metrics["positives"] / metrics["rows"]
+        constant = float(entr([share, 1 - share]).sum())
+        own = fmean(run.logloss for run in runs.runs)
+        if own > constant:
+            what = f"{dataset_name(cell.data.label)}, of which the share of clicks alone has logloss {constant:.4f}"
+            found[what].append(f"{row_name(cell.method.label)} {own:.4f}")
+    for what, rows in found.items():
+        yield f"Worse than a constant prediction on {what}: {', '.join(rows)}."
 
 
 def _cell(cell: Cell, store: Store) -> CellRuns:

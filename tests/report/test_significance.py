@@ -1,6 +1,7 @@
 """Stars, verdicts and claims from stored predictions with a known truth, and what must not become a number."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -299,3 +300,12 @@ def test_of_rows_at_different_seeds_the_common_ones_count_and_a_failure_is_never
     assert [cell.failed for cell in results.cells if cell.method == other.method.label] == [1]
     shutil.rmtree(store.folder(one.finals[0]))
     assert results_of(plan.suite)[2].seeds == 3, "a row without its first seed has nothing in common with the others"
+
+
+def test_a_row_worse_than_a_constant_prediction_is_named(stored):
+    plan, store = stored({**STRENGTH, "deepfm": 0.0})  # pure noise
+    own = [store.metrics(stage)["logloss"] for stage in plan.cells[0].finals]
+    note = next(note for note in collect(plan, store).notes if note.startswith("Worse than a constant"))
+    assert re.search(r"clicks alone has logloss 0\.6\d{3}: DeepFM (\d\.\d{4})\.$", note)[1] == f"{sum(own) / 3:.4f}"
+    plan, store = stored()
+    assert not any(note.startswith("Worse") for note in collect(plan, store).notes)
