@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -75,15 +75,27 @@ def save(device: str, new: Mapping[str, Rates]) -> None:
     Raises:
         UserError: ``$FLIPBENCH_HOME`` cannot be written.
     """
-    path = _path()
+
+    def document() -> dict[str, Any]:
+        rates = {name: {**load(name), **(new if name == device else {})} for name in ("cpu", "cuda")}
+        found = {name: {kind: asdict(r) for kind, r in of_device.items()} for name, of_device in rates.items()}
+        return {"machine": machine(), "rates": found}
+
+    update(_path(), document, "the calibration")
+
+
+def update(path: Path, document: Callable[[], dict[str, Any]], what: str) -> None:
+    """Write a document that is made from what the file holds by then; other processes wait.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            rates = {name: {**load(name), **(new if name == device else {})} for name in ("cpu", "cuda")}
-            document = {name: {kind: asdict(r) for kind, r in of_device.items()} for name, of_device in rates.items()}
-            write_json(path, {"machine": machine(), "rates": document})
+            write_json(path, document())
     except OSError as error:
-        raise UserError(f"{path}: the calibration cannot be written ({error.strerror or error})") from None
+        raise UserError(f"{path}: {what} cannot be written ({error.strerror or error})") from None
 
 
 def representatives(stages: Iterable[Stage]) -> dict[str, Stage]:

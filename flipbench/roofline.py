@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from flipbench import __version__
-from flipbench.calibration import Rates
+from flipbench.calibration import Rates, update
 from flipbench.data.store import home
 from flipbench.errors import UserError, nearest
-from flipbench.store.runs import read_json, write_json
+from flipbench.store.runs import read_json
 
 
 class Op(NamedTuple):
@@ -149,13 +148,11 @@ def save(new: Mapping[str, Work]) -> None:
     Raises:
         UserError: ``$FLIPBENCH_HOME`` cannot be written.
     """
-    path = _path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            write_json(path, {"work": {kind: asdict(work) for kind, work in {**load(), **new}.items()}})
-    except OSError as error:
-        raise UserError(f"{path}: the counts cannot be written ({error.strerror or error})") from None
+
+    def document() -> dict[str, Any]:
+        return {"work": {kind: asdict(work) for kind, work in {**load(), **new}.items()}}
+
+    update(_path(), document, "the counts")
 
 
 def _work(step: list[list[Any]], scoring: list[list[Any]], **rest: Any) -> Work:

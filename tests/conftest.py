@@ -47,6 +47,18 @@ def suite_file(tmp_path: Path):
 
 
 @pytest.fixture
+def home(tmp_path, monkeypatch, shared_home):
+    """A home with the session's prepared data, and calibrations and counts of its own."""
+    from flipbench.data.store import fingerprint
+
+    (tmp_path / "home").mkdir()
+    fingerprint("planted-tiny")
+    (tmp_path / "home" / "data").symlink_to(shared_home / "data")
+    monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
 def stored_runs():
     """Fills a store with finished runs of a plan, as the engine would have left them but for weights.
 

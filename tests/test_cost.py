@@ -29,16 +29,6 @@ TINY = "max_epochs: 2, batch_size: 256, embedding_dim: 4, hidden: [8]"
 FLIP = "flip_id: {plm: small, pretrain: {epochs: 1, batch_size: 256}}"
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch, shared_home):
-    """A home with the session's prepared data and calibrations of its own."""
-    (tmp_path / "home").mkdir()
-    fingerprint("planted-tiny")
-    (tmp_path / "home" / "data").symlink_to(shared_home / "data")
-    monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def plan_of(path):
     found = suite.load(str(path))
     store = Store(Path(found.outputs.results))

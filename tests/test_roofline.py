@@ -33,16 +33,6 @@ OPS = st.lists(
 )
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch, shared_home):
-    """A home with the session's prepared data and counts of its own."""
-    (tmp_path / "home").mkdir()
-    fingerprint("planted-tiny")
-    (tmp_path / "home" / "data").symlink_to(shared_home / "data")
-    monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def plan_of(path):
     found = suite.load(str(path))
     store = Store(Path(found.outputs.results))
