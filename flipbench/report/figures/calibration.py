@@ -38,7 +38,7 @@ def calibration(plan: Plan, store: Store) -> Iterator[Picture]:
             found = Evidence(store).predictions(stage)
             expected, observed, error = reliability(found.labels, found.logits)
             gap = observed - expected
-            title = f"{row_name(cell.method.label)}, ECE {100 * np.abs(gap).mean():.1f}"
+            title = f"{row_name(cell.method.label)}\nECE {100 * np.abs(gap).mean():.1f}"
             panels.append((title, expected, 100 * gap, 196 * error))
             numbers += [
                 {"dataset": data, "row": cell.method.label, "seed": stage.seed, "bin": i, "expected": float(e),
@@ -52,7 +52,7 @@ def side_by_side(panels: list[Panel], title: str) -> Figure:
     """The panels on common scales, four across, all in one axes: with axes of their own they take ten times as long."""
     across = min(4, len(panels))
     down = -(-len(panels) // across)
-    figure = style.new(max(style.COLUMN, style.PAGE * across / 4), 1.25 * down + 0.75)
+    figure = style.new(max(style.COLUMN, style.PAGE * across / 4), 1.4 * down + 0.75)
     axes = figure.subplots()
     x, y, error = (np.array([panel[i] for panel in panels]) for i in (1, 2, 3))
     least, most = min(0.0, (y - error).min()), max(0.0, (y + error).max())
@@ -62,7 +62,7 @@ def side_by_side(panels: list[Panel], title: str) -> Figure:
     ticks = [round(float(t), 6) + 0.0 for t in at if low <= t <= high]  # 0, not 1e-17 or -0
 
     index = np.arange(len(panels))
-    left, zero = 1.18 * (index % across), -1.35 * (high - low) * (index // across)
+    left, zero = 1.18 * (index % across), -1.5 * (high - low) * (index // across)
     for t in ticks:
         axes.hlines(zero + t, left, left + WIDTH, style.FAINT, linewidth=0.3)
     axes.hlines(zero, left, left + WIDTH, style.GREY, linewidth=0.6)
@@ -73,7 +73,7 @@ def side_by_side(panels: list[Panel], title: str) -> Figure:
     x, y, error = (np.pad(v, end, constant_values=np.nan) for v in (x + left[:, None], y + zero[:, None], error))
     axes.errorbar(x.ravel(), y.ravel(), yerr=error.ravel(), color=style.BLUE, marker="o", markersize=2.6)
     for i, (name, *_) in enumerate(panels):
-        axes.text(left[i] + WIDTH / 2, zero[i] + high + 1.3 * room, name, ha="center", fontsize=7.5)
+        axes.text(left[i] + WIDTH / 2, zero[i] + high + room, name, ha="center", linespacing=1.1)
     for i in index[-across:]:  # the lowest of each column
         for p in (0, 0.5, 1):
             axes.text(left[i] + p, zero[i] + low - 0.8 * room, f"{p:g}", ha="center", va="top", fontsize=6.5)
