@@ -1,13 +1,14 @@
 """``flipbench report [SUITE]``."""
 
 import argparse
+import atexit
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,13 +79,18 @@ def _second_process() -> Iterator[Executor | None]:
     if slots_of("cpu", None)[1] < 2:
         yield None
         return
-    ignored = (signal.SIGINT, signal.SIG_IGN)  # an interrupt is this process's
-    pool = ProcessPoolExecutor(1, get_context("spawn"), signal.signal, ignored)
-    pool.submit(import_module, "flipbench.report.figures")
+    pool = ProcessPoolExecutor(1, get_context("spawn"), _ready_to_draw)
+    pool.submit(str)  # starts it
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _ready_to_draw() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the first process's
+    atexit.register(os._exit, 0)  # the last to be called; Python would go on to tidy up for a third of a second
+    import flipbench.report.figures  # noqa: F401
 
 
 def _figures(planned: Plan, store: Store, pool: Executor | None) -> "Figures":

@@ -67,7 +67,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "pdf.fonttype": 42,  # letters stay letters
     "pdf.compression": 9,
-    "figure.dpi": 300,
+    "figure.dpi": 200,
 }
 
 
