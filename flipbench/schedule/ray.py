@@ -290,7 +290,8 @@ def _connect(address: str | None) -> Any:
         with warnings.catch_warnings(action="ignore"):  # of what the line below says
             ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ImportError, RuntimeError, ValueError) as error:
-        said = str(error).strip().partition("\n")[0]
+        lines = str(error).strip().splitlines()
+        said = " ".join(dict.fromkeys([*lines[:1], *lines[-1:]]))  # between them a server's traceback
         raise UserError(f"--address {address or 'auto'}: no Ray cluster is reached there ({said})") from None
     finally:
         signal.signal(signal.SIGTERM, ours)  # Ray puts its own, which exits at once

@@ -141,9 +141,9 @@ def test_a_command_from_outside_the_cluster_gives_the_bytes_of_one_process(suite
     alone.prepare()
     for stage in stages:
         run_stage(stage, alone, "cpu", 1)
-    for _ in range(3):
+    for _ in range(4):
         code, stderr = finish(command(path, cluster, address=f"ray://127.0.0.1:{cluster.door}"))
-        if "ray client connection timeout" not in stderr:  # Ray waits half a minute, which a busy machine may exceed
+        if "no Ray cluster is reached there" not in stderr:  # Ray's door gives up early where the machine is busy
             break
     assert code == 0, stderr
     assert len(bits(store.root)) == 1
