@@ -1,9 +1,11 @@
 """Files that are whole or not there."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from flipbench.errors import UserError
 
 
 @contextmanager
@@ -18,3 +20,28 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes], what: str) -> list[Path]:
+    """Write files by name into a folder, made where it is not there; each replaced as a whole.
+
+    Args:
+        what: they are, for the error line (``the report``).
+
+    Returns:
+        The files, in the same order.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            path = folder / name
+            with replacing(path) as beside:
+                beside.write_bytes(content)
+            written.append(path)
+    except OSError as error:
+        raise UserError(f"{folder}: {what} cannot be written: {error.strerror}") from error
+    return written

@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flipbench.atomic import replacing
-from flipbench.errors import UserError
+from flipbench.atomic import write_files
 from flipbench.plan import Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.latex import to_latex
@@ -56,14 +55,4 @@ def write_html(plan: Plan, store: Store, results: SuiteResults, pictures: Sequen
 
 
 def _write(texts: Mapping[str, str], folder: Path) -> list[Path]:
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            path = folder / name
-            with replacing(path) as beside:
-                beside.write_bytes(text.encode())
-            written.append(path)
-    except OSError as error:
-        raise UserError(f"{folder}: the report cannot be written: {error.strerror}") from error
-    return written
+    return write_files(folder, {name: text.encode() for name, text in texts.items()}, "the report")

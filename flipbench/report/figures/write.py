@@ -6,8 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
-from flipbench.atomic import replacing
-from flipbench.errors import UserError
+from flipbench.atomic import write_files
 from flipbench.plan import Plan
 from flipbench.report.figures import calibration, pretrained, scores, style
 from flipbench.report.figures.style import Picture
@@ -43,20 +42,11 @@ class Figures:
             UserError: a run's files are missing or damaged, or the folder cannot be written.
         """
         drawn = self._drawn()
-        kinds = dict.fromkeys(kind for kind, _ in self._parts)
-        for kind in kinds:
-            if not any(files for (each, _), files in zip(self._parts, drawn, strict=True) if each == kind):
+        has = {kind for (kind, _), files in zip(self._parts, drawn, strict=True) if files}
+        for kind in dict.fromkeys(kind for kind, _ in self._parts):
+            if kind not in has:
                 print(f"{self.suite}: no figure of {kind}: its runs are not finished", file=sys.stderr)
-        written = []
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, content in (file for files in drawn for file in files.items()):
-                written.append(folder / name)
-                with replacing(written[-1]) as beside:
-                    beside.write_bytes(content)
-        except OSError as error:
-            raise UserError(f"{folder}: the figures cannot be written: {error.strerror}") from error
-        return written
+        return write_files(folder, dict(file for files in drawn for file in files.items()), "the figures")
 
     def _drawn(self) -> list[dict[str, bytes]]:
         """The files of each part, by name."""
