@@ -86,7 +86,7 @@ def test_figure_2_is_two_panels_of_figure_8():
 
 
 def test_the_swept_values_are_the_papers():
-    from flipbench.report.figures.scores import varied
+    from flipbench.report.figures.parts import varied
 
     def swept(name):
         stages(name)

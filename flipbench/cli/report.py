@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import gc
 import json
 import os
 import signal
@@ -11,19 +12,15 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flipbench import plan, suite
 from flipbench.cli.common import has_results, plan_so_far, results_so_far, slots_of
 from flipbench.errors import UserError
-from flipbench.plan import Plan
 from flipbench.report import terminal
+from flipbench.report.figures import Figures
 from flipbench.report.table import overall_table
 from flipbench.report.write import to_json, write_html, write_report
-from flipbench.store.runs import Store
-
-if TYPE_CHECKING:
-    from flipbench.report.figures import Figures
 
 
 def main(args: argparse.Namespace) -> int:
@@ -50,7 +47,7 @@ def _report(args: argparse.Namespace, processes: ExitStack) -> list[Any]:
         if pool is None and not args.no_figures and len(found.data) > 1:
             pool = processes.enter_context(_second_process())
         planned, store = plan_so_far(found)
-        figures = None if args.no_figures else _figures(planned, store, pool)
+        figures = None if args.no_figures else Figures(planned, store, pool)
         results = results_so_far(found, planned, store)
         inspected = any(store.done(stage) for cell in planned.cells for stage in cell.inspections)
         if not args.suite and not (results.cells or inspected):
@@ -64,8 +61,9 @@ def _report(args: argparse.Namespace, processes: ExitStack) -> list[Any]:
                 terminal.print_table(table)
             written += write_report(results, folder)
         if found.inspect or results.cells:
-            pictures = figures.write(folder) if figures else []
-            written += [*pictures, *write_html(planned, store, results, pictures, folder)]
+            pictures: list[Path] = []
+            page = write_html(planned, store, results, _drawn(figures, folder, pictures), folder)
+            written += [*pictures, *page]
             if found.inspect and (pictures or (args.no_figures and inspected)):  # nothing is scored: no table
                 documents.append({"suite": found.suite, "figures": [path.name for path in pictures]})
         for path in written:
@@ -79,7 +77,11 @@ def _second_process() -> Iterator[Executor | None]:
     if slots_of("cpu", None)[1] < 2:
         yield None
         return
-    pool = ProcessPoolExecutor(1, get_context("spawn"), _ready_to_draw)
+    from flipbench.report.figures import calibration, font, scores  # noqa: F401 - once for both, with matplotlib
+
+    font.register()
+    gc.freeze()  # what both processes share is never garbage, and stays shared
+    pool = ProcessPoolExecutor(1, get_context(_start_method()), _ready_to_draw)
     pool.submit(str)  # starts it
     try:
         yield pool
@@ -87,13 +89,19 @@ def _second_process() -> Iterator[Executor | None]:
         pool.shutdown(cancel_futures=True)
 
 
+def _start_method() -> str:
+    """``fork``, which keeps all that is imported, where there is no other thread whose locks it would keep too."""
+    threads = Path("/proc/self/task")  # Linux's: those of libraries are among them
+    return "fork" if threads.is_dir() and len(list(threads.iterdir())) == 1 else "spawn"
+
+
 def _ready_to_draw() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the first process's
     atexit.register(os._exit, 0)  # the last to be called; Python would go on to tidy up for a third of a second
-    import flipbench.report.figures  # noqa: F401
 
 
-def _figures(planned: Plan, store: Store, pool: Executor | None) -> "Figures":
-    from flipbench.report.figures import Figures  # matplotlib, for whom wants pictures
-
-    return Figures(planned, store, pool)
+def _drawn(figures: Figures | None, folder: Path, written: list[Path]) -> Iterator[Path]:
+    """Write the figures when the first is asked for."""
+    if figures:
+        written += figures.write(folder)
+    yield from written

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from statistics import fmean
 
-from scipy.special import entr
-
 import flipbench
 from flipbench.data import dataset as datasets
 from flipbench.errors import UserError
@@ -111,7 +109,7 @@ def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Ite
             continue
         metrics = store.metrics(next(stage for stage in cell.finals if store.done(stage)))
         share = metrics["positives"] / metrics["rows"]
-        constant = float(entr([share, 1 - share]).sum())
+        constant = -sum(p * math.log(p) for p in (share, 1 - share) if p)
         own = fmean(run.logloss for run in runs.runs)
         if own > constant:
             what = f"{dataset_name(cell.data.label)}, of which the share of clicks alone has logloss {constant:.4f}"

@@ -1,7 +1,7 @@
 """A suite's report as files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flipbench.atomic import write_files
@@ -43,7 +43,7 @@ def write_report(results: SuiteResults, folder: Path) -> list[Path]:
     return _write(render(results), folder)
 
 
-def write_html(plan: Plan, store: Store, results: SuiteResults, pictures: Sequence[Path], folder: Path) -> list[Path]:
+def write_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[Path], folder: Path) -> list[Path]:
     """Write ``SUITE.html``, of :func:`flipbench.report.html.to_html`, replaced as a whole.
 
     Raises:

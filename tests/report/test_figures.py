@@ -142,10 +142,16 @@ def test_figures_repeat_byte_for_byte_whatever_the_readers_settings_and_hold_no_
                 assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255), "on white paper"
 
 
-def test_two_processes_write_what_one_does_and_say_what_is_wrong(run, tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Python's pool: cancelled ones
+def test_two_processes_write_what_one_does_even_if_one_is_killed_and_say_what_is_wrong(run, tmp_path, monkeypatch):
     planned, store = run(**TUNED)
     alone = write_figures(planned, store, tmp_path / "alone")
     monkeypatch.setattr(report, "slots_of", lambda *_: ("cpu", 2))
+    with report._second_process() as pool:
+        dying = Figures(planned, store, pool)
+        for process in pool._processes.values():
+            process.kill()
+        assert [p.read_bytes() for p in dying.write(tmp_path / "both")] == [p.read_bytes() for p in alone]
     with report._second_process() as pool:
         both = Figures(planned, store, pool).write(tmp_path / "both")
         assert [p.name for p in both] == [p.name for p in alone]
@@ -298,7 +304,7 @@ def test_letters_are_those_of_dejavu_sans_kerned_and_cut_out_of_a_smaller_font()
         own = font_manager.get_font(font_manager.findfont(font.NAME))
     theirs = font_manager.get_font(Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf"))
     assert own.postscript_name == theirs.postscript_name, "the name in a PDF"
-    assert own.num_glyphs == theirs.num_glyphs
+    assert own.num_glyphs < theirs.num_glyphs / 10, "what is cut out of the rest takes its time again in every PDF"
     widths = {face: [] for face in (own, theirs)}
     for face, found in widths.items():
         face.set_size(70, 300)
@@ -309,6 +315,15 @@ def test_letters_are_those_of_dejavu_sans_kerned_and_cut_out_of_a_smaller_font()
     assert widths[own][0] == widths[theirs][0]
     own.set_text("AVATAR To. LT", features=("-kern",))
     assert widths[own][0] < 0.95 * own.get_width_height()[0], "kerned"
+
+
+def test_a_letter_that_the_small_font_lacks_is_drawn_in_dejavu_sans(recwarn):
+    with style.styled():
+        figure = style.new(2, 1)
+        figure.text(0.1, 0.5, "a row named ∀ with a ☃")
+        content = style.encoded(style.Picture("letters", figure, []))["pdf"]
+    assert not [w for w in recwarn if "missing from font" in str(w.message)]
+    assert content.count(b"/FontFile2") == 2, "both fonts"
 
 
 def test_no_label_covers_a_point_or_another_label():

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from flipbench.paper import dataset_name, row_name
 from flipbench.plan import Plan
 from flipbench.report.figures import style
-from flipbench.report.figures.scores import datasets, finished
+from flipbench.report.figures.parts import datasets, finished
 from flipbench.report.figures.style import Picture
 from flipbench.report.significance import Evidence
 from flipbench.store.runs import Store

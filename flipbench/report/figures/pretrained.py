@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import matplotlib.patheffects as effects
 import numpy as np
-import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
@@ -91,6 +90,8 @@ def _runs(plan: Plan, store: Store, what: str) -> Iterator[tuple[str, list[tuple
 
 
 def _drawn(stage: Stage, store: Store) -> dict[str, list[Any]]:
+    import pyarrow.parquet as pq  # starts a thread, after which no process is forked
+
     store.check(stage, DRAWN)
     found: dict[str, list[Any]] = pq.read_table(store.folder(stage) / DRAWN).to_pydict()
     return found

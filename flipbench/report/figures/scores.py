@@ -13,6 +13,7 @@ from flipbench.plan import Cell, Plan
 from flipbench.protocol import Metric
 from flipbench.report.collect import run_of
 from flipbench.report.figures import style
+from flipbench.report.figures.parts import datasets, finished, varied
 from flipbench.report.figures.style import Picture
 from flipbench.report.significance import Evidence
 from flipbench.report.table import METRIC_NAMES
@@ -25,29 +26,6 @@ _AXES = {
     "pretrain.temperature": ("Temperature τ", "temperature"),
 }
 """What a swept setting is called on the axis, and as one of several curves."""
-
-
-def finished(plan: Plan, store: Store, dataset: str) -> list[Cell]:
-    """The cells of a data set all of whose runs are finished: a mean of survivors is none."""
-    cells = [cell for cell in plan.cells if cell.data.label == dataset]
-    return [cell for cell in cells if cell.finals and all(map(store.done, cell.finals))]
-
-
-def datasets(plan: Plan) -> list[str]:
-    return list(dict.fromkeys(cell.data.label for cell in plan.cells))
-
-
-def varied(plan: Plan) -> dict[str, list[float]]:
-    """Numeric settings in which rows of one method differ, with their values: what a suite sweeps."""
-    settings = [(cell.method.method, cell.settings) for cell in plan.cells if cell.settings]
-    found: dict[str, list[float]] = {}
-    for method in dict.fromkeys(name for name, _ in settings):
-        own = [s for name, s in settings if name == method]
-        for name in own[0]:
-            values = {v for s in own if isinstance(v := s[name], int | float) and not isinstance(v, bool)}
-            if len(values) > 1:
-                found[name] = sorted(values)
-    return found
 
 
 def sweep(plan: Plan, store: Store) -> Iterator[Picture]:

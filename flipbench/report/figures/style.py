@@ -41,8 +41,7 @@ SERIES: tuple[tuple[str, str, Any], ...] = (
 """Colour, marker and line of the series of a plot, in order; with more, they repeat."""
 
 _STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": [font.NAME],
+    "font.family": font.FAMILIES,
     "mathtext.fontset": "dejavusans",
     "font.size": 7,
     "axes.titlesize": 7.5,
@@ -68,6 +67,7 @@ _STYLE: Any = {
     "pdf.fonttype": 42,  # letters stay letters
     "pdf.compression": 9,
     "figure.dpi": 200,
+    "text.hinting": "no_hinting",  # at so many dots an inch nothing is seen of it but its time
 }
 
 

@@ -1,15 +1,13 @@
-"""Which figures a suite has, and their files."""
+"""The files of a suite's figures."""
 
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from dataclasses import replace
+from concurrent.futures import BrokenExecutor, Executor
 from pathlib import Path
 
 from flipbench.atomic import write_files
 from flipbench.plan import Plan
-from flipbench.report.figures import calibration, pretrained, scores, style
-from flipbench.report.figures.style import Picture
+from flipbench.report.figures.parts import parts
 from flipbench.store.runs import Store
 
 
@@ -27,7 +25,7 @@ class Figures:
 
     def __init__(self, plan: Plan, store: Store, pool: Executor | None = None) -> None:
         self.suite, self.store = plan.suite.suite, store
-        self._parts = list(_parts(plan))
+        self._parts = list(parts(plan))
         self._elsewhere = [pool.submit(_draw, kind, part, store) for kind, part in self._parts] if pool else []
 
     def write(self, folder: Path) -> list[Path]:
@@ -49,55 +47,36 @@ class Figures:
         return write_files(folder, dict(file for files in drawn for file in files.items()), "the figures")
 
     def _drawn(self) -> list[dict[str, bytes]]:
-        """The files of each part, by name."""
+        """The files of each part, by name; the last ones, up to those that the other process has begun, drawn here."""
         own: dict[int, dict[str, bytes]] = {}
-        for index in reversed(range(len(self._parts))):  # the last ones, until those that the other process has begun
+        for index in reversed(range(len(self._parts))):
             if not self._elsewhere or self._elsewhere[index].cancel():
                 own[index] = _draw(*self._parts[index], self.store)
-        return [own[i] if i in own else self._elsewhere[i].result() for i in range(len(self._parts))]
+        return [own[i] if i in own else self._result(i) for i in range(len(self._parts))]
+
+    def _result(self, index: int) -> dict[str, bytes]:
+        """What the other process drew; drawn here if that process was killed."""
+        try:
+            return self._elsewhere[index].result()
+        except BrokenExecutor:
+            return _draw(*self._parts[index], self.store)
 
 
 def _draw(kind: str, plan: Plan, store: Store) -> dict[str, bytes]:
+    from flipbench.report.figures import calibration, pretrained, scores, style  # matplotlib, for whom draws
+
+    draw: dict[str, Callable[[Plan, Store], Iterator[style.Picture]]] = {
+        "embeddings": pretrained.embeddings,
+        "alignment": pretrained.alignment,
+        "sweep": scores.sweep,
+        "differences": scores.forest,
+        "cost": scores.cost,
+        "calibration": calibration.calibration,
+        "tuning": scores.tuning,
+    }
     files: dict[str, bytes] = {}
     with style.styled():
-        for picture in _DRAW[kind](plan, store):
+        for picture in draw[kind](plan, store):
             stem = f"{plan.suite.suite}-{picture.name.replace('@', '_')}"
             files |= {f"{stem}.{ending}": content for ending, content in style.encoded(picture).items()}
     return files
-
-
-_DRAW: dict[str, Callable[[Plan, Store], Iterator[Picture]]] = {
-    "embeddings": pretrained.embeddings,
-    "alignment": pretrained.alignment,
-    "sweep": scores.sweep,
-    "differences": scores.forest,
-    "cost": scores.cost,
-    "calibration": calibration.calibration,
-    "tuning": scores.tuning,
-}
-
-
-def _parts(plan: Plan) -> Iterator[tuple[str, Plan]]:
-    """The kinds of figure that a suite can have, each with the cells that it is drawn from: of one data set, or all.
-
-    Last those whose numbers take longest to find, which a report's tables need too.
-    """
-    suite = plan.suite
-    if suite.inspect:
-        yield from ((what, plan) for what in suite.inspect)
-        return
-    of_data = [
-        replace(plan, cells=tuple(cell for cell in plan.cells if cell.data.label == data))
-        for data in scores.datasets(plan)
-    ]
-    if scores.varied(plan):
-        yield "sweep", plan
-    kinds = {
-        "cost": len(suite.methods) > 1,
-        "calibration": True,
-        "tuning": suite.tune is not None,
-        "differences": suite.compare.reference is not None and len(suite.methods) > 1,
-    }
-    for kind, there in kinds.items():
-        for part in of_data if there else ():
-            yield kind, part

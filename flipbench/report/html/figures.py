@@ -64,7 +64,7 @@ def _figure(path: Path, suite: str) -> Html:
         "img",
         src=f"data:image/png;base64,{b64encode(picture).decode()}",
         alt=f"{seen}. The same numbers stand in the table that follows.",
-        width=width // 2,  # drawn with 300 dots an inch
+        width=width // 2,  # drawn with 200 dots an inch
         height=height // 2,
     )
     numbers = tag("details", tag("summary", f"{plural(len(records), 'record')} behind it"), _numbers(columns, records))

@@ -1,7 +1,7 @@
 """The page: its parts in order, its style and script inside, and a policy that lets nothing else in."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -17,12 +17,13 @@ from flipbench.report.table import overall_table
 from flipbench.store.runs import Store
 
 
-def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Sequence[Path] = ()) -> str:
+def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[Path] = ()) -> str:
     """One self-contained page; ends in a newline. The same results give the same bytes.
 
     Args:
         plan, store, results: as :func:`flipbench.cli.common.results_of` gives them.
-        pictures: files of :func:`flipbench.report.figures.write_figures`, to be shown.
+        pictures: files of :func:`flipbench.report.figures.write_figures`, to be shown; looked at last, so that another
+            process may still be drawing them.
 
     Raises:
         UserError: the paper has no such table, a run's files were changed, or a picture cannot be read.
@@ -35,12 +36,14 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Sequence[
         notes = tag("ul", *(tag("li", sentence) for sentence in sentences), class_="note")
         found = result_tables(table, lambda row, dataset: places.get((row, dataset)))
         sections.append(("results", "Results", join([found, notes])))
+    claimed, behind = claims(plan, store, results), evidence(plan, store, results, table)
+    drawn = figures(pictures, results.suite)
     sections += [
-        ("figures", "Figures", figures(pictures, results.suite)),
-        ("claims", "Claims of the paper", claims(plan, store, results)),
-        ("evidence", "Evidence", evidence(plan, store, results, table)),
+        ("figures", "Figures", drawn),
+        ("claims", "Claims of the paper", claimed),
+        ("evidence", "Evidence", behind),
     ]
-    return _page(table.title, results, table.signature, [s for s in sections if s[2]], drawn_by() if pictures else "")
+    return _page(table.title, results, table.signature, [s for s in sections if s[2]], drawn_by() if drawn else "")
 
 
 def _page(
