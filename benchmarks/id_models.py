@@ -1,9 +1,9 @@
 """Training speed of the ID-based models, here and in DeepCTR-Torch, on the same rows in one run.
 
-Each side has a process of its own, as its users would run it: here flipbench's fit loop, there
-``model.compile("adam", "binary_crossentropy")`` and ``model.fit(...)``. Embeddings, layers, first-order
-term, L2 on the embeddings and batch size are equal. The sides take turns, round by round, so that
-whatever else the machine does hits both; the medians are compared.
+Each side has a process of its own, as its users would run it: here flipbench's fit loop, with matrix products in
+float32 and in bfloat16, there ``model.compile("adam", "binary_crossentropy")`` and ``model.fit(...)``, which has
+float32 alone. Embeddings, layers, first-order term, L2 on the embeddings, batch size and threads are equal. The sides
+take turns, round by round, so that whatever else the machine does hits all; the medians are compared.
 
     python benchmarks/id_models.py --models dcnv2,deepfm --threads 2
 """
@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 from unittest import mock
 
 import numpy as np
@@ -45,6 +45,14 @@ def settings(name: str) -> dict[str, Any]:
     return {key: setting.value for key, setting in registry.get(name).settings.items()}
 
 
+def float32(name: str, count: int, batch_size: int, threads: int) -> Round:
+    return ours(name, count, batch_size, threads, "float32")
+
+
+def bfloat16(name: str, count: int, batch_size: int, threads: int) -> Round:
+    return ours(name, count, batch_size, threads, "bfloat16")
+
+
 def ours(name: str, count: int, batch_size: int, threads: int, precision: Precision) -> Round:
     """One epoch of flipbench's fit loop."""
     import torch
@@ -66,7 +74,7 @@ def ours(name: str, count: int, batch_size: int, threads: int, precision: Precis
     return lambda: fit(model, train, recipe, Streams(0))
 
 
-def theirs(name: str, count: int, batch_size: int, threads: int, _precision: Precision) -> Round:
+def theirs(name: str, count: int, batch_size: int, threads: int) -> Round:
     """One epoch of DeepCTR-Torch's fit."""
     import torch
 
@@ -104,29 +112,27 @@ def theirs(name: str, count: int, batch_size: int, threads: int, _precision: Pre
     return lambda: model.fit(dict(x), y, batch_size=batch_size, epochs=1, verbose=0)
 
 
-def measure(name: str, count: int, batch_size: int, threads: int, rounds: int, precision: Precision) -> dict[str, Any]:
-    """Both sides' steps per second, each the median of its rounds, and their ratio."""
-    sides = alternate([ours, theirs], (name, count, batch_size, threads, precision), rounds)
+def measure(name: str, count: int, batch_size: int, threads: int, rounds: int) -> dict[str, Any]:
+    """Each side's steps per second, the median of its rounds, and ours over theirs in either precision."""
+    *mine, peer = alternate([float32, bfloat16, theirs], (name, count, batch_size, threads), rounds, own=2)
     steps = -(-count // batch_size)
-    mine, peer = (steps / side.median for side in sides)
-    seconds = [side.seconds for side in sides]
-    return {"model": name, "flipbench": mine, "deepctr_torch": peer, "ratio": mine / peer, "seconds": seconds}
+    found: dict[str, Any] = {"model": name, "deepctr_torch": {"steps/s": steps / peer.median, "seconds": peer.seconds}}
+    for precision, side in zip(get_args(Precision), mine, strict=True):
+        ratio = peer.median / side.median
+        found[precision] = {"steps/s": steps / side.median, "ratio": ratio, "seconds": side.seconds}
+    return found
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Training speed of the ID-based models beside DeepCTR-Torch.")
     parser.add_argument("--models", default=",".join(MODELS), help="comma-separated; all by default")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of either side")
-    parser.add_argument("--rows", type=int, default=256 * 60, help="rows of an epoch")
-    parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument(
-        "--precision",
-        choices=["float32", "bfloat16"],
-        default="float32",
-        help="of our matrix products; DeepCTR-Torch has float32 alone",
+        "--threads", type=int, default=1, help="CPU threads of each side; by default 1: flipbench has a worker a core"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="epochs of either side, in alternation")
+    parser.add_argument("--rows", type=int, default=256 * 120, help="rows of an epoch")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=5, help="epochs of each side, in alternation")
     parser.add_argument("--json", action="store_true", help="one JSON object to stdout")
     args = parser.parse_args()
     names = args.models.split(",")
@@ -143,21 +149,22 @@ def main() -> None:
         "threads": args.threads,
         "torch": version("torch"),
         "deepctr-torch": version("deepctr-torch"),
-        "our precision": args.precision,
         "batch_size": args.batch_size,
         "rows": args.rows,
         "rounds": args.rounds,
     }
     results = []
     for name in names:
-        results.append(measure(name, args.rows, args.batch_size, args.threads, args.rounds, args.precision))
-        print(f"{name}: {results[-1]['ratio']:.2f}x", file=sys.stderr, flush=True)
+        results.append(measure(name, args.rows, args.batch_size, args.threads, args.rounds))
+        ratios = ", ".join(f"{results[-1][p]['ratio']:.2f}x in {p}" for p in get_args(Precision))
+        print(f"{name}: {ratios}", file=sys.stderr, flush=True)
     if args.json:
         print(json.dumps({"machine": machine, "results": results}))
         return
-    head = ["model", "flipbench steps/s", "DeepCTR-Torch steps/s", "ratio"]
-    table = [[r["model"], r["flipbench"], r["deepctr_torch"], r["ratio"]] for r in results]
-    print(tabulate(table, head, floatfmt=("", ".0f", ".0f", ".2f")))
+    head = ["model", "DeepCTR-Torch steps/s", "flipbench float32", "ratio", "flipbench bfloat16", "ratio"]
+    ours_of = [[r[p][key] for p in get_args(Precision) for key in ("steps/s", "ratio")] for r in results]
+    table = [[r["model"], r["deepctr_torch"]["steps/s"], *own] for r, own in zip(results, ours_of, strict=True)]
+    print(tabulate(table, head, floatfmt=("", ".0f", ".0f", ".2f", ".0f", ".2f")))
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
 
 

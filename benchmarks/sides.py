@@ -39,12 +39,13 @@ class Measured:
         return statistics.median(self.seconds)
 
 
-def alternate(makers: list[Maker], arguments: tuple[Any, ...], rounds: int) -> list[Measured]:
+def alternate(makers: list[Maker], arguments: tuple[Any, ...], rounds: int, own: int = 1) -> list[Measured]:
     """Each side's rounds, in turns, so that whatever else the machine does hits all of them.
 
     Args:
         makers: importable functions, flipbench's own first; each is called with ``arguments``. One more round warms
             each side up.
+        own: how many are flipbench's own.
     """
     spawn = multiprocessing.get_context("spawn")
     pipes, processes = [], []
@@ -52,7 +53,7 @@ def alternate(makers: list[Maker], arguments: tuple[Any, ...], rounds: int) -> l
         for make in makers:
             here, there = spawn.Pipe()
             process = spawn.Process(target=_side, args=(there, make, arguments), daemon=True)
-            with nullcontext() if pipes else large_pages():  # as flipbench starts its workers
+            with large_pages() if len(pipes) < own else nullcontext():  # as flipbench starts its workers
                 process.start()
             there.close()  # so that a side that dies ends the wait below
             pipes.append(here)

@@ -15,6 +15,7 @@ class FusedAdam(torch.optim.Adam):
 
     def __init__(self, groups: list[dict[str, Any]], learning_rate: float) -> None:
         self._lists: list[tuple[dict[str, Any], list[list[Tensor]]]] | None = None
+        self._counts = torch.empty(0)
         super().__init__(groups, lr=learning_rate, fused=True)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -36,15 +37,11 @@ class FusedAdam(torch.optim.Adam):
             return
         if self._lists is None:
             super().step(closure)
-            names = ("exp_avg", "exp_avg_sq", "step")
-            self._lists = [
-                (group, [[self.state[p][name] for p in group["params"]] for name in names])
-                for group in self.param_groups
-            ]
+            self._lists = self._make_lists()
             return
+        self._counts.add_(1)
         for (group, (means, squares, steps)), of_group in zip(self._lists, gradients, strict=True):
             beta1, beta2 = group["betas"]
-            torch._foreach_add_(steps, 1)
             torch._fused_adam_(
                 group["params"],
                 of_group,
@@ -60,3 +57,14 @@ class FusedAdam(torch.optim.Adam):
                 amsgrad=False,
                 maximize=False,
             )
+
+    def _make_lists(self) -> list[tuple[dict[str, Any], list[list[Tensor]]]]:
+        """Each group with its parameters' means, squares and counts of steps; the counts are views of one tensor."""
+        states = [self.state[p] for group in self.param_groups for p in group["params"]]
+        self._counts = torch.stack([state["step"] for state in states])
+        for state, count in zip(states, self._counts.unbind(), strict=True):
+            state["step"] = count
+        names = ("exp_avg", "exp_avg_sq", "step")
+        return [
+            (group, [[self.state[p][name] for p in group["params"]] for name in names]) for group in self.param_groups
+        ]
