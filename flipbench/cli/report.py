@@ -19,6 +19,7 @@ from flipbench.cli.common import has_results, plan_so_far, results_so_far, slots
 from flipbench.errors import UserError
 from flipbench.report import terminal
 from flipbench.report.figures import Figures
+from flipbench.report.significance import resample_ahead
 from flipbench.report.table import overall_table
 from flipbench.report.write import to_json, write_html, write_report
 
@@ -44,9 +45,11 @@ def _report(args: argparse.Namespace, processes: ExitStack) -> list[Any]:
         if not args.suite and not has_results(found):
             continue
         found = plan.narrow(found, args.only)
-        if pool is None and not args.no_figures and len(found.data) > 1:
-            pool = processes.enter_context(_second_process())
+        if pool is None and (len(found.data) > 1 or _start_method() == "fork"):
+            pool = processes.enter_context(_second_process(draws=not args.no_figures))
         planned, store = plan_so_far(found)
+        if pool:
+            pool.submit(resample_ahead, planned, store)
         figures = None if args.no_figures else Figures(planned, store, pool)
         results = results_so_far(found, planned, store)
         inspected = any(store.done(stage) for cell in planned.cells for stage in cell.inspections)
@@ -72,16 +75,17 @@ def _report(args: argparse.Namespace, processes: ExitStack) -> list[Any]:
 
 
 @contextmanager
-def _second_process() -> Iterator[Executor | None]:
-    """One to draw figures while this one reads the results, where there is a core for it."""
+def _second_process(draws: bool = True) -> Iterator[Executor | None]:
+    """One to resample and draw while this one reads the results, where there is a core for it."""
     if slots_of("cpu", None)[1] < 2:
         yield None
         return
-    from flipbench.report.figures import calibration, font, scores  # noqa: F401 - once for both, with matplotlib
+    if draws:
+        from flipbench.report.figures import calibration, font, scores  # noqa: F401 - once for both, with matplotlib
 
-    font.register()
+        font.register()
     gc.freeze()  # what both processes share is never garbage, and stays shared
-    pool = ProcessPoolExecutor(1, get_context(_start_method()), _ready_to_draw)
+    pool = ProcessPoolExecutor(1, get_context(_start_method()), _ready)
     pool.submit(str)  # starts it
     try:
         yield pool
@@ -95,7 +99,7 @@ def _start_method() -> str:
     return "fork" if threads.is_dir() and len(list(threads.iterdir())) == 1 else "spawn"
 
 
-def _ready_to_draw() -> None:
+def _ready() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the first process's
     atexit.register(os._exit, 0)  # the last to be called; Python would go on to tidy up for a third of a second
 

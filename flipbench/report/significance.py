@@ -37,12 +37,9 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
     """
     from flipbench.stats.multiplicity import holm
 
-    compare, done = plan.suite.compare, evidence.store.done
+    compare = plan.suite.compare
     found: list[Comparison] = []
-    complete = {id(c) for c in plan.cells if len(c.finals) > 1 and all(map(done, c.finals))}
-    for row, against in pairs(plan):
-        if not {id(row), id(against)} <= complete:
-            continue
+    for row, against in _tested(plan, evidence.store):
         for metric in get_args(Metric):
             difference = evidence.difference(row.finals, against.finals, metric, compare.test)
             found.append(Comparison(row.data.label, metric, row.method.label, against.method.label, difference))
@@ -51,6 +48,30 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
         for i, p in zip(own, holm([found[i].difference.p for i in own]), strict=True):
             found[i] = replace(found[i], difference=found[i].difference.within(p))
     return tuple(found)
+
+
+def resample_ahead(plan: Plan, store: Store) -> None:
+    """Resample what :func:`comparisons` reads, from the last cell on, up to one that another process has kept.
+
+    For a second process, while the first begins with the first cell and finds what this one has kept. What is wrong
+    with a run is left for that one to say.
+    """
+    evidence = Evidence(store)
+    if plan.suite.compare.test == "user-bootstrap":
+        cells = {id(cell): cell for pair in _tested(plan, store) for cell in pair}
+        with contextlib.suppress(UserError, ValueError):
+            for cell in reversed(cells.values()):
+                if (kept := evidence.kept(cell.finals)).exists():
+                    return
+                evidence.resampled(cell.finals)
+                if not kept.exists():  # nothing can be kept here
+                    return
+
+
+def _tested(plan: Plan, store: Store) -> Iterator[tuple[Cell, Cell]]:
+    """The pairs whose cells have all their seeds, two or more."""
+    complete = {id(c) for c in plan.cells if len(c.finals) > 1 and all(map(store.done, c.finals))}
+    return ((row, against) for row, against in pairs(plan) if {id(row), id(against)} <= complete)
 
 
 def pairs(plan: Plan, dataset: str | None = None) -> Iterator[tuple[Cell, Cell]]:
@@ -144,16 +165,13 @@ class Evidence:
         """
         import numpy as np
 
-        from flipbench.data.store import home
-        from flipbench.stats.bootstrap import RESAMPLES, VERSION, bootstrap_metrics
+        from flipbench.stats.bootstrap import bootstrap_metrics
 
         name = tuple(stage.key for stage in stages)
         if name not in self._resampled:
             for stage in stages:
                 self.store.check(stage, PREDICTIONS)
-            own = "\n".join(self.store.digests(stage)[PREDICTIONS] for stage in stages)
-            own = hashlib.sha256(own.encode()).hexdigest()
-            kept = home() / "bootstrap" / f"{own}-{RESAMPLES}-v{VERSION}.npz"
+            kept = self.kept(stages)
             if found := _load(kept):
                 self._resampled[name], rows = found
                 self._rows |= dict.fromkeys(name, rows)
@@ -164,6 +182,14 @@ class Evidence:
                 self._resampled[name] = bootstrap_metrics(runs[0].labels, logits, runs[0].groups)
                 _keep(kept, self._resampled[name], self._rows[name[0]])
         return self._resampled[name]
+
+    def kept(self, stages: Stages) -> Path:
+        """Where :meth:`resampled` keeps a cell's."""
+        from flipbench.data.store import home
+        from flipbench.stats.bootstrap import RESAMPLES, VERSION
+
+        own = "\n".join(self.store.digests(stage)[PREDICTIONS] for stage in stages)
+        return home() / "bootstrap" / f"{hashlib.sha256(own.encode()).hexdigest()}-{RESAMPLES}-v{VERSION}.npz"
 
     def _read(self, stage: Stage) -> "Predictions":
         from flipbench.engine.predictions import read_predictions

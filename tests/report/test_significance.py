@@ -16,7 +16,7 @@ from flipbench.errors import UserError
 from flipbench.paper.claims import load_claims
 from flipbench.report.claims import OurNumbers, Suite, evaluate
 from flipbench.report.collect import collect
-from flipbench.report.significance import Evidence, pairs
+from flipbench.report.significance import Evidence, pairs, resample_ahead
 from flipbench.report.table import overall_table
 from flipbench.report.write import render, to_json
 from flipbench.store.runs import Store
@@ -118,11 +118,37 @@ def test_resampling_is_kept_and_a_damaged_file_of_it_changes_nothing(stored, tmp
     assert to_json(overall_table(collect(plan, store))) == first
 
 
+def test_a_second_process_resamples_from_the_last_cell_on_up_to_one_that_is_kept(stored, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "alone"))
+    plan, store = stored()
+    alone = to_json(overall_table(collect(plan, store)))
+    monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "home"))
+    first, *rest = {id(cell): cell for pair in pairs(plan) for cell in pair}.values()
+    Evidence(store).resampled(first.finals)  # as the first process does
+    resample_ahead(plan, store)
+    assert {Evidence(store).kept(cell.finals) for cell in rest} < set((tmp_path / "home" / "bootstrap").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(Evidence, "_read", lambda *_: pytest.fail("read again"))
+        resample_ahead(plan, store)
+        assert to_json(overall_table(collect(plan, store))) == alone
+    predictions = store.folder(rest[-1].finals[0]) / "predictions.parquet"
+    predictions.write_bytes(predictions.read_bytes()[:-1] + b"x")
+    resample_ahead(plan, store)
+    with pytest.raises(UserError, match=r"predictions\.parquet: changed since"):
+        collect(plan, store)
+
+
 def test_a_home_that_cannot_be_written_only_costs_time(stored, tmp_path, monkeypatch):
     plan, store = stored()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "file"))
     assert cells(plan, store)["flip"].starred
+    read = []
+    monkeypatch.setattr(
+        Evidence, "_read", lambda self, stage, own=Evidence._read: (read.append(stage), own(self, stage))[1]
+    )
+    resample_ahead(plan, store)
+    assert len(read) == len(plan.cells[0].finals), "a second process does not go on in vain"
 
 
 def test_verdicts_follow_the_declared_margin(stored):
