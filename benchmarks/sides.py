@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from flipbench.schedule.memory import large_pages
+from flipbench.memory import large_pages
 
 Round = Callable[[], object]
 """What is timed."""

@@ -21,6 +21,7 @@ from flipbench.data.store import fingerprint, open_table
 from flipbench.engine.calibrate import of_each, train_until
 from flipbench.engine.stages import run_stage
 from flipbench.errors import UserError
+from flipbench.memory import TUNABLES
 from flipbench.schedule.local import Pool
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
@@ -252,6 +253,15 @@ def test_a_look_that_dies_or_is_refused_is_told_and_one_that_is_given_up_ends():
     iteration.close()
     assert time.monotonic() - began < 60
     assert not multiprocessing.active_children()
+
+
+def pages(stage):
+    return os.environ[TUNABLES]
+
+
+def test_a_look_is_a_process_with_large_pages_as_workers_are():
+    expected = os.environ.get(TUNABLES, "glibc.malloc.hugetlb=1")
+    assert dict(of_each({"a": Stage("fit", {"number": 1})}, pages, 1)) == {"a": expected}
 
 
 def sleeps_but_first(stage):

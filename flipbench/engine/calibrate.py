@@ -26,6 +26,7 @@ from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.stages import environment
 from flipbench.engine.streams import make_deterministic
 from flipbench.engine.tasks import pretraining_of, task_of
+from flipbench.memory import large_pages
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
@@ -193,7 +194,8 @@ def of_each(stages: Mapping[str, Stage], look: Callable[[Stage], T], slots: int)
                 key, stage = waiting.pop()
                 ours, theirs = context.Pipe(duplex=False)
                 process: BaseProcess = context.Process(target=_look, args=(theirs, look, stage), daemon=True)
-                process.start()
+                with large_pages():  # of the server, which is started with the first
+                    process.start()
                 theirs.close()
                 running[ours] = key, process
             for pipe in wait(list(running)):

@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from flipbench.errors import UserError
+from flipbench.memory import large_pages
 from flipbench.schedule.group import alike
-from flipbench.schedule.memory import large_pages
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from flipbench.schedule.memory import TUNABLES, large_pages
+from flipbench.memory import TUNABLES, large_pages
 
 
 def test_a_process_started_within_gets_the_setting_and_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""How the memory of worker processes is laid out."""
+"""How the memory of processes that train is laid out."""
 
 import os
 from collections.abc import Iterator
