@@ -3,7 +3,7 @@
 Each side has a process of its own, as its users would run it: here flipbench's fit loop, with matrix products in
 float32 and in bfloat16, there ``model.compile("adam", "binary_crossentropy")`` and ``model.fit(...)``, which has
 float32 alone. Embeddings, layers, first-order term, L2 on the embeddings, batch size and threads are equal. The sides
-take turns, round by round, so that whatever else the machine does hits all; the medians are compared.
+take turns, round by round, so that whatever else the machine does hits all; a ratio is the median of the rounds' own.
 
     python benchmarks/id_models.py --models dcnv2,deepfm --threads 2
 """
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import sys
 from collections.abc import Callable
 from typing import Any, get_args
@@ -113,12 +114,12 @@ def theirs(name: str, count: int, batch_size: int, threads: int) -> Round:
 
 
 def measure(name: str, count: int, batch_size: int, threads: int, rounds: int) -> dict[str, Any]:
-    """Each side's steps per second, the median of its rounds, and ours over theirs in either precision."""
+    """Each side's steps per second in its median round, and in either precision the median of ours over theirs."""
     *mine, peer = alternate([float32, bfloat16, theirs], (name, count, batch_size, threads), rounds, own=2)
     steps = -(-count // batch_size)
     found: dict[str, Any] = {"model": name, "deepctr_torch": {"steps/s": steps / peer.median, "seconds": peer.seconds}}
     for precision, side in zip(get_args(Precision), mine, strict=True):
-        ratio = peer.median / side.median
+        ratio = statistics.median(t / m for m, t in zip(side.seconds, peer.seconds, strict=True))
         found[precision] = {"steps/s": steps / side.median, "ratio": ratio, "seconds": side.seconds}
     return found
 
