@@ -22,7 +22,7 @@ from flipbench.engine.predictions import write_predictions
 from flipbench.errors import UserError
 from flipbench.metrics import auc, logloss
 from flipbench.paper import row_name
-from flipbench.report.figures import Figures, font, style, write_figures
+from flipbench.report.figures import Figures, font, scores, style, write_figures
 from flipbench.report.figures.calibration import BINS, reliability, side_by_side
 from flipbench.stage import DRAWN
 from flipbench.store.runs import Store
@@ -337,6 +337,26 @@ def test_no_label_covers_a_point_or_another_label():
         boxes = [t.get_window_extent() for t in axes.texts]
     assert len(boxes) == 8
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_many_rows_are_numbered_by_their_minutes_and_named_beside_the_axes(run, monkeypatch):
+    planned, store = run(**TUNED)
+    monkeypatch.setattr(scores, "MOST_NAMES", 2)
+    with style.styled():
+        (picture,) = scores.cost(planned, store)
+        picture.figure.draw_without_rendering()
+        (axes,) = picture.figure.axes
+        key, *marks = axes.texts
+        minutes = {
+            row: [r["minutes"] for r in picture.numbers if r["row"] == row] for row in ("deepfm", "autoint", "dcnv2")
+        }
+        names = [row_name(row) for row in sorted(minutes, key=lambda row: np.mean(minutes[row]))]
+        box = key.get_window_extent()
+        assert box.x0 > axes.bbox.x1
+        assert box.y0 > 0
+        assert box.x1 < picture.figure.bbox.x1
+    assert key.get_text().splitlines() == [f"{i}  {name}" for i, name in enumerate(names, 1)]
+    assert [mark.get_text() for mark in marks] == ["1", "2", "3"]
 
 
 def test_a_row_is_named_with_its_group():

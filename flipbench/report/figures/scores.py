@@ -20,6 +20,9 @@ from flipbench.report.table import METRIC_NAMES
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
+MOST_NAMES = 12
+"""Beside points; of more than these they would cover each other."""
+
 _AXES = {
     "pretrain.text_mask_ratio": ("Share of fields masked", "masked in the text"),
     "pretrain.table_mask_ratio": ("Share of fields masked", "masked in the table"),
@@ -125,7 +128,8 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         machines = {store.read(s, "env.json").get("device", "cpu") for cell in cells for s in cell.finals}
         if len(cells) < 2:
             continue
-        figure = style.new(style.COLUMN, 2.5)
+        crowded = len(cells) > MOST_NAMES
+        figure = style.new(style.COLUMN * (1.35 if crowded else 1), 1.0 + 0.12 * len(cells) if crowded else 2.5)
         axes = figure.subplots()
         numbers, points = [], []
         by_family: dict[str, list[tuple[float, float, float | None, float | None]]] = {}
@@ -145,7 +149,7 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         for index, (group, marks) in enumerate(by_family.items()):
             colour, marker, _ = style.SERIES[index % len(style.SERIES)]
             x, y, xerr, yerr = np.array(marks, dtype=float).T
-            axes.errorbar(x, y, xerr=xerr, yerr=yerr, fmt=marker, color=colour, label=group)
+            axes.errorbar(x, y, xerr=xerr, yerr=yerr, fmt=marker, color=colour, label=group, elinewidth=0.6, capsize=1)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
@@ -158,6 +162,11 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         style.note(figure, style.over_seeds([len(c.finals) for c in cells]))
         if len(by_family) > 1:
             figure.legend(loc="outside upper center", ncols=len(by_family))
+        if crowded:  # numbers in the order of minutes, and who they are beside the axes
+            points = [(x, y, f"{i}  {name}") for i, (x, y, name) in enumerate(sorted(points), 1)]
+            key = "\n".join(name for _, _, name in points)
+            axes.text(1.04, 1, key, transform=axes.transAxes, va="top", fontsize=6, linespacing=1.3)
+            points = [(x, y, name.split()[0]) for x, y, name in points]
         style.label_points(axes, points)
         yield Picture(f"cost-{data}", figure, numbers)
 
