@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="CPU threads of each side; by default 1: flipbench has a worker a core"
     )
-    parser.add_argument("--rows", type=int, default=256 * 120, help="rows of an epoch")
+    parser.add_argument("--rows", type=int, default=256 * 60, help="rows of an epoch")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5, help="epochs of each side, in alternation")
     parser.add_argument("--json", action="store_true", help="one JSON object to stdout")
