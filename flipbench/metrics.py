@@ -64,7 +64,7 @@ def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Fl
         raise MetricError(f"labels {y.shape} and scores {s.shape} must be two vectors of one length")
     if not len(y):
         raise MetricError("no rows")
-    if not np.isin(y, (0, 1)).all():
+    if not ((y == 0) | (y == 1)).all():
         raise MetricError("labels must be 0 or 1")
     bad = int((~np.isfinite(s)).sum())
     if bad:

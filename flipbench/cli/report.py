@@ -46,7 +46,7 @@ def _report(args: argparse.Namespace, processes: ExitStack) -> list[Any]:
             continue
         found = plan.narrow(found, args.only)
         if pool is None and (len(found.data) > 1 or _start_method() == "fork"):
-            pool = processes.enter_context(_second_process(draws=not args.no_figures))
+            pool = processes.enter_context(_second_process(not args.no_figures, found.seeds > 1))
         planned, store = plan_so_far(found)
         if pool:
             pool.submit(resample_ahead, planned, store)
@@ -75,15 +75,20 @@ def _report(args: argparse.Namespace, processes: ExitStack) -> list[Any]:
 
 
 @contextmanager
-def _second_process(draws: bool = True) -> Iterator[Executor | None]:
-    """One to resample and draw while this one reads the results, where there is a core for it."""
+def _second_process(draws: bool = True, tests: bool = True) -> Iterator[Executor | None]:
+    """One to resample and draw while this one reads the results, where there is a core for it.
+
+    What both need for drawing and for tests is imported first, once.
+    """
     if slots_of("cpu", None)[1] < 2:
         yield None
         return
     if draws:
-        from flipbench.report.figures import calibration, font, scores  # noqa: F401 - once for both, with matplotlib
+        from flipbench.report.figures import calibration, font, scores  # noqa: F401
 
         font.register()
+    if tests:
+        import scipy.special  # noqa: F401
     gc.freeze()  # what both processes share is never garbage, and stays shared
     pool = ProcessPoolExecutor(1, get_context(_start_method()), _ready)
     pool.submit(str)  # starts it

@@ -16,6 +16,8 @@ from flipbench.stats.difference import Difference, t_difference
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Whole = NDArray[np.intp]
+Classes = tuple[Whole, Whole]
+"""The rows of the positives and those of the negatives."""
 Ranked = tuple[Whole, Whole, Whole, Whole]
 Lost = Callable[[Float], Float]
 """From how often each user is drawn, [B, users], to twice the pairs of rows in wrong order, [B]; ties count half."""
@@ -115,7 +117,8 @@ def bootstrap_metrics(
     counts = [np.bincount(g[rows], minlength=users).astype(np.float64) for rows in (clicked, ~clicked)]
     loss = np.stack([np.bincount(g, np.logaddexp(0.0, np.where(clicked, -run, run)), users) for run in x])
     paired = users <= MOST_PAIRED and users * users <= 50 * x.size  # about where both take equally long
-    own, lost = (_by_pairs if paired else _by_ranks)(clicked, x, g, counts)
+    of_class = np.flatnonzero(clicked), np.flatnonzero(~clicked)
+    own, lost = (_by_pairs if paired else _by_ranks)(of_class, x, g, counts)
 
     auc, logloss = np.empty(1 + resamples), np.empty(1 + resamples)
     done = 0
@@ -151,11 +154,11 @@ def _made_draws(users: int, resamples: int, seed: int) -> Iterator[Float]:
         yield np.bincount(who.ravel(), minlength=rows * users).reshape(rows, users).astype(np.float64)
 
 
-def _by_pairs(clicked: Bool, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
+def _by_pairs(of_class: Classes, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
     """Of each run on the test rows, and of all together under a draw."""
     own, total = [], np.zeros((len(counts[0]), len(counts[0])))
     for run in x:
-        found = _wrong_pairs(*_ranked(clicked, run, g), counts)
+        found = _wrong_pairs(*_ranked(of_class, run, g), counts)
         own.append(float(found.sum()))
         total += found
 
@@ -167,9 +170,9 @@ def _by_pairs(clicked: Bool, x: Float, g: Whole, counts: list[Float]) -> tuple[l
     return own, lost
 
 
-def _by_ranks(clicked: Bool, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
+def _by_ranks(of_class: Classes, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
     """As :func:`_by_pairs`."""
-    ranked = [_ranked(clicked, run, g) for run in x]
+    ranked = [_ranked(of_class, run, g) for run in x]
     under = np.zeros(1 + len(ranked[0][0]))
 
     def of_one(run: Ranked, drawn: Float) -> float:
@@ -183,36 +186,46 @@ def _by_ranks(clicked: Bool, x: Float, g: Whole, counts: list[Float]) -> tuple[l
     return [of_one(run, np.ones(len(counts[0]))) for run in ranked], lost
 
 
-def _ranked(clicked: Bool, run: Float, g: Whole) -> Ranked:
+def _ranked(of_class: Classes, run: Float, g: Whole) -> Ranked:
     """Users of the positives and of the negatives by rising score; positives ranked under each negative, without and
     with those that tie with it."""
-    up, down = np.argsort(run[clicked]), np.argsort(run[~clicked])  # in what order rows tie does not matter
-    positives, negatives = run[clicked][up], run[~clicked][down]
+    # in what order rows tie does not matter
+    up, down = (rows[np.argsort(run[rows])] for rows in of_class)
+    positives, negatives = run[up], run[down]
     below, ties = (np.searchsorted(positives, negatives, side) for side in ("left", "right"))
-    return g[clicked][up], g[~clicked][down], below, ties
+    return g[up], g[down], below, ties
 
 
 def _wrong_pairs(positives: Whole, negatives: Whole, below: Whole, ties: Whole, counts: list[Float]) -> Float:
-    """[users, users] twice the pairs of a negative of the one and a positive of the other in wrong order.
+    """[users, users] twice the pairs of a negative of the one and a positive of the other in wrong order."""
+    found = 2 * _pairs_under(positives, negatives, below, counts)
+    tied = np.flatnonzero(below != ties)  # rarely many
+    if len(tied):
+        found += _pairs_under(positives, negatives[tied], ties[tied], counts)
+        found -= _pairs_under(positives, negatives[tied], below[tied], counts)
+    return found
+
+
+def _pairs_under(positives: Whole, negatives: Whole, limits: Whole, counts: list[Float]) -> Float:
+    """[users, users] the pairs of a negative of the one and a positive of the other ranked under the negative's limit.
 
     The ranked positives are cut into blocks: whole blocks under a negative are counted by one product of matrices,
     those in its own block one by one.
     """
     users = len(counts[0])
-    limits, who = np.concatenate([below, ties]), np.tile(negatives, 2)
-    width = max(8, users // 16)  # about where both parts take equally long
+    width = max(8, users // 8)  # about where both parts take equally long
     blocks = 1 + len(positives) // width
     block, rest = np.divmod(limits, width)
     of_block = _table(positives, np.arange(len(positives)) // width, users, blocks)
-    kind = _holding(2 * counts[0].max() * counts[1].max())
+    kind = _holding(counts[0].max() * counts[1].max())
     before = of_block.cumsum(axis=1) - of_block
-    whole = _table(who, block, users, blocks).astype(kind) @ before.astype(kind).T
+    whole = _table(negatives, block, users, blocks).astype(kind) @ before.astype(kind).T
     padded = np.pad(positives, (0, blocks * width - len(positives))).reshape(blocks, width)
     found = whole.astype(np.float64)
     for start in range(0, len(limits), at_once := max(_AT_ONCE, users * users) // width):
         part = slice(start, start + at_once)
         inside = np.arange(width) < rest[part, None]
-        pairs = (who[part, None] * users + padded[block[part]])[inside]
+        pairs = (negatives[part, None] * users + padded[block[part]])[inside]
         found += np.bincount(pairs, minlength=users * users).reshape(users, users)
     return found
 

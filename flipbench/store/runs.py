@@ -92,13 +92,14 @@ class Store:
         Raises:
             UserError: a file is missing or was changed since, or the folder holds another run than its name says.
         """
-        folder = self.folder(stage)
-        listed = self.digests(stage)
+        folder, listed = self.folder(stage), self.digests(stage)
         for name in names or tuple(listed):
             path = folder / name
-            if not path.is_file():
-                raise UserError(f"{path}: missing from a finished run")
-            if listed.get(name) != _sha256(path):
+            try:
+                unchanged = listed.get(name) == _sha256(path)
+            except FileNotFoundError:
+                raise UserError(f"{path}: missing from a finished run") from None
+            if not unchanged:
                 raise UserError(f"{path}: changed since the run was finished (its digest is not the one in DONE)")
         found = self.read(stage, "spec.json")
         if found != stage.spec:

@@ -318,9 +318,10 @@ def test_letters_are_those_of_dejavu_sans_kerned_and_cut_out_of_a_smaller_font()
 
 
 def test_a_letter_that_the_small_font_lacks_is_drawn_in_dejavu_sans(recwarn):
-    with style.styled():
+    name = "a row named ∀ with a ☃"
+    with style.styled(["another", name]):
         figure = style.new(2, 1)
-        figure.text(0.1, 0.5, "a row named ∀ with a ☃")
+        figure.text(0.1, 0.5, name)
         content = style.encoded(style.Picture("letters", figure, []))["pdf"]
     assert not [w for w in recwarn if "missing from font" in str(w.message)]
     assert content.count(b"/FontFile2") == 2, "both fonts"

@@ -11,14 +11,16 @@ from fontTools.ttLib import TTFont
 from matplotlib import font_manager, get_data_path
 
 NAME = "flipbench Sans"
-FAMILIES = [NAME, "DejaVu Sans"]
-"""A letter that the first lacks is of the second: as wide and as tall."""
-
 _LATIN_AND_GREEK = (*range(0x20, 0x7F), *range(0xA0, 0x180), *range(0x370, 0x400))
 _SIGNS = "\N{MINUS SIGN}\N{LESS-THAN OR EQUAL TO}\N{GREATER-THAN OR EQUAL TO}\N{ALMOST EQUAL TO}\N{INCREMENT}"
-_LETTERS = (*_LATIN_AND_GREEK, *range(0x2010, 0x2030), *range(0x2190, 0x2194), *map(ord, _SIGNS))
+_LETTERS = {*_LATIN_AND_GREEK, *range(0x2010, 0x2030), *range(0x2190, 0x2194), *map(ord, _SIGNS)}
 _UNUSED = ["GSUB", "GPOS", "GDEF", "MATH", "FFTM"]
 """Tables of ligatures, marks and formulas, which no figure has; kerning has one of its own (``kern``)."""
+
+
+def families(text: str) -> list[str]:
+    """The fonts for a text: the whole one too where the first lacks a letter, as each is looked up for every text."""
+    return [NAME] if _LETTERS.issuperset(map(ord, text)) else [NAME, "DejaVu Sans"]
 
 
 @cache

@@ -6,7 +6,7 @@ marker or a line style of its own, so that it is told apart in grey.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -41,7 +41,6 @@ SERIES: tuple[tuple[str, str, Any], ...] = (
 """Colour, marker and line of the series of a plot, in order; with more, they repeat."""
 
 _STYLE: Any = {
-    "font.family": font.FAMILIES,
     "mathtext.fontset": "dejavusans",
     "font.size": 7,
     "axes.titlesize": 7.5,
@@ -87,12 +86,16 @@ class Picture:
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """A region in which figures are made and saved, whatever the reader's own matplotlib settings say."""
+def styled(names: Iterable[str] = ()) -> Iterator[None]:
+    """A region in which figures are made and saved, whatever the reader's own matplotlib settings say.
+
+    Args:
+        names: that a user has given to rows and data, in letters of any script.
+    """
     font.register()
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
+        mpl.rcParams.update(_STYLE | {"font.family": font.families("".join(names))})
         yield
 
 

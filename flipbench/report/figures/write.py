@@ -75,7 +75,7 @@ def _draw(kind: str, plan: Plan, store: Store) -> dict[str, bytes]:
         "tuning": scores.tuning,
     }
     files: dict[str, bytes] = {}
-    with style.styled():
+    with style.styled(name for cell in plan.cells for name in (cell.method.label, cell.data.label)):
         for picture in draw[kind](plan, store):
             stem = f"{plan.suite.suite}-{picture.name.replace('@', '_')}"
             files |= {f"{stem}.{ending}": content for ending, content in style.encoded(picture).items()}
