@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from flipbench import __version__
 from flipbench.errors import UserError
+from flipbench.memory import collect_rarely
 
 VERBS = {
     "run": "train and score what a suite asks for; the same command resumes and skips what is done",
@@ -158,12 +159,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _module(verb: str) -> ModuleType:
-    """Imported without a look for garbage, of which imports make none; later looks are fewer than Python's own."""
+    """Imported without a look for garbage, of which imports make none."""
     gc.disable()
     try:
         return importlib.import_module(f"flipbench.cli.{verb.replace('-', '_')}")
     finally:
-        gc.set_threshold(20_000, 10, 10)
+        collect_rarely()
         gc.enable()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 import torch.utils.deterministic
 
+from flipbench.memory import collect_rarely
+
 
 class Streams:
     """Independent seeds by name: ``init``, ``order``, ``dropout``, ``masks``, ``noise``, ``search``.
@@ -57,6 +59,7 @@ def make_deterministic(threads: int) -> None:
     # Adam's moments of features not seen for long decay into denormals, which x86 handles 100x slower.
     torch.set_flush_denormal(True)
     keep_freed_memory()
+    collect_rarely()
 
 
 def keep_freed_memory() -> None:
