@@ -11,17 +11,20 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 from flipbench import plan, suite
 from flipbench.cli.common import has_results, plan_so_far, results_so_far, slots_of
 from flipbench.errors import UserError
+from flipbench.plan import Plan
 from flipbench.report import terminal
 from flipbench.report.figures import Figures
 from flipbench.report.significance import resample_ahead
 from flipbench.report.table import overall_table
 from flipbench.report.write import to_json, write_html, write_report
+from flipbench.store.runs import Store
 
 
 def main(args: argparse.Namespace) -> int:
@@ -49,7 +52,7 @@ def _report(args: argparse.Namespace, processes: ExitStack) -> list[Any]:
             pool = processes.enter_context(_second_process(not args.no_figures, found.seeds > 1))
         planned, store = plan_so_far(found)
         if pool:
-            pool.submit(resample_ahead, planned, store)
+            pool.submit(_resample, planned, store)
         figures = None if args.no_figures else Figures(planned, store, pool)
         results = results_so_far(found, planned, store)
         inspected = any(store.done(stage) for cell in planned.cells for stage in cell.inspections)
@@ -90,11 +93,14 @@ def _second_process(draws: bool = True, tests: bool = True) -> Iterator[Executor
     if tests:
         import scipy.special  # noqa: F401
     gc.freeze()  # what both processes share is never garbage, and stays shared
-    pool = ProcessPoolExecutor(1, get_context(_start_method()), _ready)
+    context = get_context(_start_method())
+    enough = context.Event()
+    pool = ProcessPoolExecutor(1, context, _ready, (enough,))
     pool.submit(str)  # starts it
     try:
         yield pool
     finally:
+        enough.set()
         pool.shutdown(cancel_futures=True)
 
 
@@ -104,9 +110,21 @@ def _start_method() -> str:
     return "fork" if threads.is_dir() and len(list(threads.iterdir())) == 1 else "spawn"
 
 
-def _ready() -> None:
+def _ready(enough: Event) -> None:
+    """The second process's first act."""
+    _END.append(enough)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the first process's
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     atexit.register(os._exit, 0)  # the last to be called; Python would go on to tidy up for a third of a second
+
+
+_END: list[Event] = []
+"""In the second process: set when the first has what it needs, or was stopped."""
+
+
+def _resample(planned: Plan, store: Store) -> None:
+    """The second process's first task."""
+    resample_ahead(planned, store, enough=_END[0].is_set)
 
 
 def _drawn(figures: Figures | None, folder: Path, written: list[Path]) -> Iterator[Path]:

@@ -123,6 +123,8 @@ def test_a_second_process_resamples_from_the_last_cell_on_up_to_one_that_is_kept
     plan, store = stored()
     alone = to_json(overall_table(collect(plan, store)))
     monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "home"))
+    resample_ahead(plan, store, enough=lambda: True)
+    assert not (tmp_path / "home").exists()
     first, *rest = {id(cell): cell for pair in pairs(plan) for cell in pair}.values()
     Evidence(store).resampled(first.finals)  # as the first process does
     resample_ahead(plan, store)
