@@ -15,6 +15,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args
 from unittest import mock
 
@@ -44,14 +45,6 @@ def settings(name: str) -> dict[str, Any]:
     from flipbench import registry
 
     return {key: setting.value for key, setting in registry.get(name).settings.items()}
-
-
-def float32(name: str, count: int, batch_size: int, threads: int) -> Round:
-    return ours(name, count, batch_size, threads, "float32")
-
-
-def bfloat16(name: str, count: int, batch_size: int, threads: int) -> Round:
-    return ours(name, count, batch_size, threads, "bfloat16")
 
 
 def ours(name: str, count: int, batch_size: int, threads: int, precision: Precision) -> Round:
@@ -115,7 +108,8 @@ def theirs(name: str, count: int, batch_size: int, threads: int) -> Round:
 
 def measure(name: str, count: int, batch_size: int, threads: int, rounds: int) -> dict[str, Any]:
     """Each side's steps per second in its median round, and in either precision the median of ours over theirs."""
-    *mine, peer = alternate([float32, bfloat16, theirs], (name, count, batch_size, threads), rounds, own=2)
+    own = [partial(ours, precision=precision) for precision in get_args(Precision)]
+    *mine, peer = alternate([*own, theirs], (name, count, batch_size, threads), rounds, len(own))
     steps = -(-count // batch_size)
     found: dict[str, Any] = {"model": name, "deepctr_torch": {"steps/s": steps / peer.median, "seconds": peer.seconds}}
     for precision, side in zip(get_args(Precision), mine, strict=True):

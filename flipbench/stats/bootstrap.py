@@ -198,11 +198,11 @@ def _ranked(of_class: Classes, run: Float, g: Whole) -> Ranked:
 
 def _wrong_pairs(positives: Whole, negatives: Whole, below: Whole, ties: Whole, counts: list[Float]) -> Float:
     """[users, users] twice the pairs of a negative of the one and a positive of the other in wrong order."""
-    found = 2 * _pairs_under(positives, negatives, below, counts)
-    tied = np.flatnonzero(below != ties)  # rarely many
-    if len(tied):
-        found += _pairs_under(positives, negatives[tied], ties[tied], counts)
-        found -= _pairs_under(positives, negatives[tied], below[tied], counts)
+    tied = below != ties  # rarely many; the others have one limit, which counts twice
+    found = 2 * _pairs_under(positives, negatives[~tied], below[~tied], counts)
+    if tied.any():
+        limits = np.concatenate([below[tied], ties[tied]])
+        found += _pairs_under(positives, np.tile(negatives[tied], 2), limits, counts)
     return found
 
 
@@ -217,7 +217,7 @@ def _pairs_under(positives: Whole, negatives: Whole, limits: Whole, counts: list
     blocks = 1 + len(positives) // width
     block, rest = np.divmod(limits, width)
     of_block = _table(positives, np.arange(len(positives)) // width, users, blocks)
-    kind = _holding(counts[0].max() * counts[1].max())
+    kind = _holding(2 * counts[0].max() * counts[1].max())  # a negative may come twice
     before = of_block.cumsum(axis=1) - of_block
     whole = _table(negatives, block, users, blocks).astype(kind) @ before.astype(kind).T
     padded = np.pad(positives, (0, blocks * width - len(positives))).reshape(blocks, width)

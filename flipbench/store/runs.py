@@ -92,14 +92,13 @@ class Store:
         Raises:
             UserError: a file is missing or was changed since, or the folder holds another run than its name says.
         """
-        folder, listed = self.folder(stage), self.digests(stage)
+        folder = self.folder(stage)
+        listed = self.digests(stage)
         for name in names or tuple(listed):
             path = folder / name
-            try:
-                unchanged = listed.get(name) == _sha256(path)
-            except FileNotFoundError:
-                raise UserError(f"{path}: missing from a finished run") from None
-            if not unchanged:
+            if not path.is_file():
+                raise UserError(f"{path}: missing from a finished run")
+            if listed.get(name) != _sha256(path):
                 raise UserError(f"{path}: changed since the run was finished (its digest is not the one in DONE)")
         found = self.read(stage, "spec.json")
         if found != stage.spec:

@@ -163,10 +163,10 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         if len(by_family) > 1:
             figure.legend(loc="outside upper center", ncols=len(by_family))
         if crowded:  # numbers in the order of minutes, and who they are beside the axes
-            points = [(x, y, f"{i}  {name}") for i, (x, y, name) in enumerate(sorted(points), 1)]
-            key = "\n".join(name for _, _, name in points)
+            points.sort()
+            key = "\n".join(f"{i}  {name}" for i, (_, _, name) in enumerate(points, 1))
             axes.text(1.04, 1, key, transform=axes.transAxes, va="top", fontsize=6, linespacing=1.3)
-            points = [(x, y, name.split()[0]) for x, y, name in points]
+            points = [(x, y, str(i)) for i, (x, y, _) in enumerate(points, 1)]
         style.label_points(axes, points)
         yield Picture(f"cost-{data}", figure, numbers)
 
