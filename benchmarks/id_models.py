@@ -16,7 +16,8 @@ import statistics
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any, get_args
+from threading import Semaphore, Thread
+from typing import TYPE_CHECKING, Any, get_args
 from unittest import mock
 
 import numpy as np
@@ -25,6 +26,9 @@ from sides import Round, alternate
 from tabulate import tabulate
 
 from flipbench.protocol import Precision
+
+if TYPE_CHECKING:  # torch is imported in the sides' own processes
+    from flipbench.engine.loop import Progress
 
 CARDINALITIES = (6040, 2, 7, 21, 3439, 3668, 3668, 18)
 """MovieLens-1M's fields: 16,863 features, and the mask."""
@@ -48,7 +52,7 @@ def settings(name: str) -> dict[str, Any]:
 
 
 def ours(name: str, count: int, batch_size: int, threads: int, precision: Precision) -> Round:
-    """One epoch of flipbench's fit loop."""
+    """One epoch of flipbench's fit loop, within one training: what is made once for it is made in the warm-up."""
     import torch
 
     from flipbench import registry
@@ -57,15 +61,50 @@ def ours(name: str, count: int, batch_size: int, threads: int, precision: Precis
     from flipbench.engine.streams import Streams, make_deterministic
     from flipbench.method import TRAINING
 
-    make_deterministic(threads)
     values, labels = rows(count)
     ids = (values + np.cumsum([1, *CARDINALITIES[:-1]])).astype(np.int32)
     train = Rows(ids, labels, ids[:, 0])
     torch.manual_seed(0)
     chosen = {key: value for key, value in settings(name).items() if key not in TRAINING}
     model = registry.get(name).load()(1 + sum(CARDINALITIES), len(CARDINALITIES), **chosen)
-    recipe = Recipe(1e-3, 2 * EMBEDDING_L2 / batch_size, batch_size, max_epochs=1, patience=1, precision=precision)
-    return lambda: fit(model, train, recipe, Streams(0))
+    decay = 2 * EMBEDDING_L2 / batch_size
+    recipe = Recipe(1e-3, decay, batch_size, max_epochs=sys.maxsize, patience=1, precision=precision)
+
+    def training(progress: "Progress") -> None:
+        make_deterministic(threads)  # some of it is a thread's own
+        fit(model, train, recipe, Streams(0), progress=progress)
+
+    return Epochs(training)
+
+
+class Epochs:
+    """A training in a thread of its own; every call is its next epoch."""
+
+    def __init__(self, training: "Callable[[Progress], None]") -> None:
+        self.begin, self.end = Semaphore(0), Semaphore(0)
+        self.ended = False
+
+        def run() -> None:
+            try:
+                self.begin.acquire()
+                training(self.progress)
+            finally:
+                self.ended = True
+                self.end.release()
+
+        Thread(target=run, daemon=True).start()
+
+    def __call__(self) -> None:
+        self.begin.release()
+        self.end.acquire()
+        if self.ended:
+            raise RuntimeError("the training ended; its error is above")
+
+    def progress(self, epoch: int, share: float, last: object) -> None:
+        """Wait at the end of an epoch for the next to be asked for."""
+        if share == 1.0:
+            self.end.release()
+            self.begin.acquire()
 
 
 def theirs(name: str, count: int, batch_size: int, threads: int) -> Round:

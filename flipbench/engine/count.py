@@ -156,15 +156,24 @@ def _scoring(predict: Callable[[Rows], object], rows: Rows) -> tuple[tuple[Op, .
 
 @contextmanager
 def _way_of_a_gpu() -> Iterator[None]:
-    """Keeps this process off the two ways that only the CPU goes: tokens without padding, and Adam by rows."""
-    own = [(module, name, getattr(module, name)) for module, name in ((packed, "can_pack"), (fit, "LARGE"))]
+    """Keeps this process off the ways that only the CPU goes: tokens without padding, Adam by rows, recorded steps."""
+    ways: list[tuple[Any, str, Any]] = [
+        (packed, "can_pack", _no),
+        (fit, "LARGE", sys.maxsize),
+        (fit, "can_be_recorded", _no),
+    ]
+    own = [(module, name, getattr(module, name)) for module, name, _ in ways]
     try:
-        for (module, name, _), value in zip(own, (lambda _: False, sys.maxsize), strict=True):
+        for module, name, value in ways:
             setattr(module, name, value)
         yield
     finally:
         for module, name, value in own:
             setattr(module, name, value)
+
+
+def _no(*_: object) -> bool:
+    return False
 
 
 def _peak_mb() -> float:

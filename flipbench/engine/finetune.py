@@ -94,17 +94,20 @@ def finetune(
     ids, labels = torch.from_numpy(train.ids), torch.from_numpy(train.labels)
     optimiser = adamw(model, recipe)
 
-    def loss_of(rows: Tensor) -> Tensor:
+    def gradients(rows: Tensor) -> Tensor:
         if reader is not None:
             rows = rows[reader.lengths(ids[rows]).argsort(stable=True)]
         chosen, text = _inputs(ids[rows], reader, True, device)
         with autocast(recipe.precision, device):
-            return model.loss(chosen, text, move(labels[rows].float(), device))
+            loss: Tensor = model.loss(chosen, text, move(labels[rows].float(), device))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     return train_epochs(
         model,
         optimiser,
-        loss_of,
+        gradients,
         Schedule(len(train), recipe.batch_size, epochs or recipe.max_epochs, recipe.patience),
         streams,
         device,

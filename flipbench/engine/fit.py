@@ -15,6 +15,7 @@ from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.fused_adam import FusedAdam
 from flipbench.engine.loop import Fitted, Progress, Schedule, train_epochs
+from flipbench.engine.record import WORTH, Forward, by_autograd, can_be_recorded, recorded
 from flipbench.engine.row_adam import LARGE, RowAdam
 from flipbench.engine.streams import Streams
 from flipbench.nn.embedding import FeatureEmbedding
@@ -72,22 +73,32 @@ def fit(
     optimiser = adam(model, recipe)
     catch_up = optimiser.catch_up if isinstance(optimiser, RowAdam) else _nothing
 
-    def loss_of(rows: Tensor) -> Tensor:
+    schedule = Schedule(len(train), recipe.batch_size, recipe.max_epochs, recipe.patience)
+
+    def loss(forward: Forward, batch: Tensor, clicked: Tensor) -> Tensor:
+        with autocast(recipe.precision, device):
+            logits = forward(batch)
+        return binary_cross_entropy_with_logits(logits.float(), clicked.float())
+
+    long = len(train) * recipe.max_epochs >= WORTH * recipe.batch_size
+    if long and not isinstance(optimiser, RowAdam) and can_be_recorded(model, device):
+        step = recorded(model, loss, optimiser, recipe.batch_size)
+    else:
+        step = by_autograd(model, loss, optimiser)
+
+    def gradients(rows: Tensor) -> Tensor:
         batch = ids.index_select(0, rows)
         catch_up(batch)
-        with autocast(recipe.precision, device):
-            logits = model(batch)
-        return binary_cross_entropy_with_logits(logits.float(), labels.index_select(0, rows).float())
+        return step(batch, labels.index_select(0, rows))
 
     def scores(rows: Rows) -> NDArray[np.float32]:
         catch_up(None)
         return predict(model, rows, device, recipe.precision)
 
-    schedule = Schedule(len(train), recipe.batch_size, recipe.max_epochs, recipe.patience)
     fitted = train_epochs(
         model,
         optimiser,
-        loss_of,
+        gradients,
         schedule,
         streams,
         device,

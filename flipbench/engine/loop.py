@@ -152,7 +152,7 @@ class Training:
 def train_epochs(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    loss_of: Callable[[Tensor], Tensor],
+    gradients: Callable[[Tensor], Tensor],
     schedule: Schedule,
     streams: Streams,
     device: torch.device,
@@ -167,11 +167,11 @@ def train_epochs(
     """Train ``model`` in place; every draw is a function of seed, epoch and step, so that resuming is bit-exact.
 
     Args:
-        loss_of: rows [b] int64 to their mean loss.
+        gradients: rows [b] int64 to their mean loss; leaves every parameter's gradient of it.
         valid: rows whose AUC stops the training; without them it lasts exactly ``max_epochs``.
         scores: logits of rows, in evaluation mode.
         before_step: called between backward and step.
-        rows_on: where ``loss_of`` wants its rows; ``device`` unless given.
+        rows_on: where ``gradients`` wants its rows; ``device`` unless given.
 
     Raises:
         DivergedError: the loss or a weight is not finite; the checkpoint is of an earlier, finite step.
@@ -185,13 +185,11 @@ def train_epochs(
         for step in range(training.step, len(bounds)):
             rows = order[slice(*bounds[step])]
             seed_device(device, streams.seed_of("dropout", epoch, step))
-            loss = loss_of(rows)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = gradients(rows)
             if before_step:
                 before_step()
             optimiser.step()
-            training.total += loss.detach() * len(rows)
+            training.total += loss * len(rows)
             training.step = step + 1
             if checkpoint and checkpoint.due():
                 training.save()

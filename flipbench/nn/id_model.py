@@ -30,6 +30,9 @@ class IDModel(nn.Module):
     version: ClassVar[int]
     settings: ClassVar[Settings]
     grid: ClassVar[Grid]
+    steps_alike: ClassVar[bool] = False
+    """Whether its forward is the same operations for any rows of one number, and reads and changes nothing but its
+    parameters: then :mod:`flipbench.engine.record` may record it. Left False, training is a little slower."""
 
     def __init__(
         self, features: int, fields: int, embedding_dim: int, representation_dim: int, first_order: bool = True

@@ -145,6 +145,15 @@ def test_the_way_of_a_gpu_computes_padding_too_and_is_left_again():
     assert here.memory_mb >= 0
 
 
+def test_recorded_steps_are_counted_on_a_cpu_alone(monkeypatch):
+    eager = count(stage(batch_size=256, **TINY), gpu=False)
+    monkeypatch.setattr(fit, "WORTH", 0)
+    here, there = count(stage(batch_size=256, **TINY), gpu=False), count(stage(batch_size=256, **TINY))
+    assert there.step == eager.step
+    assert flops(here.step) == flops(there.step)
+    assert sum(op.times for op in here.step) < sum(op.times for op in there.step)
+
+
 def test_a_training_of_one_step_cannot_be_counted():
     with pytest.raises(RuntimeError, match="no training steps to count"):
         count(stage(batch_size=4096, **{**TINY, "max_epochs": 1}))

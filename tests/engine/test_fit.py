@@ -42,10 +42,14 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("kill_at", "by_rows"), [(0, False), (1, False), (2, False), (4, False), (2, True), (4, True)])
-def test_a_run_killed_anywhere_resumes_bit_for_bit(parts, tmp_path, monkeypatch, kill_at, by_rows):
+@pytest.mark.parametrize(
+    ("kill_at", "by_rows", "recorded"),
+    [(0, 0, 0), (1, 0, 0), (2, 0, 0), (4, 0, 0), (2, 1, 0), (4, 1, 0), (2, 0, 1), (4, 0, 1), (4, 1, 1)],
+)
+def test_a_run_killed_anywhere_resumes_bit_for_bit(parts, tmp_path, monkeypatch, kill_at, by_rows, recorded):
     train, valid = parts
     recipe = replace(RECIPE, batch_size=32)
+    monkeypatch.setattr(engine, "WORTH", 0 if recorded else 10**9)
     if by_rows:
         monkeypatch.setattr(engine, "LARGE", 1)
         recipe = replace(recipe, embedding_l2=0.0)
