@@ -31,8 +31,8 @@ class IDModel(nn.Module):
     settings: ClassVar[Settings]
     grid: ClassVar[Grid]
     steps_alike: ClassVar[bool] = False
-    """Whether its forward is the same operations for any rows of one number, and reads and changes nothing but its
-    parameters: then :mod:`flipbench.engine.record` may record it. Left False, training is a little slower."""
+    """Whether its forward is the same operations whatever the rows, and changes nothing but what it makes: then
+    :mod:`flipbench.engine.record` may record it. Every class says so for itself; without, it trains slower."""
 
     def __init__(
         self, features: int, fields: int, embedding_dim: int, representation_dim: int, first_order: bool = True
