@@ -21,7 +21,6 @@ class AFN(IDModel):
     """
 
     version = 1
-    steps_alike = True
     settings = {
         "embedding_dim": Paper(32, "V-A4"),
         "log_neurons": Code(256, "released afn.py"),

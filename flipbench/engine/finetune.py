@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.loop import Fitted, Progress, Schedule, batch_bounds, train_epochs
+from flipbench.engine.loop import Fitted, Progress, Schedule, backpropagate, batch_bounds, train_epochs
 from flipbench.engine.move import move
 from flipbench.engine.recipe import FromSettings
 from flipbench.engine.streams import Streams
@@ -99,10 +99,8 @@ def finetune(
             rows = rows[reader.lengths(ids[rows]).argsort(stable=True)]
         chosen, text = _inputs(ids[rows], reader, True, device)
         with autocast(recipe.precision, device):
-            loss: Tensor = model.loss(chosen, text, move(labels[rows].float(), device))
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+            loss = model.loss(chosen, text, move(labels[rows].float(), device))
+        return backpropagate(loss, optimiser)
 
     return train_epochs(
         model,

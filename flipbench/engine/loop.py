@@ -201,6 +201,13 @@ def train_epochs(
     return training.finish()
 
 
+def backpropagate(loss: Tensor, optimiser: torch.optim.Optimizer) -> Tensor:
+    """Leave every parameter's gradient of the loss; returns the loss alone."""
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
 def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
     """Batches as (start, stop). A last batch of one row joins its neighbour: batch norm needs two."""
     starts = list(range(0, rows, batch_size))

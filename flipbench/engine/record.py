@@ -17,6 +17,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from flipbench.engine.loop import backpropagate
 from flipbench.nn.id_model import IDModel
 
 aten = torch.ops.aten
@@ -51,10 +52,7 @@ def by_autograd(model: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer) 
     """Forward and backward as torch does them."""
 
     def gradients(ids: Tensor, labels: Tensor) -> Tensor:
-        found = loss(model, ids, labels)
-        optimiser.zero_grad()
-        found.backward()  # type: ignore[no-untyped-call]
-        return found.detach()
+        return backpropagate(loss(model, ids, labels), optimiser)
 
     return gradients
 
@@ -114,15 +112,17 @@ def _simplify(graph: Graph) -> None:
     cast: dict[Any, Node] = {}
     for node in list(graph.nodes):
         target, args = node.target, node.args
-        if target is aten.detach.default or (target is aten.mul.Scalar and args[1] == 1 and not _overwritten(node)):
+        if target is aten.detach.default or (
+            target is aten.mul.Scalar and args[1] == 1 and not _overwritten(node, args[0])
+        ):
             node.replace_all_uses_with(args[0])
         elif target is aten.t.default and _is(args[0], aten.t.default):
             node.replace_all_uses_with(args[0].args[0])
         elif target is aten.index_add.default and _is(args[0], aten.new_zeros.default) and len(args[0].users) == 1:
             node.target = aten.index_add_.default
         elif target is aten._to_copy.default and node.kwargs.keys() <= {"dtype", "layout", "device"}:
-            node.target, node.kwargs = Tensor.to, {"dtype": node.kwargs["dtype"]}
-            if not _overwritten(args[0]) and not _overwritten(node):
+            node.target, node.kwargs = Tensor.to, {"dtype": node.kwargs["dtype"], "copy": True}
+            if not _overwritten(node, args[0]):
                 node.replace_all_uses_with(cast.setdefault((args[0], node.kwargs["dtype"]), node))
     graph.eliminate_dead_code()
     for node in graph.nodes:
@@ -133,6 +133,7 @@ def _is(node: Any, target: object) -> bool:
     return isinstance(node, Node) and node.target is target
 
 
-def _overwritten(node: Node) -> bool:
-    """Whether a later operation writes into the node's tensor."""
-    return any(isinstance(user.target, OpOverload) and user.target._schema.is_mutable for user in node.users)
+def _overwritten(*nodes: Any) -> bool:
+    """Whether an operation writes into one of the nodes' tensors."""
+    users = (user.target for node in nodes for user in node.users)
+    return any(isinstance(target, OpOverload) and target._schema.is_mutable for target in users)
