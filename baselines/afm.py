@@ -20,7 +20,6 @@ class AFM(IDModel):
     """
 
     version = 1
-    steps_alike = True
     settings = {
         "embedding_dim": Paper(32, "V-A4"),
         "attention_dim": Code(8, "released afm.py"),

@@ -23,7 +23,6 @@ class AutoInt(IDModel):
     """
 
     version = 1
-    steps_alike = True
     settings = {
         "embedding_dim": Paper(32, "V-A4"),
         "attention_layers": Code(3, "released autoint.py"),

@@ -18,7 +18,6 @@ class DCN(IDModel):
     """
 
     version = 1
-    steps_alike = True
     settings = {
         "embedding_dim": Paper(32, "V-A4"),
         "cross_layers": Code(2, "released dcn.py"),

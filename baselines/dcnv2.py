@@ -19,7 +19,6 @@ class DCNv2(IDModel):
     """
 
     version = 1
-    steps_alike = True
     settings = {
         "embedding_dim": Paper(32, "V-A4"),
         "cross_layers": Guess(3, "released code has the mixture only; BARS searches 3 to 5"),
@@ -63,7 +62,6 @@ class DCNv2Mix(IDModel):
     """
 
     version = 1
-    steps_alike = True
     settings = {
         "embedding_dim": Paper(32, "V-A4"),
         "cross_layers": Code(2, "released dcnv2.py"),

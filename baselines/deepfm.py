@@ -19,7 +19,6 @@ class DeepFM(IDModel):
     """
 
     version = 1
-    steps_alike = True
     settings = {"embedding_dim": Paper(32, "V-A4"), **DEEP}
     grid = {**DEEP_GRID}
 

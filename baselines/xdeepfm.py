@@ -24,7 +24,6 @@ class XDeepFM(IDModel):
     """
 
     version = 1
-    steps_alike = True
     settings = {
         "embedding_dim": Paper(32, "V-A4"),
         "cin": Code([256, 128], "released xdeepfm.py"),

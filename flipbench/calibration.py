@@ -31,7 +31,7 @@ class Rates:
         rows: of the table that stages of the kind are split from.
         memory_mb: peak resident memory of a process that did nothing else; None where it is not known.
         device_memory_mb: peak memory on the GPU; None on the CPU.
-        steps: that were measured; 0 where the rates are modelled.
+        steps: that were measured.
     """
 
     setup: float

@@ -1,7 +1,4 @@
-"""What a plan will cost: from finished runs of the same kind, else from a calibration, else from runs alike.
-
-Or, on a device that is not at hand, from the rates of a model.
-"""
+"""What a plan will cost: from finished runs of the same kind, else from a calibration, else from runs alike."""
 
 import heapq
 import json
@@ -23,10 +20,9 @@ from flipbench.plan import Cell, Plan, resolve
 from flipbench.stage import INSPECTIONS, Stage, Where, final, trial
 from flipbench.store.runs import DONE, Store
 
-Source = Literal["measured", "calibrated", "alike", "modelled"]
+Source = Literal["measured", "calibrated", "alike"]
 """``measured``: finished runs that differ in seeds and the values of fractions alone. ``calibrated``: a few steps of
-the kind on this machine. ``alike``: finished runs of the same data set and role, with whatever settings.
-``modelled``: nothing was measured on the device; see :mod:`flipbench.roofline`."""
+the kind on this machine. ``alike``: finished runs of the same data set and role, with whatever settings."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +48,10 @@ class Costs:
 
     Args:
         device: ``cpu`` or ``cuda``; runs on the other say nothing.
-        modelled: rates by kind of a device that is not at hand; of the runs, the numbers of epochs alone then count.
     """
 
-    def __init__(self, store: Store, device: str, modelled: Mapping[str, Rates] | None = None) -> None:
-        self.store, self.modelled = store, modelled
+    def __init__(self, store: Store, device: str) -> None:
+        self.store = store
         self.rates = calibration.load(device)
         self._same: dict[str, list[_Run]] = defaultdict(list)
         self._alike: dict[tuple[Any, ...], list[_Run]] = defaultdict(list)
@@ -73,9 +68,6 @@ class Costs:
 
     def of(self, stage: Stage) -> Estimate | None:
         """None where nothing like it has run and nothing is calibrated: an estimate out of nothing helps nobody."""
-        if self.modelled is not None:
-            modelled = self.modelled.get(calibration.kind_of(stage))
-            return self._by_rates(stage, modelled, "modelled") if modelled else None
         same = self._same.get(_likeness(stage.spec), [])
         if here := [run for run in same if run.here]:
             return _estimate(here, "measured")
@@ -128,11 +120,9 @@ class Costs:
         return round(median(best if stage.role == "refit" else trained for trained, best in usual)), False
 
 
-def expected(
-    stages: Iterable[Stage], store: Store, device: str, modelled: Mapping[str, Rates] | None = None
-) -> dict[str, Estimate]:
+def expected(stages: Iterable[Stage], store: Store, device: str) -> dict[str, Estimate]:
     """Estimates by key, of the stages that something is known about; the arguments are those of :class:`Costs`."""
-    costs = Costs(store, device, modelled)
+    costs = Costs(store, device)
     found = {stage.key: costs.of(stage) for stage in stages}
     return {key: estimate for key, estimate in found.items() if estimate}
 

@@ -61,7 +61,6 @@ def parser() -> argparse.ArgumentParser:
     verb["plan"].add_argument(
         "--calibrate", action="store_true", help="train a few steps of what has not been measured on this machine"
     )
-    verb["plan"].add_argument("--on", metavar="DEVICE", help="model the cost on a device that is not at hand, as h200")
     verb["run"].add_argument("--backend", choices=["local", "ray"], default="local", help="this machine, or a cluster")
     verb["run"].add_argument(
         "--address", metavar="ADDRESS", help="of the Ray cluster: auto, HOST:PORT, ray://HOST:PORT"

@@ -3,10 +3,10 @@
 import argparse
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from flipbench.cli.common import plan_of_known, slots_of, store_of, suite_of, usable
 from flipbench.cli.output import print_json, print_table
@@ -17,26 +17,17 @@ from flipbench.schedule.display import duration
 from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
-if TYPE_CHECKING:
-    from flipbench.calibration import Rates
-    from flipbench.roofline import Device, Work
-
-T = TypeVar("T")
-
 
 def main(args: argparse.Namespace) -> int:
     suite = suite_of(args)
     store = store_of(suite)
     budget = budget_of(args.budget) if args.budget else None
-    plan, missing = plan_of_known(suite, store, to_run=args.calibrate or bool(args.on))
-    if args.on:
-        cost = _modelled(args, plan, store)
-    else:
-        device = usable(args.device) if args.calibrate else args.device
-        kind, slots = slots_of(device, args.workers)
-        if args.calibrate:
-            calibrate(in_full(plan).needed(store), store, device, slots)
-        cost = Cost.of(plan, store, kind, slots)
+    plan, missing = plan_of_known(suite, store, to_run=args.calibrate)
+    device = usable(args.device) if args.calibrate else args.device
+    kind, slots = slots_of(device, args.workers)
+    if args.calibrate:
+        calibrate(in_full(plan).needed(store), store, device, slots)
+    cost = Cost.of(plan, store, kind, slots)
     if args.json:
         print_json({**cost.document(store), "not_prepared": missing})
     else:
@@ -50,37 +41,6 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _modelled(args: argparse.Namespace, plan: Plan, store: Store) -> "Cost":
-    """The cost on a device that is not at hand."""
-    from flipbench import roofline
-
-    on = roofline.device(args.on)
-    if args.calibrate or args.device != "auto":
-        given = "--calibrate" if args.calibrate else f"--device {args.device}"
-        raise UserError(f"--on {args.on}: models another machine, and {given} is of this one; give one of them")
-    _, slots = slots_of("cuda", args.workers)
-    works = counted(in_full(plan).needed(store))
-    rates = {kind: on.rates(work, slots) for kind, work in works.items()}
-    return Cost.of(plan, store, "cuda", slots, on, rates)
-
-
-def counted(stages: Iterable[Stage]) -> "Mapping[str, Work]":
-    """What stages of the kinds among ``stages`` do, by kind; counts those that have not been counted before."""
-    from flipbench import calibration, roofline
-
-    known = roofline.load()
-    kinds = {kind: stage for kind, stage in calibration.representatives(stages).items() if kind not in known}
-    if kinds:
-        from flipbench.engine.count import count
-
-        def line(work: "Work") -> str:
-            operations, flops = sum(op.times for op in work.step), sum(op.times * op.flops for op in work.step)
-            return f"{operations} operations a step, {flops / 1e9:.2f} GFLOP in products"
-
-        _look(kinds, "count", count, slots_of("cpu", None)[1], roofline.save, line)
-    return roofline.load()
-
-
 def calibrate(stages: Iterable[Stage], store: Store, device: str, slots: int) -> None:
     """Measure the kinds of stage among ``stages`` that neither finished runs nor earlier calibrations tell of."""
     from flipbench import calibration
@@ -90,32 +50,16 @@ def calibrate(stages: Iterable[Stage], store: Store, device: str, slots: int) ->
     unknown = [s for s in stages if s.key not in known or known[s.key].source == "alike"]
     kinds = calibration.representatives(unknown)
     if kinds:
-        from flipbench.engine.calibrate import measure
+        from flipbench.engine.calibrate import measure, of_each
+        from flipbench.schedule.local import reason_of
 
-        def line(found: "Rates") -> str:
-            return f"{1000 * found.step:.1f} ms a step, {found.memory_mb:.0f} MB, from {found.steps} steps"
-
-        _look(kinds, "calibrate", partial(measure, device=device), slots, partial(calibration.save, kind), line)
-
-
-def _look(
-    kinds: Mapping[str, Stage],
-    doing: str,
-    look: Callable[[Stage], T],
-    slots: int,
-    save: Callable[[Mapping[str, T]], None],
-    line: Callable[[T], str],
-) -> None:
-    """Look at stages by kind, and save and tell of each as it is known, so that a stop loses nothing."""
-    from flipbench.engine.calibrate import of_each
-    from flipbench.schedule.local import reason_of
-
-    for kind, found in of_each(kinds, look, slots):
-        if isinstance(found, Exception):
-            print(f"{doing} {kinds[kind]}: {reason_of(found)}", file=sys.stderr, flush=True)
-        else:
-            save({kind: found})
-            print(f"{doing} {kinds[kind]}: {line(found)}", file=sys.stderr, flush=True)
+        for of_kind, found in of_each(kinds, partial(measure, device=device), slots):
+            if isinstance(found, Exception):
+                line = reason_of(found)
+            else:
+                calibration.save(kind, {of_kind: found})  # at once, so that a stop loses nothing
+                line = f"{1000 * found.step:.1f} ms a step, {found.memory_mb:.0f} MB, from {found.steps} steps"
+            print(f"calibrate {kinds[of_kind]}: {line}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -125,7 +69,6 @@ class Cost:
     Attributes:
         full: the plan with what follows once its searches have chosen.
         to_run: its stages still to run. estimates: of those, by key, where something is known.
-        on: the device that was modelled; None where the estimates are of this machine.
     """
 
     plan: Plan
@@ -133,21 +76,12 @@ class Cost:
     to_run: list[Stage]
     estimates: Mapping[str, Estimate]
     slots: int
-    on: "Device | None" = None
 
     @classmethod
-    def of(
-        cls,
-        plan: Plan,
-        store: Store,
-        device: str,
-        slots: int,
-        on: "Device | None" = None,
-        modelled: "Mapping[str, Rates] | None" = None,
-    ) -> "Cost":
+    def of(cls, plan: Plan, store: Store, device: str, slots: int) -> "Cost":
         full = in_full(plan)
         to_run = full.needed(store)
-        return cls(plan, full, to_run, expected(to_run, store, device, modelled), slots, on)
+        return cls(plan, full, to_run, expected(to_run, store, device), slots)
 
     @property
     def unknown(self) -> list[Stage]:
@@ -166,21 +100,16 @@ class Cost:
 
     @property
     def memory_mb(self) -> float | None:
-        """Of all slots together, should their largest stages meet; None where nothing is known.
-
-        The machine's; of a device that was modelled, the device's.
-        """
-        of_all = ((e.device_memory_mb if self.on else e.memory_mb) for e in self.estimates.values())
-        sizes = sorted((size for size in of_all if size is not None), reverse=True)
+        """Of all slots together, should their largest stages meet; None where nothing is known."""
+        sizes = sorted((e.memory_mb for e in self.estimates.values() if e.memory_mb is not None), reverse=True)
         return sum(sizes[: self.slots]) if sizes else None
 
     def check(self, budget: float, given: str) -> None:
         """Raises UserError where more than ``budget`` seconds are expected, or where that cannot be told."""
         if self.unknown:
-            hint = "" if self.on else f"; `flipbench plan {self.plan.suite.suite} --calibrate` measures it"
             raise UserError(
                 f"--budget {given}: nothing is known of the cost of {_counted(len(self.unknown), 'stage')} "
-                f"({self.unknown[0]}){hint}"
+                f"({self.unknown[0]}); `flipbench plan {self.plan.suite.suite} --calibrate` measures it"
             )
         if self.finish > budget:
             raise UserError(f"--budget {given}: {self._time(self.finish)} expected on {_counted(self.slots, 'slot')}")
@@ -215,10 +144,8 @@ class Cost:
     def _total(self, stages: int) -> str:
         told = f"{len(self.to_run)} of {stages} stages to run"
         if self.unknown:
-            told += f"; {len(self.unknown)} are like none that "
-            told += "was counted" if self.on else "has finished here"
-            told += ", so the time is not known yet"
-            told += "" if self.on else " (--calibrate measures it)"
+            told += f"; {len(self.unknown)} are like none that has finished here"
+            told += ", so the time is not known yet (--calibrate measures it)"
         elif self.to_run:
             work = sum(estimate.seconds for estimate in self.estimates.values())
             told += f", {self._time(work)} of work, done in {self._time(self.finish)} on {_counted(self.slots, 'slot')}"
@@ -227,10 +154,6 @@ class Cost:
             told += "; at most: as if no training stopped early"
         if self.plan.choosing:
             told += "; the seeds' runs follow once each search has chosen, and count here at the declared settings"
-        if self.on:
-            told += f"\nModelled for {self.on.title}, not measured: docs/many-machines.md says how far it may be off"
-            if self.memory_mb is not None and not self.on.fits(self.memory_mb):
-                told += f"\n{self.memory_mb:.0f} MB do not fit into its {self.on.memory_gb:g} GB: fewer --workers"
         return told
 
     def document(self, store: Store) -> dict[str, Any]:
@@ -239,7 +162,6 @@ class Cost:
         return {
             "suite": suite.suite,
             "protocol": suite.protocol,
-            "on": self.on and self.on.title,
             "slots": self.slots,
             "stages": [self._line(stage, store) for stage in self.plan.stages()],
             "to_run": len(self.plan.needed(store)),

@@ -13,9 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.fused_adam import FusedAdam
-from flipbench.engine.loop import Fitted, Progress, Schedule, train_epochs
-from flipbench.engine.record import WORTH, Forward, by_autograd, can_be_recorded, recorded
+from flipbench.engine.loop import Fitted, Progress, Schedule, backpropagate, train_epochs
 from flipbench.engine.row_adam import LARGE, RowAdam
 from flipbench.engine.streams import Streams
 from flipbench.nn.embedding import FeatureEmbedding
@@ -75,21 +73,13 @@ def fit(
 
     schedule = Schedule(len(train), recipe.batch_size, recipe.max_epochs, recipe.patience)
 
-    def loss(forward: Forward, batch: Tensor, clicked: Tensor) -> Tensor:
-        with autocast(recipe.precision, device):
-            logits = forward(batch)
-        return binary_cross_entropy_with_logits(logits.float(), clicked.float())
-
-    long = len(train) * recipe.max_epochs >= WORTH * recipe.batch_size
-    if long and not isinstance(optimiser, RowAdam) and can_be_recorded(model, device):
-        step = recorded(model, loss, optimiser, recipe.batch_size)
-    else:
-        step = by_autograd(model, loss, optimiser)
-
     def gradients(rows: Tensor) -> Tensor:
         batch = ids.index_select(0, rows)
         catch_up(batch)
-        return step(batch, labels.index_select(0, rows))
+        with autocast(recipe.precision, device):
+            logits = model(batch)
+        loss = binary_cross_entropy_with_logits(logits.float(), labels.index_select(0, rows).float())
+        return backpropagate(loss, optimiser)
 
     def scores(rows: Rows) -> NDArray[np.float32]:
         catch_up(None)
@@ -128,7 +118,7 @@ def adam(model: IDModel, recipe: Recipe) -> torch.optim.Adam:
     if not recipe.embedding_l2 and model.features >= LARGE and {id(m.weight) for m in by_rows} == chosen:
         return RowAdam(by_rows, rest, recipe.learning_rate)
     groups: list[dict[str, Any]] = [{"params": tables, "weight_decay": recipe.embedding_l2}, {"params": rest}]
-    return FusedAdam(groups, recipe.learning_rate)
+    return torch.optim.Adam(groups, recipe.learning_rate, fused=True)
 
 
 @torch.inference_mode()

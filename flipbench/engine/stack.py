@@ -27,8 +27,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from flipbench.data.split import Rows
 from flipbench.engine.checkpoint import Checkpoint
 from flipbench.engine.fit import Recipe, adam, predict
-from flipbench.engine.fused_adam import FusedAdam
 from flipbench.engine.loop import LOOK, DivergedError, Fitted, Progress, Schedule, Training, batch_bounds
+from flipbench.engine.row_adam import RowAdam
 from flipbench.engine.stages import Fit, Run, Tick
 from flipbench.engine.streams import Streams, make_deterministic
 from flipbench.engine.tasks import IDTask
@@ -129,7 +129,7 @@ class _Trained:
             member.checkpoint.spent = lambda: self.seconds
         model, recipe = member.model.to(device), member.recipe
         optimiser = adam(model, recipe)
-        if not isinstance(optimiser, FusedAdam):
+        if isinstance(optimiser, RowAdam):
             raise TypeError(f"{type(optimiser).__name__} does not work element by element")
         self.training = Training(
             model,

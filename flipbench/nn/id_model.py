@@ -30,9 +30,6 @@ class IDModel(nn.Module):
     version: ClassVar[int]
     settings: ClassVar[Settings]
     grid: ClassVar[Grid]
-    steps_alike: ClassVar[bool] = False
-    """Whether its forward is the same operations whatever the rows, and changes nothing but what it makes: then
-    :mod:`flipbench.engine.record` may record it. Every class says so for itself; without, it trains slower."""
 
     def __init__(
         self, features: int, fields: int, embedding_dim: int, representation_dim: int, first_order: bool = True

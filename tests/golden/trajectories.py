@@ -66,7 +66,7 @@ def suite_keys(results: Path) -> dict[str, str]:
 def recorded() -> Iterator[dict[str, list[float]]]:
     """Losses that are propagated back, and the norm of all gradients as the optimizer first sees them."""
     steps: dict[str, list[float]] = {"losses": [], "norms": []}
-    backward, depth = torch.Tensor.backward, 0
+    backward = torch.Tensor.backward
 
     def remembering(self: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         if len(steps["losses"]) < STEPS:
