@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu, softmax
 
-from flipbench.method import Code, Paper
-from flipbench.nn.embedding import pair_indices
-from flipbench.nn.id_model import IDModel
-from flipbench.nn.mlp import linear
+from flipbench.models.embedding import pair_indices
+from flipbench.models.id_model import IDModel
+from flipbench.models.mlp import linear
+from flipbench.plan.settings import Code, Paper
 
 
 class AFM(IDModel):

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from flipbench.method import DEEP_GRID, Code, Paper
-from flipbench.nn.id_model import IDModel
-from flipbench.nn.mlp import MLP, linear
+from flipbench.models.id_model import IDModel
+from flipbench.models.mlp import MLP, linear
+from flipbench.plan.settings import DEEP_GRID, Code, Paper
 
 SMALLEST = 1e-7
 """Floor of |e| before the logarithm (released afn.py)."""

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from flipbench.flip.methods import FLIP, FLIPID, FLIPPLM
+from flipbench.methods.flip.methods import FLIP, FLIPID, FLIPPLM
 
 
 class ALT(FLIP):

@@ -6,16 +6,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flipbench.data.split import Rows
-from flipbench.engine.finetune import SCORING_BATCH, Scores
-from flipbench.engine.move import move
-from flipbench.engine.parts import Parts
-from flipbench.method import TINYBERT, Code, Guess, Paper
-from flipbench.nn.click_model import ClickModel, TanhHead
-from flipbench.nn.precision import autocast, full_precision
-from flipbench.plm_method import PLMMethod
+from flipbench.methods.base import PLMMethod
+from flipbench.methods.context import Parts
+from flipbench.models.click_model import ClickModel, TanhHead
+from flipbench.models.encoder import Encoder
+from flipbench.models.precision import autocast, full_precision
+from flipbench.plan.settings import TINYBERT, Code, Guess, Paper
 from flipbench.protocol import Precision
-from flipbench.text.plm import Encoder
 from flipbench.text.sides import Sides, SideTexts
+from flipbench.train.finetune import SCORING_BATCH, Scores
+from flipbench.train.move import move
 
 
 class CTRBERT(PLMMethod):

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from flipbench.flip.methods import FLIPID, SETTINGS
-from flipbench.method import PRETRAIN, Guess, Paper, Settings
+from flipbench.methods.flip.methods import FLIPID, SETTINGS
+from flipbench.plan.settings import PRETRAIN, Guess, Paper, Settings
 
 _WITH_THE_PLM = ("plm_learning_rate", "alpha_start")
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from flipbench.method import DEEP, DEEP_GRID, Code, Paper
-from flipbench.nn.id_model import IDModel
-from flipbench.nn.mlp import MLP
+from flipbench.models.id_model import IDModel
+from flipbench.models.mlp import MLP
+from flipbench.plan.settings import DEEP, DEEP_GRID, Code, Paper
 
 
 class DCN(IDModel):

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
-from flipbench.method import DEEP, DEEP_GRID, Code, Guess, Paper
-from flipbench.nn.id_model import IDModel
-from flipbench.nn.mlp import MLP, linear
+from flipbench.models.id_model import IDModel
+from flipbench.models.mlp import MLP, linear
+from flipbench.plan.settings import DEEP, DEEP_GRID, Code, Guess, Paper
 
 
 class DCNv2(IDModel):

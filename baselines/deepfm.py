@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from flipbench.method import DEEP, DEEP_GRID, Paper
-from flipbench.nn.id_model import IDModel
-from flipbench.nn.mlp import MLP, linear
+from flipbench.models.id_model import IDModel
+from flipbench.models.mlp import MLP, linear
+from flipbench.plan.settings import DEEP, DEEP_GRID, Paper
 
 
 class DeepFM(IDModel):

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from flipbench.engine.parts import Parts
-from flipbench.method import Code, Guess
-from flipbench.nn.click_model import ClickModel
-from flipbench.plm_method import PLMMethod
-from flipbench.text import t5
+from flipbench.methods.base import PLMMethod
+from flipbench.methods.context import Parts
+from flipbench.models import t5
+from flipbench.models.click_model import ClickModel
+from flipbench.plan.settings import Code, Guess
 from flipbench.text.reader import Reader
 from flipbench.text.templates import Templated, TemplateStore
 from flipbench.text.tokens import TokenBatch

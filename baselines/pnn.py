@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from flipbench.method import DEEP, DEEP_GRID, Paper
-from flipbench.nn.embedding import pair_indices
-from flipbench.nn.id_model import IDModel
-from flipbench.nn.mlp import MLP
+from flipbench.models.embedding import pair_indices
+from flipbench.models.id_model import IDModel
+from flipbench.models.mlp import MLP
+from flipbench.plan.settings import DEEP, DEEP_GRID, Paper
 
 
 class PNN(IDModel):

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from flipbench.engine.parts import Parts
-from flipbench.engine.pretrain import Draw, PretrainModel
-from flipbench.flip.batch import masked_tokens
-from flipbench.flip.masking import TextMask
-from flipbench.flip.objectives import token_loss
-from flipbench.method import TINYBERT, Code, Guess, Paper
-from flipbench.nn.click_model import ClickModel, TanhHead
-from flipbench.nn.precision import full_precision
-from flipbench.plm_method import PLMMethod, PretrainingMethod
-from flipbench.text.mlm import TokenHead, token_head
-from flipbench.text.plm import Encoder
+from flipbench.methods.base import PLMMethod, PretrainingMethod
+from flipbench.methods.context import Parts
+from flipbench.methods.flip.batch import masked_tokens
+from flipbench.methods.flip.masking import TextMask
+from flipbench.methods.flip.objectives import token_loss
+from flipbench.models.click_model import ClickModel, TanhHead
+from flipbench.models.encoder import Encoder
+from flipbench.models.mlm_head import TokenHead, token_head
+from flipbench.models.precision import full_precision
+from flipbench.plan.settings import TINYBERT, Code, Guess, Paper
 from flipbench.text.tokens import TokenBatch, check_length
+from flipbench.train.pretrain import Draw, PretrainModel
 
 
 class TokenMLM(PretrainingMethod):

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from flipbench.method import DEEP, DEEP_GRID, Paper
-from flipbench.nn.id_model import IDModel
-from flipbench.nn.mlp import MLP
+from flipbench.models.id_model import IDModel
+from flipbench.models.mlp import MLP
+from flipbench.plan.settings import DEEP, DEEP_GRID, Paper
 
 
 class WideDeep(IDModel):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from flipbench.method import DEEP, DEEP_GRID, Code, Halves, Paper, check_rules
-from flipbench.nn.id_model import IDModel
-from flipbench.nn.mlp import MLP, linear
+from flipbench.models.id_model import IDModel
+from flipbench.models.mlp import MLP, linear
+from flipbench.plan.settings import DEEP, DEEP_GRID, Code, Halves, Paper, check_rules
 
 
 class XDeepFM(IDModel):

@@ -75,12 +75,12 @@ def train(folder: Path, name: str, model: str, steps: int) -> dict[str, Any]:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from flipbench import registry
     from flipbench.data.store import open_table
-    from flipbench.engine.fit import Recipe, adam
-    from flipbench.engine.row_adam import EARLY, RowAdam
-    from flipbench.engine.streams import make_deterministic
-    from flipbench.method import TRAINING
+    from flipbench.plan import registry
+    from flipbench.plan.settings import TRAINING
+    from flipbench.train.id_models import Recipe, adam
+    from flipbench.train.rng import make_deterministic
+    from flipbench.train.row_adam import EARLY, RowAdam
 
     make_deterministic(1)
     table = open_table(name, verify=False)
@@ -89,7 +89,7 @@ def train(folder: Path, name: str, model: str, steps: int) -> dict[str, Any]:
     recipe = Recipe(**{key: declared.settings[key].value for key in TRAINING} | {"embedding_l2": 0.0})  # type: ignore[arg-type]
     torch.manual_seed(0)
     network = declared.load()(table.num_features, len(table.fields), **own)
-    optimiser = adam(network, recipe)
+    optimizer = adam(network, recipe)
     ids, labels = torch.from_numpy(table.ids), torch.from_numpy(table.labels)
     order = torch.randperm(len(table))
     parts = []
@@ -97,22 +97,22 @@ def train(folder: Path, name: str, model: str, steps: int) -> dict[str, Any]:
         rows = order[step * BATCH : (step + 1) * BATCH]
         marks = [time.perf_counter()]
         batch, targets = ids[rows], labels[rows].float()
-        if isinstance(optimiser, RowAdam):
-            optimiser.catch_up(batch)
+        if isinstance(optimizer, RowAdam):
+            optimizer.catch_up(batch)
         marks.append(time.perf_counter())
         loss = binary_cross_entropy_with_logits(network(batch), targets)
         marks.append(time.perf_counter())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         marks.append(time.perf_counter())
-        optimiser.step()
+        optimizer.step()
         marks.append(time.perf_counter())
         parts.append(np.diff(marks))
-    names = ("rows ms", "forward ms", "backward ms", "optimiser ms")
+    names = ("rows ms", "forward ms", "backward ms", "optimizer ms")
     medians = np.median(parts[EARLY:], axis=0) * 1e3  # the first steps map memory, and see features new to them
     tables = sum(p.nbytes for p in network.embedding_tables())
-    kept = sum(t.nbytes for p in network.embedding_tables() for t in optimiser.state[p].values())
-    gradient = 0 if isinstance(optimiser, RowAdam) else tables
+    kept = sum(t.nbytes for p in network.embedding_tables() for t in optimizer.state[p].values())
+    gradient = 0 if isinstance(optimizer, RowAdam) else tables
     found = {key: round(float(value), 2) for key, value in zip(names, medians, strict=True)}
     return (
         {"tables MB": round(tables / 1e6), "with Adam MB": round((tables + kept + gradient) / 1e6)}

@@ -28,7 +28,7 @@ from tabulate import tabulate
 from flipbench.protocol import Precision
 
 if TYPE_CHECKING:  # torch is imported in the sides' own processes
-    from flipbench.engine.loop import Progress
+    from flipbench.train.trainer import Progress
 
 CARDINALITIES = (6040, 2, 7, 21, 3439, 3668, 3668, 18)
 """MovieLens-1M's fields: 16,863 features, and the mask."""
@@ -46,7 +46,7 @@ def rows(count: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
 
 def settings(name: str) -> dict[str, Any]:
     """The model's declared settings: what both sides build."""
-    from flipbench import registry
+    from flipbench.plan import registry
 
     return {key: setting.value for key, setting in registry.get(name).settings.items()}
 
@@ -55,11 +55,11 @@ def ours(name: str, count: int, batch_size: int, threads: int, precision: Precis
     """One epoch of flipbench's fit loop, within one training: what is made once for it is made in the warm-up."""
     import torch
 
-    from flipbench import registry
     from flipbench.data.split import Rows
-    from flipbench.engine.fit import Recipe, fit
-    from flipbench.engine.streams import Streams, make_deterministic
-    from flipbench.method import TRAINING
+    from flipbench.plan import registry
+    from flipbench.plan.settings import TRAINING
+    from flipbench.train.id_models import Recipe, fit
+    from flipbench.train.rng import Streams, make_deterministic
 
     values, labels = rows(count)
     ids = (values + np.cumsum([1, *CARDINALITIES[:-1]])).astype(np.int32)

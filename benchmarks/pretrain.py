@@ -48,11 +48,11 @@ def parts(case: Case) -> tuple[Any, Any, Any, nn.Module, nn.Module]:
     """Table, rows' ids [steps * B, F], tokenizer, ID-based model, encoder: the same on both sides."""
     from transformers import BertConfig, BertModel
 
-    from flipbench import registry
     from flipbench.data.store import open_table
-    from flipbench.engine.streams import make_deterministic
-    from flipbench.method import TRAINING
-    from flipbench.text.plm import Encoder, load_tokenizer
+    from flipbench.models.encoder import Encoder, load_tokenizer
+    from flipbench.plan import registry
+    from flipbench.plan.settings import TRAINING
+    from flipbench.train.rng import make_deterministic
 
     make_deterministic(case.threads)
     torch.manual_seed(0)
@@ -68,12 +68,12 @@ def parts(case: Case) -> tuple[Any, Any, Any, nn.Module, nn.Module]:
 
 def ours(case: Case) -> Round:
     """The pretraining loop."""
-    from flipbench.engine.streams import Streams
-    from flipbench.flip.model import Pretraining
-    from flipbench.flip.noise import feature_counts
-    from flipbench.flip.pretrain import pretrain
-    from flipbench.flip.settings import PretrainSettings
+    from flipbench.methods.flip.model import Pretraining
+    from flipbench.methods.flip.noise import feature_counts
+    from flipbench.methods.flip.pretrain import pretrain
+    from flipbench.methods.flip.settings import PretrainSettings
     from flipbench.text.tokens import TokenStore
+    from flipbench.train.rng import Streams
 
     table, ids, tokenizer, id_model, encoder = parts(case)
     settings = PretrainSettings(epochs=1, batch_size=case.batch_size, precision=case.precision)
@@ -87,9 +87,9 @@ class Reference:
     """A step as the released code does it."""
 
     def __init__(self, case: Case) -> None:
-        from flipbench.flip.noise import Noise, feature_counts
-        from flipbench.flip.objectives import InstanceContrast, MaskedTable
-        from flipbench.flip.settings import RELEASED
+        from flipbench.methods.flip.noise import Noise, feature_counts
+        from flipbench.methods.flip.objectives import InstanceContrast, MaskedTable
+        from flipbench.methods.flip.settings import RELEASED
         from flipbench.text.prompt import sentences
 
         self.case = case
@@ -102,7 +102,7 @@ class Reference:
         head = (nn.Linear(w + v, w), nn.Tanh(), nn.Dropout(0.2), nn.Linear(w, VOCABULARY))
         self.mlm = nn.Sequential(*head)
         self.model = nn.ModuleList([self.id_model, self.encoder, self.icl, self.mtm, self.mlm]).to(case.device)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=1e-4, weight_decay=1e-3)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, weight_decay=1e-3)
         self.texts = sentences(table, self.ids)
         self.words = [field.words for field in table.fields]
 
@@ -123,7 +123,7 @@ class Reference:
 
     def step(self, rows: range) -> list[float]:
         """One step; the three losses."""
-        from flipbench.flip.masking import draw_fields, mask_table
+        from flipbench.methods.flip.masking import draw_fields, mask_table
 
         device, settings = self.case.device, self.settings
         pairs = [self.item(row) for row in rows]
@@ -143,9 +143,9 @@ class Reference:
             logits: Tensor = self.mlm(torch.cat([w, v.unsqueeze(1).expand(-1, PADDED, -1)], dim=2))
         targets = torch.where(masked != tokens, tokens, -100)
         mlm = cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         (icl + mtm + mlm).backward()
-        self.optimiser.step()
+        self.optimizer.step()
         return [mlm.item(), mtm.item(), icl.item()]
 
 

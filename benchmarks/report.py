@@ -22,12 +22,13 @@ from unittest import mock
 
 import numpy as np
 
-from flipbench import metrics, suite
+from flipbench import metrics
 from flipbench.cli.common import plan_of
 from flipbench.data.split import Rows
-from flipbench.engine.predictions import write_predictions
-from flipbench.plan import Plan
-from flipbench.stage import Stage
+from flipbench.plan import suite
+from flipbench.plan.expand import Plan
+from flipbench.plan.stage import Stage
+from flipbench.store.predictions import write_predictions
 from flipbench.store.runs import Store
 
 ID_MODELS = ("afm", "pnn", "wide_deep", "dcn", "deepfm", "xdeepfm", "afn", "autoint", "dcnv2", "dcnv2_mix")
@@ -61,7 +62,7 @@ def fill(planned: Plan, store: Store, rows: tuple[int, int], rows_a_user: float)
         truth = shared.normal(size=n) + 0.5 * shared.normal(size=users)[groups]
         labels = (shared.random(n) < 1 / (1 + np.exp(-1.2 - truth))).astype(np.uint8)
         test = Rows(np.zeros((n, 0), np.int32), labels, groups)
-        for stage in cell.finals:
+        for stage in cell.evaluations:
             own = np.random.default_rng([stage.seed, *cell.method.label.encode()])
             logits = (truth + own.normal(0.8, 0.05) * own.normal(size=n)).astype(np.float32)
             write_predictions(store.work(stage) / "predictions.parquet", test, logits)
@@ -113,7 +114,7 @@ def main() -> None:
             most = max(args.rows)
             with mock.patch("os.fsync"):
                 fill(planned, store, (min(args.rows), most), most / args.users if args.users else 20)
-        runs = sum(len(cell.finals) for cell in planned.cells)
+        runs = sum(len(cell.evaluations) for cell in planned.cells)
         options = ["--no-figures"] if args.no_figures else []
         seconds, spent = [], []
         profiler = ["-m", "cProfile", "-s", "tottime"] if args.profile else []

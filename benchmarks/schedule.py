@@ -16,10 +16,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
-from flipbench import plan, suite, tune
 from flipbench.data.store import fingerprint
+from flipbench.plan import expand as plan
+from flipbench.plan import search as tune
+from flipbench.plan import suite
+from flipbench.plan.stage import Stage
 from flipbench.schedule.local import Pool
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 METHODS = "afm, pnn, wide_deep, dcn, deepfm, xdeepfm, autoint, afn, dcnv2, dcnv2_mix"
@@ -121,7 +123,7 @@ def _suite(folder: Path, name: str, methods: str, protocol: str, seeds: int, set
 def _stages(path: Path) -> list[Stage]:
     found = suite.load(str(path))
     prints = {data.name: fingerprint(data.name) for data in found.data}
-    return plan.expand(found, prints, tune.figures(Store(path.parent))).stages()
+    return plan.expand(found, prints, tune.trial_metrics(Store(path.parent))).stages()
 
 
 if __name__ == "__main__":

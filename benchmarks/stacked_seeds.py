@@ -18,16 +18,16 @@ from dataclasses import replace
 import torch
 from tabulate import tabulate
 
-from flipbench import registry
 from flipbench.data.split import Rows, training_rows
 from flipbench.data.store import open_table
 from flipbench.data.table import Table
-from flipbench.engine.fit import Recipe, fit
-from flipbench.engine.stack import Member, fit_stack
-from flipbench.engine.streams import Streams, make_deterministic
-from flipbench.engine.tasks import fresh_id_model
-from flipbench.method import TRAINING
-from flipbench.nn.id_model import IDModel
+from flipbench.models.id_model import IDModel
+from flipbench.plan import registry
+from flipbench.plan.settings import TRAINING
+from flipbench.run.stack import Member, fit_stack
+from flipbench.run.tasks import fresh_id_model
+from flipbench.train.id_models import Recipe, fit
+from flipbench.train.rng import Streams, make_deterministic
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ Protocol = Literal["held-out", "as-released"]
 authors' code does."""
 
 Precision = Literal["float32", "bfloat16"]
-"""Of matrix products; sums, losses, tables and optimisers are float32 in both."""
+"""Of matrix products; sums, losses, tables and optimizers are float32 in both."""
 
 Metric = Literal["auc", "logloss"]
 """AUC: higher is better. Logloss, in nats: lower is."""

@@ -68,7 +68,7 @@ def stored_runs():
 
     from flipbench import metrics
     from flipbench.data.split import Rows
-    from flipbench.engine.predictions import write_predictions
+    from flipbench.store.predictions import write_predictions
 
     env = {"torch": "2.13.0", "device": "cpu", "seconds": 1.0, "cores": 2, "threads": 1}
 
@@ -86,7 +86,7 @@ def stored_runs():
         for cell in plan.cells:
             if cell.method.label not in strength:
                 continue
-            for stage in cell.finals:
+            for stage in cell.evaluations:
                 own = np.random.default_rng([stage.seed, len(cell.method.label), *cell.method.label.encode()])
                 sharp = strength[cell.method.label] * (1 + seed_spread * own.normal())
                 logits = (sharp * (2.0 * labels - 1) + noise + 0.1 * own.normal(size=rows)).astype(np.float32)

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from flipbench import suite
 from flipbench.cli.common import plan_to_read, results_of, store_of, suite_of
+from flipbench.plan import suite
 from flipbench.report.bundle import write_bundle
 
 

@@ -4,10 +4,11 @@ import argparse
 from functools import cache
 from typing import Any
 
-from flipbench import plan, suite
 from flipbench.cli.common import has_results, results_of
 from flipbench.cli.output import print_json, print_table
 from flipbench.paper.claims import load_claims
+from flipbench.plan import expand as plan
+from flipbench.plan import suite
 from flipbench.report.claims import Evaluated, Judged, OurNumbers, Suite, evaluate, measurements
 
 

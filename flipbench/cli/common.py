@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flipbench import plan, suite, tune
 from flipbench.data import store as data_store
 from flipbench.errors import NotPreparedError, UserError
-from flipbench.plan import Plan
+from flipbench.plan import expand as plan
+from flipbench.plan import search as tune
+from flipbench.plan import suite
+from flipbench.plan.expand import Plan
+from flipbench.plan.suite import Suite
 from flipbench.store.runs import Store
-from flipbench.suite import Suite
 
 if TYPE_CHECKING:
     from flipbench.report.cells import SuiteResults
@@ -64,7 +66,7 @@ def plan_of_known(found: Suite, store: Store, to_run: bool = False) -> tuple[Pla
     if not fingerprints:
         raise UserError(next(iter(missing.values())))
     known = [d for d in found.data if d.name in fingerprints]
-    planned = plan.expand(found.model_copy(update={"data": known}), fingerprints, tune.figures(store))
+    planned = plan.expand(found.model_copy(update={"data": known}), fingerprints, tune.trial_metrics(store))
     return planned, list(missing.values())
 
 

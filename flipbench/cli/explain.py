@@ -3,9 +3,10 @@
 import argparse
 from typing import Any
 
-from flipbench import plan, suite
 from flipbench.cli.common import results_of
 from flipbench.cli.output import print_json, print_table
+from flipbench.plan import expand as plan
+from flipbench.plan import suite
 from flipbench.report.explain import explain
 
 NAMES = {"auc": "AUC", "logloss": "Logloss"}

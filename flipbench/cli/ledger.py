@@ -6,7 +6,7 @@ from dataclasses import asdict
 from flipbench.cli.common import plan_to_read, store_of, suite_of
 from flipbench.cli.output import print_json, print_table
 from flipbench.errors import UserError
-from flipbench.tune.ledger import Entry, ledger
+from flipbench.report.ledger import Entry, ledger
 
 
 def main(args: argparse.Namespace) -> int:

@@ -3,8 +3,8 @@
 import argparse
 from dataclasses import asdict
 
-from flipbench import registry
 from flipbench.cli.output import print_json, print_table
+from flipbench.plan import registry
 
 
 def main(args: argparse.Namespace) -> int:
@@ -28,7 +28,7 @@ def _datasets(as_json: bool) -> int:
 
 
 def _suites(as_json: bool) -> int:
-    from flipbench import suite
+    from flipbench.plan import suite
 
     found = [(path, suite.load(str(path))) for path in suite.available()]
     if as_json:

@@ -10,11 +10,11 @@ from typing import Any
 
 from flipbench.cli.common import plan_of_known, slots_of, store_of, suite_of, usable
 from flipbench.cli.output import print_json, print_table
-from flipbench.cost import Estimate, budget_of, expected, finish, in_full
+from flipbench.cost.estimate import Estimate, budget_of, expected, finish, in_full
 from flipbench.errors import UserError
-from flipbench.plan import Plan
+from flipbench.plan.expand import Plan
+from flipbench.plan.stage import Stage
 from flipbench.schedule.display import duration
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 
@@ -43,14 +43,14 @@ def main(args: argparse.Namespace) -> int:
 
 def calibrate(stages: Iterable[Stage], store: Store, device: str, slots: int) -> None:
     """Measure the kinds of stage among ``stages`` that neither finished runs nor earlier calibrations tell of."""
-    from flipbench import calibration
+    from flipbench.cost import calibration
 
     stages, kind = list(stages), "cpu" if device == "cpu" else "cuda"
     known = expected(stages, store, kind)
     unknown = [s for s in stages if s.key not in known or known[s.key].source == "alike"]
     kinds = calibration.representatives(unknown)
     if kinds:
-        from flipbench.engine.calibrate import measure, of_each
+        from flipbench.run.calibrate import measure, of_each
         from flipbench.schedule.local import reason_of
 
         for of_kind, found in of_each(kinds, partial(measure, device=device), slots):

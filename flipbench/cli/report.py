@@ -15,10 +15,11 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from flipbench import plan, suite
 from flipbench.cli.common import has_results, plan_so_far, results_so_far, slots_of
 from flipbench.errors import UserError
-from flipbench.plan import Plan
+from flipbench.plan import expand as plan
+from flipbench.plan import suite
+from flipbench.plan.expand import Plan
 from flipbench.report import terminal
 from flipbench.report.figures import Figures
 from flipbench.report.significance import resample_ahead

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from flipbench.cli import plan as plan_verb
 from flipbench.cli.common import plan_of, slots_of, store_of, suite_of, usable
-from flipbench.cost import budget_of, expected
+from flipbench.cost.estimate import budget_of, expected
 from flipbench.errors import UserError
-from flipbench.plan import Cell
+from flipbench.plan.expand import Cell
+from flipbench.plan.stage import Stage
+from flipbench.plan.suite import Suite
 from flipbench.schedule import group
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
-from flipbench.suite import Suite
 
 if TYPE_CHECKING:
     from flipbench.schedule.local import Pool
@@ -109,7 +109,7 @@ def _recorder(suite: Suite, store: Store) -> Callable[[Iterable[Cell]], None]:
     """
     if suite.tune is None:
         return lambda cells: None
-    from flipbench.tune.study import Studies
+    from flipbench.store.studies import Studies
 
     studies = Studies(store, suite, suite.tune)
 

@@ -15,7 +15,7 @@ def main(args: argparse.Namespace) -> int:
     plan = plan_to_read(suite, store)
     cells: list[dict[str, Any]] = []
     for cell in plan.cells:
-        scored = [store.metrics(s) for s in cell.finals if store.done(s)]
+        scored = [store.metrics(s) for s in cell.evaluations if store.done(s)]
         failed = [reason for s in cell.ends if (reason := failure_of(s, store))]
         cells.append(
             {

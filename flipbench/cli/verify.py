@@ -4,13 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from flipbench import plan, suite
 from flipbench.cli.common import has_results, plan_to_read, results_of, store_of, suite_of
 from flipbench.cli.output import print_json
 from flipbench.errors import UserError
+from flipbench.plan import expand as plan
+from flipbench.plan import suite
+from flipbench.plan.suite import Suite
 from flipbench.report.html.figures import drawn_by
 from flipbench.report.verify import Mismatch, verify_page, verify_reports, verify_runs
-from flipbench.suite import Suite
 
 MISMATCH = 3
 

@@ -15,7 +15,9 @@ FIELDS = (
     Field("user_id", "user id", "user"),
     Field("gender", "gender", "user"),
     Field("age", "age", "user"),
-    Field("occupation", "occupation", "user", said=(("other", "other or not specified"),)),  # as the README has it
+    Field(
+        "occupation", "occupation", "user", verbalizer=(("other", "other or not specified"),)
+    ),  # as the README has it
     Field("zipcode", "zipcode", "user"),
     Field("movie_id", "movie id", "item"),
     Field("title", "title", "item"),

@@ -21,14 +21,14 @@ class Field:
         name: identifier (``movie_id``).
         words: the field's name in a prompt (``movie id``).
         side: whether it describes the user or the item.
-        said: (value, words) of values that a prompt words otherwise than the table. They are no part of the
+        verbalizer: (value, words) of values that a prompt words otherwise than the table. They are no part of the
             fingerprint: ID-based results do not depend on them.
     """
 
     name: str
     words: str
     side: Literal["user", "item"]
-    said: tuple[tuple[str, str], ...] = ()
+    verbalizer: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flipbench.atomic import replacing
 from flipbench.errors import UserError
-from flipbench.plan import Plan
+from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.figures import write_figures
 from flipbench.report.html import to_html

@@ -20,11 +20,11 @@ from flipbench.paper.claims import (
 )
 from flipbench.paper.names import TABLES
 from flipbench.paper.values import paper_datasets, paper_methods
-from flipbench.plan import Plan
+from flipbench.plan.expand import Plan
+from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import CellRuns, SuiteResults
 from flipbench.report.collect import failure_of
-from flipbench.stage import Stage
 from flipbench.stats import Difference, holm, paired_t, tost
 from flipbench.store.runs import Store
 

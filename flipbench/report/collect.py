@@ -10,11 +10,11 @@ import flipbench
 from flipbench.data import dataset as datasets
 from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name, row_name
-from flipbench.plan import Cell, Plan
+from flipbench.plan.expand import Cell, Plan
+from flipbench.plan.stage import Stage
 from flipbench.report.cells import CellRuns, Run, SuiteResults
 from flipbench.report.settings import unstated
 from flipbench.report.significance import Evidence, comparisons
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 
@@ -26,15 +26,17 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
             test rows are not those of the others.
     """
     suite = plan.suite
-    done = [stage for cell in plan.cells for stage in cell.finals if store.done(stage)]
+    done = [stage for cell in plan.cells for stage in cell.evaluations if store.done(stage)]
     cells = [_cell(cell, store) for cell in plan.cells]  # first of all: it checks the files
     ran = [(cell, runs) for cell, runs in zip(plan.cells, cells, strict=True) if runs.runs or runs.failed]
     evidence = Evidence(store)
     tested = comparisons(plan, evidence)
     for label in dict.fromkeys(cell.data.label for cell, _ in ran):
-        evidence.check(tuple(s for cell, _ in ran if cell.data.label == label for s in cell.finals if store.done(s)))
+        evidence.check(
+            tuple(s for cell, _ in ran if cell.data.label == label for s in cell.evaluations if store.done(s))
+        )
     torch = sorted({str(store.read(stage, "env.json")["torch"]) for stage in done})
-    fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.finals}
+    fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.evaluations}
     return SuiteResults(
         suite=suite.suite,
         title=suite.title,
@@ -66,7 +68,7 @@ def seeds_run(plan: Plan, store: Store) -> int | None:
     def tried(stage: Stage) -> bool:
         return store.done(stage) or failure_of(stage, store) is not None
 
-    counts = [len(list(takewhile(tried, cell.finals))) for cell in plan.cells if any(map(tried, cell.finals))]
+    counts = [len(list(takewhile(tried, cell.evaluations))) for cell in plan.cells if any(map(tried, cell.evaluations))]
     return min(counts, default=0) or None
 
 
@@ -90,7 +92,7 @@ def _ceilings(done: list[Stage], store: Store) -> Iterator[str]:
 
 def _other_data(plan: Plan, store: Store) -> Iterator[str]:
     """Where runs are of fewer or more test rows than the paper's data set has: a partial copy, or some users."""
-    first = {c.data.label: (c.data.name, s) for c in plan.cells for s in c.finals if store.done(s)}
+    first = {c.data.label: (c.data.name, s) for c in plan.cells for s in c.evaluations if store.done(s)}
     for label, (name, stage) in first.items():
         samples = datasets.get(name).expected.get("samples")
         rows = store.metrics(stage).get("rows")
@@ -107,7 +109,7 @@ def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Ite
     for cell, runs in ran:
         if not runs.runs:
             continue
-        metrics = store.metrics(next(stage for stage in cell.finals if store.done(stage)))
+        metrics = store.metrics(next(stage for stage in cell.evaluations if store.done(stage)))
         share = metrics["positives"] / metrics["rows"]
         constant = -sum(p * math.log(p) for p in (share, 1 - share) if p)
         own = fmean(run.logloss for run in runs.runs)
@@ -119,9 +121,9 @@ def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Ite
 
 
 def _cell(cell: Cell, store: Store) -> CellRuns:
-    runs = [run_of(stage, store) for stage in cell.finals if store.done(stage)]
-    failed = sum(failure_of(stage, store) is not None for stage in cell.finals)
-    return CellRuns(cell.method.label, cell.data.label, tuple(runs), failed, len(cell.finals) or 1)
+    runs = [run_of(stage, store) for stage in cell.evaluations if store.done(stage)]
+    failed = sum(failure_of(stage, store) is not None for stage in cell.evaluations)
+    return CellRuns(cell.method.label, cell.data.label, tuple(runs), failed, len(cell.evaluations) or 1)
 
 
 def run_of(stage: Stage, store: Store) -> Run:

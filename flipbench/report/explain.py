@@ -4,7 +4,8 @@ from collections.abc import Collection
 from typing import Any, get_args
 
 from flipbench.errors import UserError, nearest
-from flipbench.plan import Cell, Plan
+from flipbench.plan.expand import Cell, Plan
+from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import Run, SuiteResults
 from flipbench.report.collect import failure_of
@@ -13,7 +14,6 @@ from flipbench.report.settings import settings_of
 from flipbench.report.significance import Evidence, pairs
 from flipbench.report.table import Cell as TableCell
 from flipbench.report.table import Table, overall_table, rounded
-from flipbench.stage import Stage
 from flipbench.stats import hanley_mcneil
 from flipbench.store.runs import Store
 
@@ -49,8 +49,8 @@ def explain(
         "dataset": dataset,
         "protocol": plan.suite.protocol,
         "metrics": {metric: _metric(*pair) for metric, pair in shown.items()},
-        "runs": [_run(stage, runs[stage.key], store) for stage in cell.finals if stage.key in runs],
-        "failed": [reason for stage in cell.finals if (reason := failure_of(stage, store))],
+        "runs": [_run(stage, runs[stage.key], store) for stage in cell.evaluations if stage.key in runs],
+        "failed": [reason for stage in cell.evaluations if (reason := failure_of(stage, store))],
         "sampling_error": _sampling_error(cell, store),
         "settings": [dict(vars(used)) for used in settings_of(cell)],
         "differences": _differences(plan, cell, results, evidence or Evidence(store), runs.keys()),
@@ -102,7 +102,7 @@ def _run(stage: Stage, run: Run, store: Store) -> dict[str, Any]:
 
 def _sampling_error(cell: Cell, store: Store) -> float | None:
     """Hanley and McNeil's standard error of the first run's AUC: what another test set of this size would change."""
-    for stage in cell.finals:
+    for stage in cell.evaluations:
         if store.done(stage):
             found = store.metrics(stage)
             positives = int(found["positives"])
@@ -124,7 +124,7 @@ def _differences(
             continue
         both = [
             (a, b)
-            for a, b in zip(row.finals, against.finals, strict=False)
+            for a, b in zip(row.evaluations, against.evaluations, strict=False)
             if a.seed == b.seed and a.key in done and b.key in done
         ]
         if not both or (test == "paired-t" and len(both) < 2):

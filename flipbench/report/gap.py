@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from flipbench import registry
 from flipbench.data import dataset as datasets
 from flipbench.identity import key_of
 from flipbench.paper.values import paper_value
-from flipbench.plan import Cell
+from flipbench.plan import registry
+from flipbench.plan.expand import Cell
+from flipbench.plan.suite import Suite
 from flipbench.store.runs import DONE, Store
-from flipbench.suite import Suite
 
 FACTORS = {
     "protocol": "epochs and settings selected on other rows",
@@ -62,7 +62,7 @@ def ladder(cell: Cell, suite: Suite, store: Store, file: str) -> list[Rung]:
     Args:
         suite: of the cell. file: how the user names it.
     """
-    own = [(stage.key, float(store.metrics(stage)["auc"])) for stage in cell.finals if store.done(stage)]
+    own = [(stage.key, float(store.metrics(stage)["auc"])) for stage in cell.evaluations if store.done(stage)]
     if not own:
         return []
     mean = fmean(auc for _, auc in own)
@@ -87,7 +87,7 @@ def _rung(factor: str, what: str, runs: list[tuple[str, float]], ours: float) ->
 
 def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]:
     """Finished runs of the same method and data set that differ in one factor: key, what differs, AUC."""
-    first, planned = cell.finals[0], {stage.key for stage in cell.finals}
+    first, planned = cell.evaluations[0], {stage.key for stage in cell.evaluations}
     found: dict[str, list[tuple[str, str, float]]] = {}
     for folder in sorted((store.root / first.dataset / first.method).glob("evaluate-*")):
         if not (folder / DONE).is_file():
@@ -114,7 +114,7 @@ def _what(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 
 
 def _settings_of(cell: Cell) -> str:
-    spec = cell.finals[0].spec
+    spec = cell.evaluations[0].spec
     return f"{spec['protocol']}, {spec['order']}, {'searched' if cell.trials else 'declared'} settings"
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from flipbench import registry
-from flipbench.method import Source, Value
-from flipbench.plan import Cell
+from flipbench.plan import registry
+from flipbench.plan.expand import Cell
+from flipbench.plan.settings import Source, Value
 
 Standing = Literal["paper", "code", "guess", "searched", "otherwise"]
 """Of a value as run. ``paper``, ``code``: as they state it. ``guess``: neither says what it should be, whatever it is

@@ -11,15 +11,15 @@ from zipfile import BadZipFile
 from flipbench.atomic import replacing
 from flipbench.errors import UserError
 from flipbench.paper.names import family, is_proposed
-from flipbench.plan import Cell, Plan
+from flipbench.plan.expand import Cell, Plan
+from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import Comparison
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 if TYPE_CHECKING:
-    from flipbench.engine.predictions import Predictions
     from flipbench.stats import Difference, Resampled
+    from flipbench.store.predictions import Predictions
 
 Stages = tuple[Stage, ...]
 PREDICTIONS = "predictions.parquet"
@@ -41,7 +41,7 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
     found: list[Comparison] = []
     for row, against in _tested(plan, evidence.store):
         for metric in get_args(Metric):
-            difference = evidence.difference(row.finals, against.finals, metric, compare.test)
+            difference = evidence.difference(row.evaluations, against.evaluations, metric, compare.test)
             found.append(Comparison(row.data.label, metric, row.method.label, against.method.label, difference))
     for metric in get_args(Metric):
         own = [i for i, c in enumerate(found) if c.metric == metric]
@@ -61,16 +61,16 @@ def resample_ahead(plan: Plan, store: Store, enough: Callable[[], bool] = lambda
         cells = {id(cell): cell for pair in _tested(plan, store) for cell in pair}
         with contextlib.suppress(UserError, ValueError):
             for cell in reversed(cells.values()):
-                if enough() or (kept := evidence.kept(cell.finals)).exists():
+                if enough() or (kept := evidence.kept(cell.evaluations)).exists():
                     return
-                evidence.resampled(cell.finals)
+                evidence.resampled(cell.evaluations)
                 if not kept.exists():  # nothing can be kept here
                     return
 
 
 def _tested(plan: Plan, store: Store) -> Iterator[tuple[Cell, Cell]]:
     """The pairs whose cells have all their seeds, two or more."""
-    complete = {id(c) for c in plan.cells if len(c.finals) > 1 and all(map(store.done, c.finals))}
+    complete = {id(c) for c in plan.cells if len(c.evaluations) > 1 and all(map(store.done, c.evaluations))}
     return ((row, against) for row, against in pairs(plan) if {id(row), id(against)} <= complete)
 
 
@@ -192,7 +192,7 @@ class Evidence:
         return home() / "bootstrap" / f"{hashlib.sha256(own.encode()).hexdigest()}-{RESAMPLES}-v{VERSION}.npz"
 
     def _read(self, stage: Stage) -> "Predictions":
-        from flipbench.engine.predictions import read_predictions
+        from flipbench.store.predictions import read_predictions
 
         found = read_predictions(self.store.folder(stage) / PREDICTIONS)
         self._rows[stage.key] = hashlib.sha256(found.labels.tobytes() + found.groups.tobytes()).hexdigest()

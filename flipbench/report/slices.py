@@ -11,16 +11,16 @@ from flipbench.data import split
 from flipbench.data.store import open_table
 from flipbench.errors import UserError
 from flipbench.metrics import MetricError, auc
-from flipbench.plan import Cell, Plan
+from flipbench.plan.expand import Cell, Plan
 from flipbench.protocol import Order
 from flipbench.report.significance import Evidence
 from flipbench.stats.compare import compare
 from flipbench.store.runs import Store
 
 if TYPE_CHECKING:
-    from flipbench.engine.predictions import Predictions
+    from flipbench.plan.suite import DataEntry
     from flipbench.stats import Difference
-    from flipbench.suite import DataEntry
+    from flipbench.store.predictions import Predictions
 
 SELDOM = 5
 """Training rows up to which an item is rare."""
@@ -58,7 +58,7 @@ def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
     found: list[Slice] = []
     evidence = Evidence(store)  # reads and checks each run once
     for label in dict.fromkeys(cell.data.label for cell in plan.cells):
-        cells = [c for c in plan.cells if c.data.label == label and any(map(store.done, c.finals))]
+        cells = [c for c in plan.cells if c.data.label == label and any(map(store.done, c.evaluations))]
         base = next((cell for cell in cells if cell.method.label == reference), None)
         if base is None:
             raise UserError(f"slices: '{reference}' has no finished run on {label}")
@@ -90,7 +90,7 @@ def _slice(cell: Cell, base: Cell, evidence: Evidence, store: Store, items: str,
 
 def _predictions(cell: Cell, evidence: Evidence, store: Store) -> "dict[int, Predictions]":
     """By seed, of the runs that are done."""
-    return {stage.seed: evidence.predictions(stage) for stage in cell.finals if store.done(stage)}
+    return {stage.seed: evidence.predictions(stage) for stage in cell.evaluations if store.done(stage)}
 
 
 @cache

@@ -12,13 +12,13 @@ from typing import get_args
 
 from flipbench import metrics as metric_functions
 from flipbench.errors import UserError
-from flipbench.plan import Plan
+from flipbench.plan.expand import Plan
+from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import SuiteResults
 from flipbench.report.html.figures import DRAWN_BY
 from flipbench.report.significance import Evidence
 from flipbench.report.write import render
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 TOLERANCE = 1e-9

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from flipbench.atomic import write_files
-from flipbench.plan import Plan
+from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.latex import to_latex
 from flipbench.report.markdown import to_markdown

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from flipbench.stage import Stage
+from flipbench.plan.stage import Stage
 
 
 class Display:

@@ -1,11 +1,11 @@
-"""Which stages can be trained together, as a stack (:mod:`flipbench.engine.stack`); no torch here."""
+"""Which stages can be trained together, as a stack (:mod:`flipbench.run.stack`); no torch here."""
 
 from collections.abc import Iterable, Iterator
 
-from flipbench import registry
 from flipbench.errors import UserError
 from flipbench.identity import canonical
-from flipbench.stage import Stage
+from flipbench.plan import registry
+from flipbench.plan.stage import Stage
 
 ON_GPU = 10
 """Members of a stack on a GPU unless said otherwise; on a CPU a stack is no faster than its members one by one

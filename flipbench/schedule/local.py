@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from flipbench.errors import UserError
 from flipbench.memory import large_pages
+from flipbench.plan.stage import Stage
 from flipbench.schedule.group import alike
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 WAIT_FOR_OTHERS = 0.5
@@ -233,7 +233,7 @@ def run_when_free(
     waiting: Callable[[], object],
 ) -> dict[str, Any]:
     """Run a stage once its claim can be had, and return its metrics; ``waiting`` is called while another holds it."""
-    from flipbench.engine.stages import run_stage
+    from flipbench.run.stages import run_stage
 
     while True:
         with store.claim(stage) as held:
@@ -290,7 +290,7 @@ def _stacked(
     note: Callable[[str], None],
 ) -> Iterator[Stage]:
     """Train together those of the stages that nobody else has; yields those still to be run one by one."""
-    from flipbench.engine.stack import run_stack
+    from flipbench.run.stack import run_stack
 
     over: set[str] = set()
 

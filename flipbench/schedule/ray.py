@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from flipbench.errors import UserError
+from flipbench.plan.stage import Stage
 from flipbench.schedule.local import DEATHS, Listener, reason_of, run_when_free
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 LOOK = 0.3

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from flipbench.errors import UserError
-from flipbench.stage import Stage
+from flipbench.plan.stage import Stage
 
 WEIGHTS = "model.safetensors"
 DONE = "DONE"

@@ -30,15 +30,15 @@ def piece(field: Field, value: str) -> str:
     return f"{opening(field)}{value}."
 
 
-def said(field: Field, values: Sequence[str]) -> list[str]:
+def verbalize(field: Field, values: Sequence[str]) -> list[str]:
     """The values in the prompt's words."""
-    words = dict(field.said)
+    words = dict(field.verbalizer)
     return [words.get(value, value) for value in values] if words else list(values)
 
 
 def sentence(fields: Sequence[Field], row: Sequence[str]) -> str:
     """The whole prompt of a row of values, one a field."""
-    return " ".join(piece(field, *said(field, [value])) for field, value in zip(fields, row, strict=True))
+    return " ".join(piece(field, *verbalize(field, [value])) for field, value in zip(fields, row, strict=True))
 
 
 def sentences(table: Table, ids: NDArray[np.integer[Any]]) -> list[str]:
@@ -53,4 +53,4 @@ def value_chunks(table: Table, field: int) -> Iterator[list[str]]:
     texts = values(table)
     first, last = int(table.offsets[field]) - 1, int(table.offsets[field + 1]) - 1
     for start in range(first, last, CHUNK):
-        yield said(table.fields[field], texts.slice(start, min(CHUNK, last - start)).to_pylist())
+        yield verbalize(table.fields[field], texts.slice(start, min(CHUNK, last - start)).to_pylist())

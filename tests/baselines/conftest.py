@@ -16,7 +16,7 @@ from baselines.deepfm import DeepFM
 from baselines.pnn import PNN
 from baselines.wide_deep import WideDeep
 from baselines.xdeepfm import XDeepFM
-from flipbench.nn.id_model import IDModel
+from flipbench.models.id_model import IDModel
 
 CLASSES: dict[str, type[IDModel]] = {
     "afm": AFM,

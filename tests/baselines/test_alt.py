@@ -3,7 +3,7 @@
 import pytest
 from tiny_clicks import Lab, make_table
 
-from flipbench import registry
+from flipbench.plan import registry
 
 PAIRS = (("alt", "flip"), ("alt_id", "flip_id"), ("alt_plm", "flip_plm"))
 SHORT = {"max_epochs": 1, "batch_size": 128, "pretrain.batch_size": 256}

@@ -13,18 +13,19 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from baselines.clickprompt import PAMLM, PromptedMLM
-from flipbench import plan, registry
 from flipbench.data.table import Table
-from flipbench.engine.parts import Parts
-from flipbench.engine.plm_tasks import PLMTask
-from flipbench.engine.stages import run_stage
-from flipbench.engine.tasks import saved_weights
 from flipbench.errors import UserError
-from flipbench.flip.batch import MaskedTokens
-from flipbench.nn.prompted import Fusion, PromptedClicks
-from flipbench.stage import Stage
-from flipbench.text import plm
-from flipbench.text.soft_prompt import Form, SoftPrompts
+from flipbench.methods.context import Parts
+from flipbench.methods.flip.batch import MaskedTokens
+from flipbench.models import encoder as plm
+from flipbench.models.prompted import Fusion, PromptedClicks
+from flipbench.models.soft_prompt import Form, SoftPrompts
+from flipbench.plan import expand as plan
+from flipbench.plan import registry
+from flipbench.plan.stage import Stage
+from flipbench.run.plm_tasks import PLMTask
+from flipbench.run.stages import run_stage
+from flipbench.run.tasks import saved_weights
 from flipbench.text.source import fingerprint
 
 

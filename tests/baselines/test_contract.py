@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from flipbench import metrics, registry
+from flipbench import metrics
 from flipbench.errors import UserError
-from flipbench.method import Setting, check_value
+from flipbench.plan import registry
+from flipbench.plan.settings import Setting, check_value
 
 
 def test_declared_settings_are_the_constructors_keywords(cls):
@@ -101,12 +102,12 @@ def test_the_representation_overfits_64_rows(build, name, ids):
     labels = torch.randint(0, 2, (len(ids),), generator=torch.Generator().manual_seed(4))
     if model.linear is not None:
         model.linear.weight.requires_grad_(False).zero_()
-    optimiser = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=2e-2)
+    optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=2e-2)
     for _ in range(150):
         loss = binary_cross_entropy_with_logits(model(ids), labels.float())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert metrics.auc(labels.numpy(), model.eval()(ids).detach().numpy()) > 0.95
 
 

@@ -9,15 +9,16 @@ import torch
 from tiny_clicks import make_table
 
 from baselines.ctr_bert import CTRBERT, TwoTowers, score_distinct
-from flipbench import plan, registry
 from flipbench.data.split import Rows
 from flipbench.data.store import open_table
-from flipbench.engine.finetune import predict
 from flipbench.errors import UserError
-from flipbench.text.plm import load, load_tokenizer
+from flipbench.models.encoder import load, load_tokenizer
+from flipbench.plan import expand as plan
+from flipbench.plan import registry
 from flipbench.text.prompt import sentence
 from flipbench.text.sides import Sides
 from flipbench.text.tokens import TokenStore
+from flipbench.train.finetune import predict
 
 PLM = os.environ.get("FLIPBENCH_PLM", "")
 

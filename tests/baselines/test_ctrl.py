@@ -6,18 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.ctrl import CTRL
-from flipbench import plan, registry
 from flipbench.errors import UserError
-from flipbench.flip.objectives import InstanceContrast, best_parts, info_nce
-from flipbench.flip.settings import PretrainSettings
-from flipbench.stage import Where, final
+from flipbench.methods.flip.objectives import InstanceContrast, best_parts, info_nce
+from flipbench.methods.flip.settings import PretrainSettings
+from flipbench.plan import expand as plan
+from flipbench.plan import registry
+from flipbench.plan.stage import DataCondition, evaluation_stage
 
-WHERE = Where("held-out", "movielens-1m", "b" * 64, "chronological")
+WHERE = DataCondition("held-out", "movielens-1m", "b" * 64, "chronological")
 
 
 def pretraining(method, seed=0, **changes):
     declared = registry.get(method)
-    last = final(WHERE, declared, plan.resolve(declared, {"plm": "small", **changes}), seed)
+    last = evaluation_stage(WHERE, declared, plan.resolve(declared, {"plm": "small", **changes}), seed)
     return last.parents["fit"].parents["pretrain"]
 
 

@@ -10,14 +10,14 @@ from tiny_clicks import make_table
 from torch import Tensor
 
 from baselines.p5 import ANSWERS, TEMPLATES, P5Model
-from flipbench import registry
 from flipbench.data.table import Table
-from flipbench.engine.fit import weights_sha256
 from flipbench.errors import UserError
-from flipbench.text import t5
+from flipbench.models import t5
+from flipbench.plan import registry
 from flipbench.text.templates import Templated, TemplateStore
 from flipbench.text.tokenizer import TextTokenizer
 from flipbench.text.tokens import TokenBatch
+from flipbench.train.id_models import weights_sha256
 
 PLM = os.environ.get("FLIPBENCH_PLM", "")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny_clicks import Lab, make_table, relabelled
 
-from flipbench import registry
-from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.stages import run_stage
+from flipbench.plan import registry
+from flipbench.run.stages import run_stage
+from flipbench.train.checkpoint import Checkpoint
 
 METHODS = ("ctr_bert", "ptab", "ctrl", "alt", "p5", "clickprompt", "clickprompt_id")
 BAYES, LEARNT, NOISE = 0.86, 0.78, 0.12

@@ -8,15 +8,16 @@ from tiny_clicks import Lab, make_table
 from torch.nn.functional import cross_entropy
 
 from baselines.ptab import MaskedPrompts, TextClassifier, TokenMLM
-from flipbench import plan, registry
-from flipbench.engine.stages import run_stage
-from flipbench.engine.streams import Streams
-from flipbench.engine.tasks import saved_weights, task_of
 from flipbench.errors import UserError
-from flipbench.flip.batch import masked_tokens
-from flipbench.text.mlm import token_head
-from flipbench.text.plm import load, load_tokenizer
+from flipbench.methods.flip.batch import masked_tokens
+from flipbench.models.encoder import load, load_tokenizer
+from flipbench.models.mlm_head import token_head
+from flipbench.plan import expand as plan
+from flipbench.plan import registry
+from flipbench.run.stages import run_stage
+from flipbench.run.tasks import saved_weights, task_of
 from flipbench.text.tokens import TokenStore
+from flipbench.train.rng import Streams
 
 SHORT = {"max_epochs": 1, "batch_size": 128, "pretrain.batch_size": 128}
 
@@ -118,7 +119,7 @@ def test_settings_that_make_no_sense_are_refused(given, words):
 
 
 def test_there_is_nothing_to_inspect_of_it(suite_file):
-    from flipbench import suite
+    from flipbench.plan import suite
 
     path = suite_file("inspect: [embeddings]\n", methods="[ptab]", settings="{plm: small}")
     with pytest.raises(UserError, match="ptab: inspect: embeddings: nothing is pretrained"):

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from flipbench import plan, registry
 from flipbench.data.table import Field, Table
-from flipbench.engine import stages
-from flipbench.stage import Stage, Where, final
+from flipbench.plan import expand as plan
+from flipbench.plan import registry
+from flipbench.plan.stage import DataCondition, Stage, evaluation_stage
+from flipbench.run import stages
 from flipbench.store.runs import Store
 
 FIELDS = (
@@ -63,8 +64,8 @@ class Lab:
         """The stages behind one run, parents first: pretrain where there is one, select, refit, evaluate."""
         declared = registry.get(method)
         given = {name: value for name, value in {**SMALL, **changes}.items() if name in declared.settings}
-        where = Where("held-out", self.table.name, self.table.fingerprint, "chronological")
-        last = final(where, declared, plan.resolve(declared, given), seed)
+        where = DataCondition("held-out", self.table.name, self.table.fingerprint, "chronological")
+        last = evaluation_stage(where, declared, plan.resolve(declared, given), seed)
         return [*{stage.key: stage for stage in _with_parents(last)}.values()]
 
     def run(self, method: str, seed: int = 0, **changes: Any) -> dict[str, dict[str, Any]]:

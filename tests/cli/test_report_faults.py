@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flipbench import suite
 from flipbench.cli import main
 from flipbench.cli.common import plan_of
+from flipbench.plan import suite
 from flipbench.store.runs import Store
 
 STRENGTH = {"deepfm": 0.8, "dcnv2": 0.9}
@@ -78,7 +78,7 @@ def with_column(store, stage, name, values):
 )
 def test_predictions_that_are_none_are_named(stored, report, column, values, says, seeds):
     path, plan, store = stored(seeds=seeds)
-    with_column(store, plan.cells[-1].finals[-1], column, values)
+    with_column(store, plan.cells[-1].evaluations[-1], column, values)
     code, out, err, cells = report(path)
     assert (code, out, cells) == (1, "", {})
     assert err.count("\n") == 1
@@ -88,7 +88,7 @@ def test_predictions_that_are_none_are_named(stored, report, column, values, say
 
 def test_a_mutated_prediction_file_is_named(stored, report):
     path, plan, store = stored()
-    file = store.folder(plan.cells[0].finals[1]) / "predictions.parquet"
+    file = store.folder(plan.cells[0].evaluations[1]) / "predictions.parquet"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
@@ -99,7 +99,7 @@ def test_a_mutated_prediction_file_is_named(stored, report):
 
 def test_a_mutated_prediction_file_of_one_seed_is_named(stored, report):
     path, plan, store = stored(seeds="1")
-    file = store.folder(plan.cells[0].finals[0]) / "predictions.parquet"
+    file = store.folder(plan.cells[0].evaluations[0]) / "predictions.parquet"
     file.write_bytes(file.read_bytes() + b"!")
     code, out, err, cells = report(path)
     assert (code, out, cells) == (1, "", {})
@@ -109,7 +109,7 @@ def test_a_mutated_prediction_file_of_one_seed_is_named(stored, report):
 @pytest.mark.parametrize(("auc", "says"), [(0.5, "every prediction is the same"), (float("nan"), "not finite")])
 def test_figures_that_are_none_are_named(stored, report, auc, says):
     path, plan, store = stored()
-    stage = plan.cells[0].finals[0]
+    stage = plan.cells[0].evaluations[0]
     content = json.dumps({**store.metrics(stage), "auc": auc}).encode()
     rewrite(store, stage, "metrics.json", content)
     code, out, err, cells = report(path)
@@ -120,7 +120,7 @@ def test_figures_that_are_none_are_named(stored, report, auc, says):
 
 def test_a_missing_run_leaves_no_number_in_its_cell_and_no_comparison(stored, report):
     path, plan, store = stored()
-    shutil.rmtree(store.folder(plan.cells[0].finals[0]))
+    shutil.rmtree(store.folder(plan.cells[0].evaluations[0]))
     code, out, _, cells = report(path)
     assert code == 0
     for metric in ("auc", "logloss", "rel_impr"):
@@ -133,7 +133,7 @@ def test_a_missing_run_leaves_no_number_in_its_cell_and_no_comparison(stored, re
 def test_a_run_of_another_protocol_in_the_place_of_ours_is_named(stored, report):
     _, other, store = stored(protocol="as-released")
     path, plan, _ = stored()
-    ours, theirs = (store.folder(p.cells[0].finals[0]) for p in (plan, other))
+    ours, theirs = (store.folder(p.cells[0].evaluations[0]) for p in (plan, other))
     shutil.rmtree(ours)
     shutil.copytree(theirs, ours)
     code, out, err, cells = report(path)

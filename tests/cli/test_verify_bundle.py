@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flipbench import suite
 from flipbench.cli import main, parser
 from flipbench.cli.common import plan_of, suite_of
+from flipbench.plan import suite
 from flipbench.store.runs import Store
 
 OF_ONE = (".html", "-calibration-movielens-1m.png", "-calibration-movielens-1m.csv")
@@ -58,7 +58,7 @@ def test_a_report_changed_by_one_digit_is_exit_code_3_and_named(mini, capsys, tm
 
 def test_a_changed_prediction_and_a_changed_metric_name_their_run(mini, capsys):
     path, plan, store = mini
-    first, second = plan.cells[0].finals
+    first, second = plan.cells[0].evaluations
     target = store.folder(first) / "predictions.parquet"
     target.write_bytes(target.read_bytes()[:-1] + b"!")
     code, _, err = run(capsys, "verify", path)
@@ -111,7 +111,7 @@ def test_pictures_that_other_libraries_drew_are_compared_by_their_numbers(mini, 
 
 def test_a_run_that_is_gone_is_named(mini, capsys):
     path, plan, store = mini
-    gone = plan.cells[1].finals[1]
+    gone = plan.cells[1].evaluations[1]
     shutil.rmtree(store.folder(gone))
     code, _, err = run(capsys, "verify", path)
     assert code == 3
@@ -138,7 +138,7 @@ def test_a_bundle_is_the_same_bytes_and_verifies_elsewhere(mini, capsys, tmp_pat
 
 def test_a_bundle_of_damaged_or_no_runs_is_refused(mini, capsys, tmp_path):
     path, plan, store = mini
-    target = store.folder(plan.cells[0].finals[0]) / "env.json"
+    target = store.folder(plan.cells[0].evaluations[0]) / "env.json"
     target.write_text("{}")
     code, _, err = run(capsys, "bundle", path, "--to", tmp_path / "x.tar")
     assert code == 1
@@ -156,7 +156,7 @@ def test_explain_tells_runs_settings_tests_and_verdict(mini, capsys):
     assert code == 0
     assert "paper 0.8548" in out
     assert "(margin ±0.001" in out
-    assert plan.cells[1].finals[1].key[:12] in out
+    assert plan.cells[1].evaluations[1].key[:12] in out
     assert "flip − dcnv2" in out
     assert "embedding_l2" in out
     record = json.loads(run(capsys, "explain", path, "dcnv2", "movielens-1m", "--json")[1])

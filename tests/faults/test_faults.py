@@ -16,17 +16,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from flipbench import plan, suite, tune
 from flipbench.cli import parser
 from flipbench.cli import run as run_verb
 from flipbench.data.store import fingerprint
-from flipbench.engine import stages as engine
-from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.loop import DivergedError
 from flipbench.errors import UserError
+from flipbench.plan import expand as plan
+from flipbench.plan import search as tune
+from flipbench.plan import suite
 from flipbench.report.collect import failure_of
+from flipbench.run import stages as engine
 from flipbench.schedule.local import DEATHS, Pool
 from flipbench.store.runs import DONE, Store
+from flipbench.train.checkpoint import Checkpoint
+from flipbench.train.trainer import DivergedError
 
 SHORT = {"settings": "{max_epochs: 1, batch_size: 256, embedding_dim: 4, hidden: [8]}"}
 
@@ -48,7 +50,7 @@ def plan_of(path):
     """The suite's store and its stages, parents first."""
     found = suite.load(str(path))
     store, prints = Store(Path(found.outputs.results)), {d.name: fingerprint(d.name) for d in found.data}
-    return store, plan.expand(found, prints, tune.figures(store)).stages()
+    return store, plan.expand(found, prints, tune.trial_metrics(store)).stages()
 
 
 def train(store, stages):
@@ -131,7 +133,7 @@ def test_out_of_memory_is_recorded_and_the_next_try_succeeds(suite_file, calm, m
     store, stages = plan_of(suite_file(**SHORT))
     store.prepare()
     with monkeypatch.context() as patch:
-        patch.setattr("flipbench.engine.fit.predict", exhaust)
+        patch.setattr("flipbench.train.id_models.predict", exhaust)
         with pytest.raises((MemoryError, RuntimeError)):
             engine.run_stage(stages[0], store, "cpu", 1)
     record = store.failure(stages[0])
@@ -167,7 +169,7 @@ def test_a_clock_that_jumps_back_changes_nothing(suite_file, calm, monkeypatch):
 
     expected = calm(**LONG)
     store, stages = plan_of(suite_file(**LONG))
-    monkeypatch.setattr("flipbench.engine.stages.datetime", Backwards)
+    monkeypatch.setattr("flipbench.run.stages.datetime", Backwards)
     monkeypatch.setattr("time.time", lambda: -float(Backwards.jumps))
     path = interrupt(store, stages[0])
     os.utime(path, (0, 0))  # older than all that it depends on

@@ -16,10 +16,12 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from flipbench import plan, suite, tune
 from flipbench.data import dataset
-from flipbench.engine.stages import run_stage
 from flipbench.identity import key_of
+from flipbench.plan import expand as plan
+from flipbench.plan import search as tune
+from flipbench.plan import suite
+from flipbench.run.stages import run_stage
 from flipbench.store.runs import Store
 
 HERE = Path(__file__).parent
@@ -44,7 +46,7 @@ def trajectories(results: Path) -> dict[str, dict[str, Any]]:
     for protocol in ("held-out", "as-released"):
         planned = _plan(declared.model_copy(update={"protocol": protocol}), store)
         for cell in planned.cells:
-            for stage in (s for final in cell.finals for s in _with_parents(final) if s.key not in seen):
+            for stage in (s for final in cell.evaluations for s in _with_parents(final) if s.key not in seen):
                 seen.add(stage.key)
                 with recorded() as steps:
                     figures = run_stage(stage, store, "cpu", 1)
@@ -89,7 +91,7 @@ def recorded() -> Iterator[dict[str, list[float]]]:
 
 def _plan(found: suite.Suite, store: Store) -> plan.Plan:
     prints = {d.name: dataset.get(d.name).fingerprint or "0" * 64 for d in found.data}
-    return plan.expand(found, prints, tune.figures(store))
+    return plan.expand(found, prints, tune.trial_metrics(store))
 
 
 def _with_parents(stage: Any) -> Iterator[Any]:

@@ -58,7 +58,7 @@ def test_sets_and_patterns_mean_the_rows_they_say(statement: dict[str, object], 
 
 def test_every_row_and_table_that_a_claim_names_exists() -> None:
     """A misspelled row would make a claim ``not run`` for ever."""
-    from flipbench import suite
+    from flipbench.plan import suite
 
     for claim in load_claims():
         for statement in claim.holds:

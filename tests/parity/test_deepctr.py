@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from flipbench import registry
+from flipbench.plan import registry
 
 with mock.patch("threading.Thread.start"):  # its import looks for a newer release on the network
     from deepctr_torch import models as deepctr

@@ -15,16 +15,18 @@ import pytest
 from matplotlib import font_manager
 from PIL import Image
 
-from flipbench import plan, suite, tune
 from flipbench.cli import main, report
 from flipbench.data.split import Rows
-from flipbench.engine.predictions import write_predictions
 from flipbench.errors import UserError
 from flipbench.metrics import auc, logloss
 from flipbench.paper import row_name
+from flipbench.plan import expand as plan
+from flipbench.plan import search as tune
+from flipbench.plan import suite
+from flipbench.plan.stage import DRAWN
 from flipbench.report.figures import Figures, font, scores, style, write_figures
 from flipbench.report.figures.calibration import BINS, reliability, side_by_side
-from flipbench.stage import DRAWN
+from flipbench.store.predictions import write_predictions
 from flipbench.store.runs import Store
 
 FIELDS = ("user_id", "age", "movie_id")
@@ -33,7 +35,7 @@ SHIFT = {"deepfm": 0.0, "dcnv2": 0.8, "autoint": 0.4}
 
 
 def expand(path, store):
-    return plan.expand(suite.load(str(path)), {"planted-tiny": "a" * 64}, tune.figures(store))
+    return plan.expand(suite.load(str(path)), {"planted-tiny": "a" * 64}, tune.trial_metrics(store))
 
 
 def finish(store, stage, known=0.5):
@@ -156,7 +158,7 @@ def test_two_processes_write_what_one_does_even_if_one_is_killed_and_say_what_is
         both = Figures(planned, store, pool).write(tmp_path / "both")
         assert [p.name for p in both] == [p.name for p in alone]
         assert [p.read_bytes() for p in both] == [p.read_bytes() for p in alone]
-        predictions = store.folder(planned.cells[0].finals[0]) / "predictions.parquet"
+        predictions = store.folder(planned.cells[0].evaluations[0]) / "predictions.parquet"
         predictions.write_bytes(predictions.read_bytes()[:-1] + b"x")
         with pytest.raises(UserError, match=rf"{re.escape(str(predictions))}: changed since the run was finished"):
             Figures(planned, store, pool).write(tmp_path / "both")
@@ -169,7 +171,7 @@ def test_the_numbers_beside_a_picture_are_the_runs_own(run, tmp_path):
     planned, store = run(**TUNED)
     write_figures(planned, store, tmp_path)
     cost = numbers(tmp_path, "cost-planted-tiny")
-    stages = {stage.key: stage for cell in planned.cells for stage in cell.finals}
+    stages = {stage.key: stage for cell in planned.cells for stage in cell.evaluations}
     assert {r["run"] for r in cost} == set(stages)
     for record in cost:
         stage = stages[record["run"]]
@@ -221,7 +223,7 @@ def test_what_has_no_runs_or_a_failed_one_is_not_drawn_and_said_in_a_line(run, t
 
 def test_a_mean_of_survivors_is_never_drawn(run, tmp_path):
     planned, store = run(**TUNED)
-    stage = planned.cells[0].finals[1]
+    stage = planned.cells[0].evaluations[1]
     shutil.rmtree(store.folder(stage))
     store.fail(stage, "boom", "", {})
     write_figures(planned, store, tmp_path)

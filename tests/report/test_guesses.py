@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flipbench import registry, suite
 from flipbench.cli import main
 from flipbench.cli.common import plan_of
+from flipbench.plan import registry, suite
 from flipbench.report.collect import collect
 from flipbench.report.html import to_html
 from flipbench.report.settings import settings_of

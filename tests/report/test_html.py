@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from flipbench import suite
 from flipbench.cli import main
 from flipbench.cli.common import plan_of, results_of
 from flipbench.errors import UserError
+from flipbench.plan import suite
 from flipbench.report.figures import style, write_figures
 from flipbench.report.html import to_html
 from flipbench.report.html.elements import VOID, Html, join, tag
@@ -107,7 +107,7 @@ def stored(made, suite_file, stored_runs):
         plan = plan_of(found, store)
         stored_runs(plan, store, strength)
         if fail:
-            (stage,) = [c.finals[1] for c in plan.cells if c.method.label == "afn"]
+            (stage,) = [c.evaluations[1] for c in plan.cells if c.method.label == "afn"]
             shutil.rmtree(store.folder(stage))
             store.fail(stage, "the loss is not finite", "", {})
         return results_of(found)
@@ -207,7 +207,7 @@ def test_every_cell_that_ran_opens_its_evidence(stored):
         assert len(links) == (4 if cell.method.label == "flip" else 6 if cell.method.label != "afn" else 5)
         (content,) = root.find(id=links[0]["href"][1:])
         assert content.parent.name == "details"
-        for stage in cell.finals:
+        for stage in cell.evaluations:
             where = f"movielens-1m/{stage.method}/evaluate-s{stage.seed}-{stage.key[:12]}"
             assert (where in content.text) == store.done(stage)
         for setting in cell.settings:

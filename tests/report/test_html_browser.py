@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flipbench import suite
 from flipbench.cli.common import plan_of, results_of
+from flipbench.plan import suite
 from flipbench.report.html import to_html
 from flipbench.report.table import overall_table
 from flipbench.store.runs import Store

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flipbench import suite
 from flipbench.cli.common import plan_of, results_of
 from flipbench.errors import UserError
 from flipbench.paper.claims import load_claims
+from flipbench.plan import suite
 from flipbench.report.claims import OurNumbers, Suite, evaluate
 from flipbench.report.collect import collect
 from flipbench.report.significance import Evidence, pairs, resample_ahead
@@ -126,14 +126,14 @@ def test_a_second_process_resamples_from_the_last_cell_on_up_to_one_that_is_kept
     resample_ahead(plan, store, enough=lambda: True)
     assert not (tmp_path / "home").exists()
     first, *rest = {id(cell): cell for pair in pairs(plan) for cell in pair}.values()
-    Evidence(store).resampled(first.finals)  # as the first process does
+    Evidence(store).resampled(first.evaluations)  # as the first process does
     resample_ahead(plan, store)
-    assert {Evidence(store).kept(cell.finals) for cell in rest} < set((tmp_path / "home" / "bootstrap").iterdir())
+    assert {Evidence(store).kept(cell.evaluations) for cell in rest} < set((tmp_path / "home" / "bootstrap").iterdir())
     with monkeypatch.context() as patch:
         patch.setattr(Evidence, "_read", lambda *_: pytest.fail("read again"))
         resample_ahead(plan, store)
         assert to_json(overall_table(collect(plan, store))) == alone
-    predictions = store.folder(rest[-1].finals[0]) / "predictions.parquet"
+    predictions = store.folder(rest[-1].evaluations[0]) / "predictions.parquet"
     predictions.write_bytes(predictions.read_bytes()[:-1] + b"x")
     resample_ahead(plan, store)
     with pytest.raises(UserError, match=r"predictions\.parquet: changed since"):
@@ -150,7 +150,7 @@ def test_a_home_that_cannot_be_written_only_costs_time(stored, tmp_path, monkeyp
         Evidence, "_read", lambda self, stage, own=Evidence._read: (read.append(stage), own(self, stage))[1]
     )
     resample_ahead(plan, store)
-    assert len(read) == len(plan.cells[0].finals), "a second process does not go on in vain"
+    assert len(read) == len(plan.cells[0].evaluations), "a second process does not go on in vain"
 
 
 def test_verdicts_follow_the_declared_margin(stored):
@@ -188,7 +188,7 @@ def damage(stage, store, **columns):
 )
 def test_predictions_that_are_none_are_named_and_no_number(stored, columns, says):
     plan, store = stored()
-    stage = plan.cells[-1].finals[1]
+    stage = plan.cells[-1].evaluations[1]
     damage(stage, store, **columns)
     with pytest.raises(UserError, match=says) as error:
         collect(plan, store)
@@ -197,7 +197,7 @@ def test_predictions_that_are_none_are_named_and_no_number(stored, columns, says
 
 def test_a_mutated_file_is_named(stored):
     plan, store = stored()
-    path = store.folder(plan.cells[-1].finals[2]) / "predictions.parquet"
+    path = store.folder(plan.cells[-1].evaluations[2]) / "predictions.parquet"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -214,7 +214,7 @@ def test_a_mutated_file_is_named(stored):
 )
 def test_a_changed_figure_is_named(stored, name, change, says):
     plan, store = stored()
-    path = store.folder(plan.cells[0].finals[0]) / name
+    path = store.folder(plan.cells[0].evaluations[0]) / name
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(UserError, match=says):
         collect(plan, store)
@@ -223,7 +223,7 @@ def test_a_changed_figure_is_named(stored, name, change, says):
 def test_a_run_of_another_protocol_in_the_place_of_ours_is_named(stored):
     plan, store = stored()
     other, _ = stored(protocol="as-released")
-    ours, theirs = (store.folder(p.cells[0].finals[0]) for p in (plan, other))
+    ours, theirs = (store.folder(p.cells[0].evaluations[0]) for p in (plan, other))
     assert ours != theirs
     shutil.rmtree(ours)
     shutil.copytree(theirs, ours)
@@ -235,7 +235,7 @@ def test_a_run_of_another_protocol_in_the_place_of_ours_is_named(stored):
 
 def test_a_missing_run_leaves_no_mean(stored):
     plan, store = stored()
-    shutil.rmtree(store.folder(plan.cells[-1].finals[1]))
+    shutil.rmtree(store.folder(plan.cells[-1].evaluations[1]))
     found = cells(plan, store)["flip"]
     assert (found.text, found.value, found.starred, found.verdict) == ("2/3 runs", None, False, None)
 
@@ -243,7 +243,7 @@ def test_a_missing_run_leaves_no_mean(stored):
 @pytest.mark.parametrize(("auc", "says"), [(0.5, "exactly 0.5"), (float("nan"), "not finite"), (None, "no AUC")])
 def test_figures_that_are_none_are_named(stored, auc, says):
     plan, store = stored()
-    stage = plan.cells[0].finals[0]
+    stage = plan.cells[0].evaluations[0]
     documents = {"env.json": store.read(stage, "env.json")}
     shutil.rmtree(store.folder(stage))
     folder = store.commit(stage, {"metrics.json": {"auc": None, "logloss": 0.4}, **documents})
@@ -309,7 +309,7 @@ def test_one_seed_supports_and_refutes_nothing(stored):
 def test_results_of_counts_the_seeds_that_are_there(stored):
     plan, store = stored(seeds="3")
     for cell in plan.cells:
-        shutil.rmtree(store.folder(cell.finals[2]))
+        shutil.rmtree(store.folder(cell.evaluations[2]))
     _, _, results = results_of(plan.suite)
     assert results.seeds == 2
     assert "The suite asks for 3 seeds; 2 so far." in results.notes
@@ -319,20 +319,20 @@ def test_results_of_counts_the_seeds_that_are_there(stored):
 def test_of_rows_at_different_seeds_the_common_ones_count_and_a_failure_is_never_left_out(stored):
     plan, store = stored(seeds="3")
     one, other, *_ = plan.cells
-    shutil.rmtree(store.folder(one.finals[2]))
-    shutil.rmtree(store.folder(other.finals[1]))
+    shutil.rmtree(store.folder(one.evaluations[2]))
+    shutil.rmtree(store.folder(other.evaluations[1]))
     assert results_of(plan.suite)[2].seeds == 1
-    store.fail(other.finals[1], "boom", "", {})
+    store.fail(other.evaluations[1], "boom", "", {})
     _, _, results = results_of(plan.suite)
     assert results.seeds == 2
     assert [cell.failed for cell in results.cells if cell.method == other.method.label] == [1]
-    shutil.rmtree(store.folder(one.finals[0]))
+    shutil.rmtree(store.folder(one.evaluations[0]))
     assert results_of(plan.suite)[2].seeds == 3, "a row without its first seed has nothing in common with the others"
 
 
 def test_a_row_worse_than_a_constant_prediction_is_named(stored):
     plan, store = stored({**STRENGTH, "deepfm": 0.0})  # pure noise
-    own = [store.metrics(stage)["logloss"] for stage in plan.cells[0].finals]
+    own = [store.metrics(stage)["logloss"] for stage in plan.cells[0].evaluations]
     note = next(note for note in collect(plan, store).notes if note.startswith("Worse than a constant"))
     assert re.search(r"clicks alone has logloss 0\.6\d{3}: DeepFM (\d\.\d{4})\.$", note)[1] == f"{sum(own) / 3:.4f}"
     plan, store = stored()

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from flipbench import suite
 from flipbench.cli import main
 from flipbench.cli.common import plan_of
 from flipbench.data import split
 from flipbench.data.store import open_table
-from flipbench.engine.predictions import read_predictions
 from flipbench.errors import UserError
+from flipbench.plan import suite
 from flipbench.report.slices import slices
+from flipbench.store.predictions import read_predictions
 from flipbench.store.runs import Store
 
 
@@ -40,7 +40,7 @@ def test_rows_auc_and_differences(stored):
     assert sum(parts) == found["deepfm", "all"].rows == 400
 
     cell = next(cell for cell in plan.cells if cell.method.label == "deepfm")
-    runs = [read_predictions(store.folder(stage) / "predictions.parquet") for stage in cell.finals]
+    runs = [read_predictions(store.folder(stage) / "predictions.parquet") for stage in cell.evaluations]
     never = times == 0
     wanted = np.mean([roc_auc_score(run.labels[never], run.logits[never]) for run in runs])
     assert found["deepfm", "never"].auc == pytest.approx(wanted)

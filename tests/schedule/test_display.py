@@ -2,8 +2,8 @@ import io
 
 from rich.console import Console
 
+from flipbench.plan.stage import Stage
 from flipbench.schedule.display import Display, duration
-from flipbench.stage import Stage
 
 
 def stage(seed):

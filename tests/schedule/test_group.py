@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flipbench import plan, registry, suite, tune
 from flipbench.data.store import fingerprint
-from flipbench.engine import stack as engine
-from flipbench.engine.checkpoint import Checkpoint
-from flipbench.engine.predictions import read_predictions
-from flipbench.engine.stages import run_stage
 from flipbench.errors import UserError
-from flipbench.plan import resolve
+from flipbench.plan import expand as plan
+from flipbench.plan import registry, suite
+from flipbench.plan import search as tune
+from flipbench.plan.expand import resolve
+from flipbench.plan.stage import DataCondition, Stage, evaluation_stage
+from flipbench.run import stack as engine
+from flipbench.run.stages import run_stage
 from flipbench.schedule import group
 from flipbench.schedule.local import Pool
-from flipbench.stage import Stage, Where, final
+from flipbench.store.predictions import read_predictions
 from flipbench.store.runs import Store
+from flipbench.train.checkpoint import Checkpoint
 
 SHORT = "{max_epochs: 2, batch_size: 64, embedding_dim: 4, hidden: [8]}"
 
@@ -38,13 +40,13 @@ def stages_of(path):
     found = suite.load(str(path))
     store, prints = Store(Path(found.outputs.results)), {d.name: fingerprint(d.name) for d in found.data}
     store.prepare()
-    return store, plan.expand(found, prints, tune.figures(store)).stages()
+    return store, plan.expand(found, prints, tune.trial_metrics(store)).stages()
 
 
 def selection(method="dcnv2", seed=0, **settings):
     declared = registry.get(method)
-    where = Where("held-out", "planted-tiny", "f" * 64, "chronological")
-    return final(where, declared, resolve(declared, settings), seed).parents["fit"].parents["select"]
+    where = DataCondition("held-out", "planted-tiny", "f" * 64, "chronological")
+    return evaluation_stage(where, declared, resolve(declared, settings), seed).parents["fit"].parents["select"]
 
 
 def together(stages, store, tick=None):
@@ -72,8 +74,8 @@ def test_what_may_differ_within_a_stack_and_what_not():
         assert group.shape(selection(**alone)) is None
     assert group.shape(selection("deepfm")) not in (base, None)
     assert group.shape(selection("afn")) is None
-    last = final(
-        Where("held-out", "planted-tiny", "f" * 64, "chronological"),
+    last = evaluation_stage(
+        DataCondition("held-out", "planted-tiny", "f" * 64, "chronological"),
         registry.get("dcnv2"),
         resolve(registry.get("dcnv2"), {}),
         0,

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from flipbench import plan, suite, tune
 from flipbench.data.store import fingerprint
+from flipbench.plan import expand as plan
+from flipbench.plan import search as tune
+from flipbench.plan import suite
+from flipbench.plan.stage import Stage
 from flipbench.schedule.local import Pool
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 
@@ -38,7 +40,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 def stages_of(path: Path, root: Path) -> tuple[Store, list[Stage]]:
     store, found = Store(root), suite.load(str(path))
     fingerprints = {d.name: fingerprint(d.name) for d in found.data}
-    return store, plan.expand(found, fingerprints, tune.figures(store)).stages()
+    return store, plan.expand(found, fingerprints, tune.trial_metrics(store)).stages()
 
 
 def predictions(root: Path) -> dict[str, bytes]:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from flipbench import plan, suite, tune
 from flipbench.data.store import fingerprint
-from flipbench.engine.stages import run_stage
+from flipbench.plan import expand as plan
+from flipbench.plan import search as tune
+from flipbench.plan import suite
+from flipbench.run.stages import run_stage
 from flipbench.schedule import ray as backend
 from flipbench.store.runs import Store
 
@@ -70,7 +72,7 @@ def plan_of(path):
     """The suite's store and its stages, parents first."""
     found = suite.load(str(path))
     store, prints = Store(Path(found.outputs.results)), {d.name: fingerprint(d.name) for d in found.data}
-    return store, plan.expand(found, prints, tune.figures(store)).stages()
+    return store, plan.expand(found, prints, tune.trial_metrics(store)).stages()
 
 
 def bits(root):

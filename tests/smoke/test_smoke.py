@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from flipbench import registry, suite
+from flipbench.plan import registry, suite
 
 
 def test_every_method_runs_and_is_reported(tmp_path):

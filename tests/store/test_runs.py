@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from flipbench.errors import UserError
-from flipbench.stage import Stage
+from flipbench.plan.stage import Stage
 from flipbench.store.runs import DONE, WEIGHTS, Store
 
 STAGE = Stage("refit", {"dataset": "d", "method": "m", "seed": 0, "role": "refit"})

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from tiny_text import make_tokenizer
 
 from flipbench.data.table import Table
-from flipbench.flip.masking import corrupt_tokens
-from flipbench.text import plm
-from flipbench.text.mlm import token_head
+from flipbench.methods.flip.masking import corrupt_tokens
+from flipbench.models import encoder as plm
+from flipbench.models.mlm_head import token_head
 from flipbench.text.tokens import TokenStore
 
 PLM = os.environ.get("FLIPBENCH_PLM", "")

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from flipbench.data.table import Table
-from flipbench.text import packed, plm
+from flipbench.models import encoder as plm
+from flipbench.models import packed
 from flipbench.text.tokens import TokenBatch, TokenStore
 
 

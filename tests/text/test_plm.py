@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from flipbench.data.store import open_table
 from flipbench.data.table import Table
-from flipbench.engine.fit import weights_sha256
 from flipbench.errors import UserError
-from flipbench.text import plm
+from flipbench.models import encoder as plm
 from flipbench.text.tokens import TokenBatch, TokenStore
+from flipbench.train.id_models import weights_sha256
 
 PLM = os.environ.get("FLIPBENCH_PLM", "")
 
@@ -115,8 +115,8 @@ def test_dropout_can_be_set(kind: str, attention: Any, folders: Any, table: Tabl
 
 def test_small_is_the_same_in_every_process(table: Table) -> None:
     code = (
-        "from flipbench.data.store import open_table; from flipbench.text import plm\n"
-        "from flipbench.engine.fit import weights_sha256\n"
+        "from flipbench.data.store import open_table; from flipbench.models import encoder as plm\n"
+        "from flipbench.train.id_models import weights_sha256\n"
         "t = open_table('planted-tiny')\n"
         "w = plm.load('small', table=t, seed=3).state_dict()\n"
         "print(plm.load_tokenizer('small', t).fingerprint, weights_sha256(w))"

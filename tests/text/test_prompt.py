@@ -33,7 +33,7 @@ def test_the_wording_is_field_is_value_with_a_full_stop_joined_by_spaces() -> No
 def test_a_value_may_be_said_otherwise_than_it_is_stored() -> None:
     occupation = FIELDS[3]
     assert prompt.sentence([occupation], ["other"]) == "occupation is other or not specified."
-    assert prompt.said(occupation, ["farmer", "other"]) == ["farmer", "other or not specified"]
+    assert prompt.verbalize(occupation, ["farmer", "other"]) == ["farmer", "other or not specified"]
 
 
 WORDING = {
@@ -53,7 +53,7 @@ version of every method that reads text, or its finished runs are taken for runs
 @pytest.mark.parametrize("name", sorted(dataset.names()))
 def test_the_wording_has_not_changed(name: str) -> None:
     fields = dataset.get(name).fields
-    said = [[prompt.opening(field), field.side, *map(list, field.said)] for field in fields]
+    said = [[prompt.opening(field), field.side, *map(list, field.verbalizer)] for field in fields]
     assert hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16] == WORDING[name]
 
 

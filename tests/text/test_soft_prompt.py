@@ -8,8 +8,8 @@ from torch import Tensor
 
 from flipbench.data.table import Table
 from flipbench.errors import UserError
-from flipbench.text import plm
-from flipbench.text.soft_prompt import Form, SoftPrompts, pool
+from flipbench.models import encoder as plm
+from flipbench.models.soft_prompt import Form, SoftPrompts, pool
 from flipbench.text.tokens import TokenBatch, TokenStore
 
 INPUTS, COUNT = 6, 3

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from flipbench.paper import dataset_name, row_name
-from flipbench.plan import Plan
+from flipbench.plan.expand import Plan
 from flipbench.report.figures import style
 from flipbench.report.figures.parts import datasets, finished
 from flipbench.report.figures.style import Picture
@@ -34,7 +34,7 @@ def calibration(plan: Plan, store: Store) -> Iterator[Picture]:
         numbers: list[dict[str, Any]] = []
         panels: list[Panel] = []
         for cell in cells:
-            stage = cell.finals[0]
+            stage = cell.evaluations[0]
             found = Evidence(store).predictions(stage)
             expected, observed, error = reliability(found.labels, found.logits)
             gap = observed - expected

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from flipbench.plan import Cell, Plan
+from flipbench.plan.expand import Cell, Plan
 from flipbench.store.runs import Store
 
 
@@ -35,7 +35,7 @@ def parts(plan: Plan) -> Iterator[tuple[str, Plan]]:
 def finished(plan: Plan, store: Store, dataset: str) -> list[Cell]:
     """The cells of a data set all of whose runs are finished: a mean of survivors is none."""
     cells = [cell for cell in plan.cells if cell.data.label == dataset]
-    return [cell for cell in cells if cell.finals and all(map(store.done, cell.finals))]
+    return [cell for cell in cells if cell.evaluations and all(map(store.done, cell.evaluations))]
 
 
 def datasets(plan: Plan) -> list[str]:

@@ -11,11 +11,11 @@ from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
 from flipbench.paper import dataset_name, row_name
-from flipbench.plan import Cell, Plan
+from flipbench.plan.expand import Cell, Plan
+from flipbench.plan.stage import DRAWN, Stage
 from flipbench.report.collect import failure_of
 from flipbench.report.figures import style
 from flipbench.report.figures.style import Picture
-from flipbench.stage import DRAWN, Stage
 from flipbench.store.runs import Store
 
 _GEOMETRY = {

@@ -7,9 +7,10 @@ from typing import Any, get_args
 import numpy as np
 from matplotlib.ticker import LogLocator, NullLocator
 
-from flipbench.method import Value
 from flipbench.paper import dataset_name, family, paper_value, row_name
-from flipbench.plan import Cell, Plan
+from flipbench.plan.expand import Cell, Plan
+from flipbench.plan.settings import Value
+from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.collect import run_of
 from flipbench.report.figures import style
@@ -17,7 +18,6 @@ from flipbench.report.figures.parts import datasets, finished, varied
 from flipbench.report.figures.style import Picture
 from flipbench.report.significance import Evidence
 from flipbench.report.table import METRIC_NAMES
-from flipbench.stage import Stage
 from flipbench.store.runs import Store
 
 MOST_NAMES = 12
@@ -48,7 +48,7 @@ def sweep(plan: Plan, store: Store) -> Iterator[Picture]:
             curve = _curve(cells, name, list(axes_of))
             if len(curve) < 2:
                 continue
-            runs = {x: [run_of(stage, store) for stage in cell.finals] for x, cell in curve.items()}
+            runs = {x: [run_of(stage, store) for stage in cell.evaluations] for x, cell in curve.items()}
             for axes, metric in zip(column, get_args(Metric), strict=True):
                 samples = [[getattr(run, metric) for run in own] for own in runs.values()]
                 means, errors = [fmean(s) for s in samples], [stdev(s) if len(s) > 1 else 0.0 for s in samples]
@@ -75,7 +75,7 @@ def sweep(plan: Plan, store: Store) -> Iterator[Picture]:
     handles, labels = panels[0, 0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside upper center", ncols=1 if len(found) == 1 else 3)
-    style.note(figure, style.over_seeds([len(c.finals) for cells in found.values() for c in cells]))
+    style.note(figure, style.over_seeds([len(c.evaluations) for cells in found.values() for c in cells]))
     yield Picture("sweep", figure, numbers)
 
 
@@ -91,8 +91,10 @@ def forest(plan: Plan, store: Store) -> Iterator[Picture]:
         panels = figure.subplots(1, 2, sharey=True)
         numbers = []
         for axes, metric in zip(panels, get_args(Metric), strict=True):
-            test = compare.test if len(reference.finals) > 1 or compare.test != "paired-t" else "user-bootstrap"
-            found = {n: evidence.difference(reference.finals, c.finals, metric, test) for n, c in cells.items()}
+            test = compare.test if len(reference.evaluations) > 1 or compare.test != "paired-t" else "user-bootstrap"
+            found = {
+                n: evidence.difference(reference.evaluations, c.evaluations, metric, test) for n, c in cells.items()
+            }
             margin = compare.margin[metric]
             axes.axvspan(-margin, margin, color="#EDEDED", linewidth=0)
             axes.axvline(0, color=style.GREY, linewidth=0.6)
@@ -108,14 +110,14 @@ def forest(plan: Plan, store: Store) -> Iterator[Picture]:
             style.light_grid(axes, "x")
             numbers += [
                 {"dataset": data, "metric": metric, "row": reference.method.label, "against": name, "value": d.value,
-                 "low": d.low, "high": d.high, "p": d.p, "test": d.test, "seeds": len(reference.finals)}
+                 "low": d.low, "high": d.high, "p": d.p, "test": d.test, "seeds": len(reference.evaluations)}
                 for name, d in found.items()
             ]  # fmt: skip
         panels[0].set_yticks(range(len(cells)), [row_name(n) for n in cells])
         panels[0].set_ylim(len(cells) - 0.5, -0.5)
         panels[1].tick_params(axis="y", length=0)
         figure.suptitle(f"{row_name(reference.method.label)} minus each row, {dataset_name(data)}", fontsize=7.5)
-        seeds = len(reference.finals)
+        seeds = len(reference.evaluations)
         luck = f"over {seeds} seeds" if seeds > 1 else "of one seed: the luck of the test rows alone"
         style.note(figure, f"95 % intervals ({test}) {luck}.\nGrey band: differences that count as none.")
         yield Picture(f"forest-{data}", figure, numbers)
@@ -125,7 +127,7 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
     """AUC against what a run took on its machine, everything it was made from included."""
     for data in datasets(plan):
         cells = finished(plan, store, data)
-        machines = {store.read(s, "env.json").get("device", "cpu") for cell in cells for s in cell.finals}
+        machines = {store.read(s, "env.json").get("device", "cpu") for cell in cells for s in cell.evaluations}
         if len(cells) < 2:
             continue
         crowded = len(cells) > MOST_NAMES
@@ -134,8 +136,8 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         numbers, points = [], []
         by_family: dict[str, list[tuple[float, float, float | None, float | None]]] = {}
         for cell in cells:
-            runs = [run_of(stage, store) for stage in cell.finals]
-            spent = [_seconds(stage, store) / 60 for stage in cell.finals]
+            runs = [run_of(stage, store) for stage in cell.evaluations]
+            spent = [_seconds(stage, store) / 60 for stage in cell.evaluations]
             aucs = [run.auc for run in runs]
             errors = (stdev(spent), stdev(aucs)) if len(runs) > 1 else (None, None)
             group = family(cell.method.label, cell.method.method)
@@ -159,7 +161,7 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         axes.set_ylabel("AUC")
         axes.set_title(dataset_name(data))
         style.light_grid(axes)
-        style.note(figure, style.over_seeds([len(c.finals) for c in cells]))
+        style.note(figure, style.over_seeds([len(c.evaluations) for c in cells]))
         if len(by_family) > 1:
             figure.legend(loc="outside upper center", ncols=len(by_family))
         if crowded:  # numbers in the order of minutes, and who they are beside the axes

@@ -6,7 +6,7 @@ from concurrent.futures import BrokenExecutor, Executor
 from pathlib import Path
 
 from flipbench.atomic import write_files
-from flipbench.plan import Plan
+from flipbench.plan.expand import Plan
 from flipbench.report.figures.parts import parts
 from flipbench.store.runs import Store
 

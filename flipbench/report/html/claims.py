@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from flipbench.paper.claims import Claim, load_claims
-from flipbench.plan import Plan
+from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.claims import Evaluated, Judged, OurNumbers, Suite, evaluate, measurements
 from flipbench.report.html.elements import Html, grid, interval, join, plural, probability, signed, tag

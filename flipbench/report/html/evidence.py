@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any, cast
 
 from flipbench.paper import dataset_name, row_name
-from flipbench.plan import Cell, Plan
+from flipbench.plan.expand import Cell, Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.columns import METRIC_NAMES, Metric
 from flipbench.report.explain import explain

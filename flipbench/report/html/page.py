@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
-from flipbench.plan import Plan
+from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.html.claims import claims
 from flipbench.report.html.elements import Html, join, plural, tag

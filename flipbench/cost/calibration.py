@@ -1,0 +1,138 @@
+"""What a step costs on this machine: measured once a kind of stage, kept under ``$FLIPBENCH_HOME/calibration/``."""
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from flipbench.data.store import home
+from flipbench.errors import UserError
+from flipbench.identity import key_of
+from flipbench.plan.stage import INSPECTIONS, Stage
+from flipbench.store.runs import read_json, write_json
+
+LENGTHS = ("max_epochs", "patience", "epochs")
+"""Settings that say how many steps there are, not what a step does."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a kind of stage costs on one CPU slot or one GPU.
+
+    Attributes:
+        setup: seconds before the first step: table, tokens, model.
+        step: seconds a training step, the median of those measured.
+        row: seconds to score a row; 0 for a pretraining, which scores none.
+        rows: of the table that stages of the kind are split from.
+        memory_mb: peak resident memory of a process that did nothing else; None where it is not known.
+        device_memory_mb: peak memory on the GPU; None on the CPU.
+        steps: that were measured.
+    """
+
+    setup: float
+    step: float
+    row: float
+    rows: int
+    memory_mb: float | None
+    device_memory_mb: float | None
+    steps: int
+
+
+def kind_of(stage: Stage) -> str:
+    """Equal for stages whose steps do the same work on the same data.
+
+    Seeds and lengths are not in it, and of fractions (rates, penalties, dropout) only whether they are zero.
+    An evaluation is of its fit's kind, an inspection of its pretraining's.
+    """
+    stage = stage.parents["pretrain"] if stage.role in INSPECTIONS else stage
+    names = ("engine", "dataset", "data", "users", "method", "version", "backbone", "plm")
+    spec = {name: stage.spec[name] for name in names if name in stage.spec}
+    settings = {name: value for name, value in shape(stage.spec["settings"]).items() if name not in LENGTHS}
+    return key_of({**spec, "settings": settings, "pretrain": stage.role == "pretrain" or stage.role in INSPECTIONS})
+
+
+def shape(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as far as they say what a step does: of a fraction, whether it is zero."""
+    return {name: value > 0 if isinstance(value, float) else value for name, value in settings.items()}
+
+
+def load(device: str) -> dict[str, Rates]:
+    """The calibrations of this machine by kind, on ``cpu`` or ``cuda``; none where the file is absent or damaged."""
+    try:
+        return {kind: Rates(**rates) for kind, rates in read_json(_path())["rates"][device].items()}
+    except (UserError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def save(device: str, new: Mapping[str, Rates]) -> None:
+    """Add calibrations to those of this machine.
+
+    Raises:
+        UserError: ``$FLIPBENCH_HOME`` cannot be written.
+    """
+
+    def document() -> dict[str, Any]:
+        rates = {name: {**load(name), **(new if name == device else {})} for name in ("cpu", "cuda")}
+        found = {name: {kind: asdict(r) for kind, r in of_device.items()} for name, of_device in rates.items()}
+        return {"machine": machine(), "rates": found}
+
+    update(_path(), document, "the calibration")
+
+
+def update(path: Path, document: Callable[[], dict[str, Any]], what: str) -> None:
+    """Write a document that is made from what the file holds by then; other processes wait.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            write_json(path, document())
+    except OSError as error:
+        raise UserError(f"{path}: {what} cannot be written ({error.strerror or error})") from None
+
+
+def representatives(stages: Iterable[Stage]) -> dict[str, Stage]:
+    """A stage to measure for every kind among ``stages``: one that trains."""
+    found: dict[str, Stage] = {}
+    for stage in stages:
+        of_kind = stage.parents["fit" if stage.role == "evaluate" else "pretrain"] if _trains_not(stage) else stage
+        found.setdefault(kind_of(of_kind), of_kind)
+    return found
+
+
+def _trains_not(stage: Stage) -> bool:
+    return stage.role == "evaluate" or stage.role in INSPECTIONS
+
+
+def machine() -> dict[str, Any]:
+    """What the speed of a stage depends on, found without torch."""
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "gpus": sorted(_line(path, "Model:") for path in Path("/proc/driver/nvidia/gpus").glob("*/information")),
+        "torch": metadata.version("torch"),
+    }
+
+
+def _processor() -> str:
+    return _line(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine()
+
+
+def _line(path: Path, beginning: str) -> str:
+    """What follows the colon in a file's first line that begins so; empty without one."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(beginning)), "")
+
+
+def _path() -> Path:
+    return home() / "calibration" / f"{key_of(machine())[:12]}.json"

@@ -1,0 +1,80 @@
+"""The parts that a method's model is made of, each loaded when it is asked for."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from flipbench.data.table import Table
+from flipbench.models.encoder import Encoder, load, load_tokenizer
+from flipbench.models.id_model import IDModel
+from flipbench.plan.stage import Stage
+from flipbench.run.tasks import fresh_id_model, saved_weights
+from flipbench.store.runs import Store
+from flipbench.text.tokens import TokenStore
+from flipbench.train.rng import Streams
+
+M = TypeVar("M", bound=torch.nn.Module)
+
+_token_stores: dict[tuple[str, str], TokenStore] = {}
+
+
+class Parts:
+    """What a stage's method is made of.
+
+    Where the stage has a pretraining, parts come with its weights. No part's start moves torch's default generator, and
+    each is a function of the seed alone.
+
+    Attributes:
+        table: the data. streams: the run's random numbers.
+        plm: the PLM's specification on this machine.
+    """
+
+    def __init__(self, stage: Stage, table: Table, store: Store | None = None) -> None:
+        self.table, self.streams, self.plm = table, Streams(stage.seed), stage.local_paths["plm"]
+        self._stage, self._store = stage, store
+
+    @property
+    def tokens(self) -> TokenStore:
+        """The table's tokens under the PLM, on the CPU; built once a process."""
+        key = (self.table.fingerprint, str(self._stage.spec["plm"]))
+        if key not in _token_stores:
+            _token_stores[key] = TokenStore.build(self.table, load_tokenizer(self.plm, self.table))
+        return _token_stores[key]
+
+    def id_model(self) -> IDModel:
+        """The ID-based model that the setting ``backbone`` names."""
+        backbone = self._stage.spec["backbone"]
+        with torch.random.fork_rng(devices=[]):
+            model = fresh_id_model(backbone["name"], backbone["settings"], self.table, self.streams.seed)
+        return self._pretrained("id_model.", model)
+
+    def encoder(self) -> Encoder:
+        """The PLM's encoder; every call gives another copy."""
+        with torch.random.fork_rng(devices=[]):
+            encoder = load(self.plm, table=self.table, seed=self.streams.seed_of("init", 2))
+        return self._pretrained("encoder.", encoder)
+
+    def pretrained(self, part: str) -> dict[str, Tensor]:
+        """The weights of another part (``prompts.``) that the pretraining left, without its name; empty without one."""
+        return {name.removeprefix(part): tensor for name, tensor in self._weights.items() if name.startswith(part)}
+
+    @property
+    def pretraining(self) -> Mapping[str, Any]:
+        """The settings of the pretraining that the stage, or the one whose weights it scores, starts from."""
+        stage = self._stage.parents.get("fit", self._stage)
+        found: Mapping[str, Any] = stage.parents["pretrain"].spec["settings"] if "pretrain" in stage.parents else {}
+        return found
+
+    @cached_property
+    def _weights(self) -> dict[str, Tensor]:
+        # an evaluate stage has no such parent: all its weights are its fit's
+        pretraining = self._stage.parents.get("pretrain")
+        return saved_weights(self._store, pretraining) if self._store and pretraining else {}
+
+    def _pretrained(self, part: str, module: M) -> M:
+        if found := self.pretrained(part):
+            module.load_state_dict(found)
+        return module

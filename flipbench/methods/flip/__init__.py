@@ -1,0 +1,1 @@
+"""FLIP (Wang et al., RecSys 2024, arXiv 2310.19453)."""

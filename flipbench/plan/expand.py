@@ -1,0 +1,219 @@
+"""From a suite to its stages: what has to be computed, in what order, under which keys."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flipbench.errors import UserError, nearest
+from flipbench.plan import registry
+from flipbench.plan import search as tune
+from flipbench.plan.registry import Declaration
+from flipbench.plan.settings import Value, check_rules, check_value
+from flipbench.plan.stage import DataCondition, Stage, evaluation_stage, inspection_stage, selection_stage
+from flipbench.plan.suite import DataEntry, MethodEntry, Suite
+
+if TYPE_CHECKING:
+    from flipbench.store.runs import Store
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one data set: the stages behind one number of a table.
+
+    Attributes:
+        trials: the search's stages; empty without a search.
+        evaluations: one ``evaluate`` stage a seed; empty while the search has not chosen.
+        settings: the settings of ``evaluations``; None while the search has not chosen.
+        search: how the trials were chosen; None without a search.
+        inspections: where the suite inspects, one stage a seed and thing to measure; there are no ``evaluations`` then.
+    """
+
+    method: MethodEntry
+    data: DataEntry
+    trials: tuple[Stage, ...]
+    evaluations: tuple[Stage, ...]
+    settings: Mapping[str, Value] | None
+    search: tune.Search | None = None
+    inspections: tuple[Stage, ...] = ()
+
+    @property
+    def ends(self) -> tuple[Stage, ...]:
+        """The stages that everything else of the cell is run for."""
+        return self.evaluations or self.inspections
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite's cells, data set by data set in the suite's order."""
+
+    suite: Suite
+    cells: tuple[Cell, ...]
+
+    def stages(self) -> list[Stage]:
+        """Every stage once, parents first."""
+        found: dict[str, Stage] = {}
+        for cell in self.cells:
+            for stage in (*cell.trials, *cell.ends):
+                for each in _with_parents(stage):
+                    found.setdefault(each.key, each)
+        return list(found.values())
+
+    def needed(self, store: "Store") -> list[Stage]:
+        """The stages still to run, parents first: the unfinished, and parents whose weights they read."""
+        found: dict[str, Stage] = {}
+
+        def need(stage: Stage) -> None:
+            for parent in stage.parents.values():
+                if not (store.has_weights(parent) if stage.reads_weights(parent) else store.done(parent)):
+                    need(parent)
+            found.setdefault(stage.key, stage)
+
+        for cell in self.cells:
+            for stage in (*cell.trials, *cell.ends):
+                if not store.done(stage):
+                    need(stage)
+        return list(found.values())
+
+    @property
+    def choosing(self) -> bool:
+        """Whether a search has yet to choose, so that further stages will follow."""
+        return any(cell.settings is None for cell in self.cells)
+
+
+def expand(suite: Suite, fingerprints: Mapping[str, str], trial_metric: tune.TrialMetric) -> Plan:
+    """The plan of a suite.
+
+    Args:
+        fingerprints: content fingerprint by data set name.
+        trial_metric: what is known of a search's trials (see :func:`flipbench.plan.search.trial_metrics`).
+
+    Raises:
+        UserError: a setting has a value of the wrong type or out of range, settings do not go together, or a row has
+            nothing to inspect; names the suite's file and the row.
+    """
+    cells = []
+    for data in suite.data:
+        for row in suite.methods:
+            try:
+                cells.append(_cell(suite, row, data, fingerprints[data.name], trial_metric))
+            except UserError as error:
+                problem = str(error).removeprefix(f"{row.method}: ")
+                raise UserError(f"{suite.place}{row.label}: {problem}") from None
+    return Plan(suite, tuple(cells))
+
+
+def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, trial_metric: tune.TrialMetric) -> Cell:
+    declared = registry.get(row.method)
+    shared = {k: v for k, v in {**suite.settings, **data.settings}.items() if k in declared.settings}
+    fixed = {**shared, **row.settings}
+    settings = resolve(declared, fixed)
+    condition = DataCondition(suite.protocol, data.name, fingerprint, data.order, data.users)
+    if suite.inspect:
+        kinds = [(what, seed) for what in suite.inspect for seed in range(suite.seeds)]
+        measured = tuple(inspection_stage(what, condition, declared, settings, seed) for what, seed in kinds)
+        return Cell(row, data, (), (), settings, None, measured)
+    search: tune.Search | None = None
+    best: Mapping[str, Value] | None = settings
+    if suite.tune:
+        fits = partial(_fits, declared)
+        search = tune.search(
+            suite.tune, declared.grid, settings, fixed, partial(_trial, condition, declared), trial_metric, fits
+        )
+        best = None if search.best is None else search.points[search.best]
+    evaluations = (
+        tuple(evaluation_stage(condition, declared, best, seed) for seed in range(suite.seeds)) if best else ()
+    )
+    return Cell(row, data, search.trials if search else (), evaluations, best, search)
+
+
+def _fits(declared: Declaration, point: Mapping[str, Value]) -> bool:
+    return not any(rule.problem(point) for rule in declared.rules)
+
+
+def _trial(condition: DataCondition, declared: Declaration, point: Mapping[str, Value]) -> Stage:
+    return selection_stage(evaluation_stage(condition, declared, resolve(declared, point), 0))
+
+
+def resolve(declared: Declaration, given: Mapping[str, Value]) -> dict[str, Value]:
+    """A method's settings: the declared defaults, those of the flavour over them, and what is given over both.
+
+    Values take the type of the declared default, so that ``1`` and ``1.0`` are one setting.
+
+    Raises:
+        UserError: an unknown setting, a value of the wrong type or out of range, or settings that do not go together.
+    """
+    settings: dict[str, Value] = {name: setting.value for name, setting in declared.settings.items()}
+    flavour = str(given.get("flavour", settings.get("flavour", "")))
+    if "flavour" in settings and flavour not in declared.flavours:
+        raise UserError(f"{declared.name}: unknown flavour '{flavour}'{nearest(flavour, declared.flavours)}")
+    for layer in (declared.flavours.get(flavour, {}), given):
+        for name, value in layer.items():
+            if name not in settings:
+                raise UserError(f"{declared.name}: unknown setting '{name}'{nearest(name, settings)}")
+            own = declared.settings[name]
+            settings[name] = check_value(f"{declared.name}: {name}", name, value, own.value, own.choices)
+    try:
+        check_rules(declared.rules, settings)
+    except UserError as error:
+        raise UserError(f"{declared.name}: {error}") from None
+    return settings
+
+
+def narrow(suite: Suite, only: Iterable[str]) -> Suite:
+    """The suite cut to the rows and columns that ``--only KEY=VALUE[,VALUE]`` names.
+
+    Raises:
+        UserError: an unknown key, or a value that the suite does not have.
+    """
+    data, methods = list(suite.data), list(suite.methods)
+    for choice in only:
+        key, equals, text = choice.partition("=")
+        values = [v for v in text.split(",") if v]
+        if not equals or not values:
+            raise UserError(f"--only {choice}: expected KEY=VALUE[,VALUE]")
+        if key == "dataset":
+            _known(choice, values, {d.label for d in suite.data} | {d.name for d in suite.data})
+            data = [d for d in data if d.label in values or d.name in values]
+        elif key == "model":
+            _known(choice, values, {m.label for m in suite.methods} | {m.method for m in suite.methods})
+            methods = [m for m in methods if m.label in values or m.method in values]
+        elif key == "kind":
+            _known(choice, values, registry.GROUPS)
+            methods = [m for m in methods if registry.get(m.method).kind in values]
+        else:
+            raise UserError(f"--only {choice}: unknown key '{key}'{nearest(key, ['dataset', 'model', 'kind'])}")
+    if not data or not methods:
+        raise UserError("--only leaves nothing of the suite")
+    return suite.model_copy(update={"data": data, "methods": methods})
+
+
+def _known(choice: str, values: Iterable[str], valid: Iterable[str]) -> None:
+    valid = set(valid)
+    for value in values:
+        if value not in valid:
+            raise UserError(f"--only {choice}: the suite has no '{value}'{nearest(value, valid)}")
+
+
+def _with_parents(stage: Stage) -> Iterator[Stage]:
+    for parent in stage.parents.values():
+        yield from _with_parents(parent)
+    yield stage
+
+
+def with_options(suite: Suite, seeds: int | None, protocol: str | None, results: str | None) -> Suite:
+    """The suite with what the command line sets.
+
+    Raises:
+        UserError: ``seeds`` is not positive.
+    """
+    update: dict[str, Any] = {}
+    if seeds is not None:
+        if seeds < 1:
+            raise UserError(f"--seeds {seeds}: must be at least 1")
+        update["seeds"] = seeds
+    if protocol is not None:
+        update["protocol"] = protocol
+    if results is not None:
+        update["outputs"] = suite.outputs.model_copy(update={"results": results})
+    return suite.model_copy(update=update)

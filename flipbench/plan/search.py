@@ -1,0 +1,159 @@
+"""Which points a search tries, and which one won; a pure function of the suite and of the trials' figures."""
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flipbench.identity import canonical
+from flipbench.plan.settings import Value
+from flipbench.protocol import Metric
+
+if TYPE_CHECKING:
+    from flipbench.plan.stage import Stage
+    from flipbench.plan.suite import Tune
+    from flipbench.store.runs import Store
+
+TrialMetric = Callable[["Stage", Metric], float | None]
+"""A trial's validation figure; NaN where the trial failed, None while it has yet to run."""
+
+Fits = Callable[[Mapping[str, Value]], bool]
+"""Whether a point's settings go together."""
+
+Axes = Mapping[str, Sequence[Value]]
+"""The searched settings, each with its grid's values and, where it is none of them, its declared one."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search as far as the finished trials decide it.
+
+    Attributes:
+        axes: what is searched.
+        points: settings by trial, the declared ones first; those asked so far where a sampler asks in rounds.
+        trials: their stages.
+        best: index of the winner; None while a trial has yet to run, or where all have failed.
+    """
+
+    axes: Axes
+    points: tuple[dict[str, Value], ...]
+    trials: tuple["Stage", ...]
+    best: int | None
+
+
+def search(
+    how: "Tune",
+    grid: Mapping[str, Sequence[Any]],
+    settings: Mapping[str, Value],
+    fixed: Mapping[str, Value],
+    trial_of: Callable[[Mapping[str, Value]], "Stage"],
+    trial_metric: TrialMetric,
+    fits: Fits = lambda point: True,
+) -> Search:
+    """The search of one method on one data set.
+
+    Args:
+        grid: values by setting.
+        settings: the method's settings without the search.
+        fixed: settings that the suite sets; they are not searched.
+        trial_of: the stage that trains a point.
+        trial_metric: what is known of a trial; a failed one is out, and counts against the budget.
+        fits: points that do not are never tried.
+    """
+    axes = _axes(grid, settings, fixed)
+    if how.search == "grid":
+        tried = points(grid, settings, fixed, how.budget, fits)
+        trials = [trial_of(point) for point in tried]
+        values = [trial_metric(trial, how.select) for trial in trials]
+    else:
+        tried, trials, values = [], [], []
+        size = how.round if how.search == "tpe" else how.budget
+        while len(tried) < how.budget and None not in values:
+            count = min(size, how.budget - len(tried))
+            if not (new := _round(how, axes, settings, tried, values, count, fits)):
+                break  # a small space is used up
+            tried += new
+            trials += [trial_of(point) for point in new]
+            values += [trial_metric(trial, how.select) for trial in trials[len(values) :]]
+    return Search(axes, tuple(tried), tuple(trials), best_of(values, how.select))
+
+
+def points(
+    grid: Mapping[str, Sequence[Any]],
+    settings: Mapping[str, Value],
+    fixed: Mapping[str, Value],
+    budget: int,
+    fits: Fits = lambda point: True,
+) -> list[dict[str, Value]]:
+    """The points of a grid that a search of ``budget`` trials tries, each once.
+
+    The declared settings come first; the rest is the grid in order, or, where it is larger than
+    the budget, a sample of it drawn with a fixed seed.
+
+    Args:
+        grid: values by setting.
+        settings: the method's settings without the search.
+        fixed: settings that the suite sets; they are not searched.
+        budget: at most so many points.
+        fits: points that do not are left out.
+    """
+    axes = {name: values for name, values in grid.items() if name not in fixed}
+    first = dict(settings)
+    seen = {canonical(first)}
+    rest = []
+    for combination in itertools.product(*axes.values()):
+        point = {**first, **dict(zip(axes, combination, strict=True))}
+        if canonical(point) not in seen and fits(point):
+            seen.add(canonical(point))
+            rest.append(point)
+    if len(rest) > budget - 1:
+        kept = sorted(random.Random(0).sample(range(len(rest)), budget - 1))  # noqa: S311 - not a secret
+        rest = [rest[i] for i in kept]
+    return [first, *rest]
+
+
+def best_of(values: Sequence[float | None], select: Metric) -> int | None:
+    """Index of the best trial_metric, the first of equals; None while one is missing, or where all are NaN."""
+    if None in values:
+        return None
+    sign = 1.0 if select == "auc" else -1.0
+    ranked = [(sign * v, -i) for i, v in enumerate(values) if v is not None and not math.isnan(v)]
+    return -max(ranked)[1] if ranked else None
+
+
+def trial_metrics(store: "Store") -> TrialMetric:
+    """What the run folders say of trials: the figure of the best epoch, by the metric's name."""
+
+    def trial_metric(trial: "Stage", select: Metric) -> float | None:
+        if store.done(trial):
+            return float(store.metrics(trial)["best"][select])
+        return None if store.failure(trial) is None else math.nan
+
+    return trial_metric
+
+
+def _axes(grid: Mapping[str, Sequence[Any]], settings: Mapping[str, Value], fixed: Mapping[str, Value]) -> Axes:
+    """The searched part of a grid, the declared values with it."""
+    free = {name: list(values) for name, values in grid.items() if name not in fixed}
+    return {n: values if settings[n] in values else [*values, settings[n]] for n, values in free.items()}
+
+
+def _round(
+    how: "Tune",
+    axes: Axes,
+    settings: Mapping[str, Value],
+    tried: Sequence[Mapping[str, Value]],
+    values: Sequence[float | None],
+    count: int,
+    fits: Fits,
+) -> list[dict[str, Value]]:
+    """The next ``count`` points: the declared settings before any, then what the sampler asks."""
+    first = [] if tried else [dict(settings)]
+    if count == len(first) or not axes:
+        return first
+    from flipbench.plan.sampler import ask
+
+    known = [*zip(tried, values, strict=True), *((point, None) for point in first)]
+    return first + ask(how, axes, known, count - len(first), fits)

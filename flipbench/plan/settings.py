@@ -1,0 +1,211 @@
+"""What a method file declares beside its equation: settings with their source, what must hold between them, and a grid.
+
+Nothing here imports torch, so that listing and planning stay instant.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from flipbench.errors import UserError, nearest
+
+Value = bool | int | float | str | list[int]
+Source = Literal["paper", "code", "guess"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting's default, who says so, and where.
+
+    ``paper``: printed in the FLIP paper (``where`` names the section). ``code``: read in a
+    released implementation. ``guess``: neither says it; ``where`` gives the reason.
+
+    Attributes:
+        choices: the values that a setting of words may have; empty where any will do.
+    """
+
+    value: Value
+    source: Source
+    where: str
+    choices: tuple[str, ...] = ()
+
+
+def Paper(value: Value, where: str, choices: tuple[str, ...] = ()) -> Setting:  # noqa: N802 - reads as a tag
+    return Setting(value, "paper", where, choices)
+
+
+def Code(value: Value, where: str, choices: tuple[str, ...] = ()) -> Setting:  # noqa: N802
+    return Setting(value, "code", where, choices)
+
+
+def Guess(value: Value, where: str, choices: tuple[str, ...] = ()) -> Setting:  # noqa: N802
+    return Setting(value, "guess", where, choices)
+
+
+Settings = Mapping[str, Setting]
+Grid = Mapping[str, list[Any]]
+"""Search values by setting name; the source of each bound stands beside it in the method file."""
+
+TRAINING: dict[str, Setting] = {
+    "learning_rate": Code(1e-3, "released ctr_base.py: Adam, 1e-3"),
+    "embedding_l2": Guess(1e-4, "best validation AUC of DCNv2 on MovieLens-1M over 0, 1e-6, 1e-5, 1e-4"),
+    "batch_size": Paper(256, "V-A4"),
+    "max_epochs": Code(10, "released ctr_base.py"),
+    "patience": Code(3, "released ctr_base.py: early stopping on AUC"),
+    "precision": Code("float32", "released ctr_base.py; bfloat16: matrix products by autocast, all else float32"),
+}
+"""How an ID-based model is trained: settings that every one of them has beside its own."""
+
+TRAINING_GRID: dict[str, list[Any]] = {
+    "learning_rate": [1e-4, 5e-4, 1e-3],
+    "embedding_l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],
+}
+"""The shared part of every ID-based model's grid (the ranges BARS searches, one for all nine)."""
+
+DEEP: dict[str, Setting] = {
+    "hidden": Paper([300, 300, 128], "V-A4"),
+    "dropout": Code(0.0, "released ctr_base.py"),
+    "batch_norm": Code(False, "released ctr_base.py; before the ReLU where it is on"),
+}
+"""The deep part that all models but AFM have."""
+
+DEEP_GRID: dict[str, list[Any]] = {"dropout": [0.0, 0.2, 0.4], "batch_norm": [False, True]}
+"""The deep part's search values (dropout: the range BARS searches, 0 to .6, at its better half)."""
+
+TINYBERT = "huawei-noah/TinyBERT_General_4L_312D@34707a33cd59a94ecde241ac209bf35103691b43"
+"""The PLM of the paper's main table."""
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names: ``{"pretrain": {"epochs": 5}}`` as ``{"pretrain.epochs": 5}``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+class Rule(Protocol):
+    """What must hold between settings; a method file declares its own as ``rules``."""
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        """What is wrong with the settings, ``NAME: ...; nearest: ...``; empty where nothing is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Divides:
+    """The whole number ``part`` divides ``whole``."""
+
+    part: str
+    whole: str
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        part, whole = settings[self.part], settings[self.whole]
+        if part > 0 and whole % part == 0:
+            return ""
+        near = min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - part))
+        return f"{self.part}: {part} does not divide {self.whole} {whole}; nearest: {near}"
+
+
+@dataclass(frozen=True)
+class Halves:
+    """All but the last of the widths ``name`` are even where ``where`` is on."""
+
+    name: str
+    where: str
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        odd = [width for width in settings[self.name][:-1] if width % 2]
+        if not (settings[self.where] and odd):
+            return ""
+        return f"{self.name}: {odd[0]} cannot be split in half ({self.where} is on); nearest: {odd[0] + 1}"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """``name`` is ``least`` or more: always, or where the setting ``where`` is there and on."""
+
+    name: str
+    least: int
+    reason: str
+    where: str = ""
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        if settings[self.name] >= self.least or (self.where and not settings.get(self.where)):
+            return ""
+        return f"{self.name}: {settings[self.name]} is below {self.least}: {self.reason}; nearest: {self.least}"
+
+
+Rules = Sequence[Rule]
+
+
+def check_rules(rules: Rules, settings: Mapping[str, Any]) -> None:
+    """Raises UserError where settings do not go together: names the one to change, and its nearest valid value."""
+    for rule in rules:
+        if problem := rule.problem(settings):
+            raise UserError(problem)
+
+
+TRAINING_RULES: Rules = [AtLeast("batch_size", 2, "batch_norm needs rows to compare", where="batch_norm")]
+"""Of every ID-based model."""
+
+PRETRAIN = "pretrain."
+"""Settings that begin so belong to the pretraining, and to its key alone."""
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (1e-12, 10.0),
+    "plm_learning_rate": (1e-12, 10.0),
+    "weight_decay": (0.0, 1e3),
+    "epochs": (1, 100_000),
+    "mask_ratio": (1e-6, 1.0),
+    "warmup": (0.0, 0.999),
+    "prompts": (1, 1 << 12),
+    "head_dim": (1, 1 << 16),
+    "adam_eps": (0.0, 1.0),
+    "clip": (0.0, 1e6),
+    "embedding_l2": (0.0, 1e3),
+    "batch_size": (1, 1 << 24),
+    "max_epochs": (1, 100_000),
+    "patience": (1, 100_000),
+    "dropout": (0.0, 0.999),
+    "embedding_dim": (1, 1 << 16),
+    "cross_layers": (1, 64),
+    "attention_layers": (1, 64),
+    "heads": (1, 1 << 16),
+    "experts": (1, 1 << 10),
+    "rank": (1, 1 << 16),
+    "attention_dim": (1, 1 << 16),
+    "log_neurons": (1, 1 << 20),
+}
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": ("float32", "bfloat16"),
+    "decay": ("none", "linear", "cosine"),
+    "pretrain.decay": ("epoch-cosine", "linear", "cosine"),
+}
+
+
+def check_value(where: str, name: str, value: Value, default: Value, choices: tuple[str, ...] = ()) -> Value:
+    """``value`` in the type of the declared ``default``, one of the ``choices`` where there are any.
+
+    Raises:
+        UserError: another type, or out of the setting's range; begins with ``where``.
+    """
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        raise UserError(f"{where}: expected {_TYPE_WORDS[type(default)]}, got {value!r}")
+    if isinstance(value, list) and not (value and all(type(v) is int and v > 0 for v in value)):
+        raise UserError(f"{where}: expected one or more whole numbers above 0, got {value!r}")
+    plain = name.removeprefix(PRETRAIN)
+    choices = choices or _CHOICES.get(name) or _CHOICES.get(plain, ())
+    if choices and value not in choices:
+        raise UserError(f"{where}: unknown '{value}'{nearest(str(value), choices)}")
+    if plain in _RANGES and isinstance(value, int | float):
+        low, high = _RANGES[plain]
+        if not low <= value <= high:
+            raise UserError(f"{where}: {value} is not between {low:g} and {high:g}")
+    return value
+
+
+_TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list of numbers"}

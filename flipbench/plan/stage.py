@@ -1,0 +1,236 @@
+"""Stages: the units of work, and the chain of them behind one run of a method."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from flipbench.errors import UserError
+from flipbench.identity import key_of
+from flipbench.plan import registry
+from flipbench.plan.registry import Declaration
+from flipbench.plan.settings import PRETRAIN, TRAINING, Value
+from flipbench.protocol import Order, Protocol
+
+ENGINE_VERSION = 1
+"""Part of every key: raise it when a change in the engine changes results."""
+
+ALIGNMENT = "pretraining"
+"""Registered name of FLIP's pretraining, which CTRL's and ALT's are settings of."""
+
+INSPECTIONS: dict[str, dict[str, Any]] = {
+    "embeddings": {"version": 1, "settings": {"sample": 2000}},
+    "alignment": {"version": 1, "settings": {"rows": 1024}},
+}
+"""What can be measured of a pretraining, by role: its version (raise it when a change changes results) and how much is
+looked at: features in a picture, test rows. See :mod:`flipbench.methods.flip.inspect`.
+"""
+
+DRAWN = "drawn.parquet"
+"""Beside the figures of an inspection: what a picture of it is drawn from."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A unit of work; its key is the SHA-256 of all that determines its result.
+
+    Attributes:
+        role: ``pretrain`` (align an ID-based model and a PLM on the training rows, labels unused), ``select``
+            (train with a validation part, keep the epoch count), ``refit`` (train on the whole training part for
+            that many epochs), ``fit`` (as-released: train, keep the best epoch on test), ``evaluate`` (score the
+            test rows) or one of :data:`INSPECTIONS` (measure a pretraining; labels unused).
+        spec: what determines the result, as JSON values; parents appear by key.
+        parents: the stages whose results this one reads, by role.
+        local_paths: where this machine has what the specification names by fingerprint (a PLM's folder).
+    """
+
+    role: str
+    spec: Mapping[str, Any]
+    parents: Mapping[str, "Stage"] = field(default_factory=dict)
+    local_paths: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        return key_of(self.spec)
+
+    @property
+    def dataset(self) -> str:
+        return str(self.spec["dataset"])
+
+    @property
+    def method(self) -> str:
+        return str(self.spec["method"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.spec["seed"])
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains a model; else it scores (``evaluate``) or inspects one."""
+        return self.role in ("pretrain", "select", "refit", "fit")
+
+    @property
+    def inspects(self) -> bool:
+        """Whether it measures a pretraining."""
+        return not self.trains and self.role != "evaluate"
+
+    @property
+    def leaves_weights(self) -> bool:
+        """Whether its run folder holds weights: of a selection only the epoch count is read, the others score."""
+        return self.role in ("pretrain", "refit", "fit")
+
+    def reads_weights(self, parent: "Stage") -> bool:
+        """Whether it reads a parent's weights, not only its figures."""
+        return parent.leaves_weights
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.dataset} {self.method} s{self.seed}"
+
+
+@dataclass(frozen=True)
+class DataCondition:
+    """The data and protocol of a cell."""
+
+    protocol: Protocol
+    dataset: str
+    fingerprint: str
+    order: Order
+    users: float = 1.0
+
+
+def evaluation_stage(
+    condition: DataCondition, declared: Declaration, settings: Mapping[str, Value], seed: int
+) -> Stage:
+    """The ``evaluate`` stage of one run, with its parents under the protocol."""
+    common: dict[str, Any] = {
+        **_data(condition),
+        "protocol": condition.protocol,
+        "method": declared.name,
+        "version": declared.version,
+        "settings": _canonical_settings(settings),
+        "seed": seed,
+    }
+    first: dict[str, Stage] = {}
+    local_paths: dict[str, str] = {}
+    if declared.kind != "id":
+        from flipbench.text.source import fingerprint
+
+        local_paths = {"plm": str(settings["plm"])}
+        plm = fingerprint(local_paths["plm"])
+        common |= {**_backbone(settings), "plm": plm, "settings": _without_pretraining(settings)}
+        pretraining = _pretraining(condition, declared, settings, plm, seed, local_paths)
+        first = {"pretrain": pretraining} if pretraining else {}
+
+    def stage(role: str, **parents: Stage) -> Stage:
+        keys = {name: parent.key for name, parent in parents.items()}
+        return Stage(role, {**common, "role": role, "parents": keys}, parents, local_paths)
+
+    if condition.protocol == "as-released":
+        return stage("evaluate", fit=stage("fit", **first))
+    return stage("evaluate", fit=stage("refit", select=stage("select", **first), **first))
+
+
+def selection_stage(last: Stage) -> Stage:
+    """The stage of a run whose validation figure a search compares."""
+    fitted = last.parents["fit"]
+    return fitted.parents.get("select", fitted)
+
+
+def inspection_stage(
+    what: str, condition: DataCondition, declared: Declaration, settings: Mapping[str, Value], seed: int
+) -> Stage:
+    """The stage that measures one of :data:`INSPECTIONS` of the pretraining that a method's ``settings`` name.
+
+    Raises:
+        UserError: there is no such pretraining, or it has not learned what is to be measured.
+    """
+    from flipbench.text.source import fingerprint
+
+    pretraining, local_paths = None, {"plm": str(settings.get("plm", ""))}
+    if declared.pretraining == ALIGNMENT:
+        pretraining = _pretraining(condition, declared, settings, fingerprint(local_paths["plm"]), seed, local_paths)
+    if pretraining is None:
+        raise UserError(f"inspect: {what}: nothing is pretrained")
+    if what == "alignment" and not pretraining.spec["settings"]["icl"]:
+        raise UserError("inspect: alignment: compares what ICL projects, and pretrain.icl is off")
+    spec = {
+        **_data(condition),
+        "method": "pretraining",
+        **INSPECTIONS[what],
+        "seed": seed,
+        "role": what,
+        "parents": {"pretrain": pretraining.key},
+    }
+    return Stage(what, spec, {"pretrain": pretraining}, local_paths)
+
+
+def _canonical_settings(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Settings as a key spells them: ``precision`` came later than the first results, which all had float32."""
+    return {name: value for name, value in settings.items() if (name, value) != ("precision", "float32")}
+
+
+def _data(condition: DataCondition) -> dict[str, Any]:
+    return {
+        "engine": ENGINE_VERSION,
+        "dataset": condition.dataset,
+        "data": condition.fingerprint,
+        "order": condition.order,
+        **({"users": condition.users} if condition.users < 1 else {}),
+    }
+
+
+def _pretraining(
+    condition: DataCondition,
+    declared: Declaration,
+    settings: Mapping[str, Value],
+    plm: str,
+    seed: int,
+    local_paths: Mapping[str, str],
+) -> Stage | None:
+    """The pretraining that a run starts from: one for every method and finetuning that names the same; None without."""
+    if not declared.pretraining:
+        return None
+    own: dict[str, Any] = {
+        name.removeprefix(PRETRAIN): value for name, value in settings.items() if name.startswith(PRETRAIN)
+    }
+    if declared.pretraining == ALIGNMENT:
+        from flipbench.methods.flip.settings import canonical_settings
+
+        try:
+            own = canonical_settings(own)
+        except UserError as error:
+            raise UserError(PRETRAIN + str(error)) from None
+        if not own:
+            return None
+    found = registry.pretraining(declared.pretraining)
+    spec = {
+        **_data(condition),
+        "method": found.name,
+        "version": found.version,
+        **_backbone(settings),
+        "plm": plm,
+        "settings": own,
+        "seed": seed,
+        "role": "pretrain",
+        "parents": {},
+    }
+    return Stage("pretrain", spec, local_paths=local_paths)
+
+
+def _backbone(settings: Mapping[str, Value]) -> dict[str, Any]:
+    """The ID-based model at its declared settings, without those of its training; nothing where there is none."""
+    if "backbone" not in settings:
+        return {}
+    declared = registry.get(str(settings["backbone"]))
+    if declared.kind != "id":
+        raise UserError(f"backbone: '{declared.name}' is no ID-based model; valid: {', '.join(registry.names('id'))}")
+    own = {name: setting.value for name, setting in declared.settings.items() if name not in TRAINING}
+    return {"backbone": {"name": declared.name, "version": declared.version, "settings": own}}
+
+
+def _without_pretraining(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """What a finetuning is determined by beside its parents; ``flavour`` only names a set of the others."""
+    named = ("backbone", "plm", "flavour")
+    own = {name: value for name, value in settings.items() if name not in named and not name.startswith(PRETRAIN)}
+    return _canonical_settings(own)

@@ -1,0 +1,264 @@
+"""A suite file: every choice that could be argued about, written down before the run."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from flipbench import yamlfile
+from flipbench.data import dataset as datasets
+from flipbench.errors import UserError, nearest
+from flipbench.plan import registry
+from flipbench.plan.settings import Value
+from flipbench.protocol import Order, Protocol
+
+
+def _flat(settings: Any) -> Any:
+    """``pretrain: {epochs: 5}`` as ``pretrain.epochs: 5``."""
+    if not isinstance(settings, dict):
+        return settings
+    flat: dict[Any, Any] = {}
+    for name, value in settings.items():
+        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+SettingValues = Annotated[dict[str, Value], BeforeValidator(_flat)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataEntry(_Strict):
+    """A data set and how it is used."""
+
+    name: str
+    """Registered name; ``flipbench list datasets`` shows them."""
+    order: Order = "chronological"
+    """Row order before the split: one that the data set has; ``random`` leaks the future and shows by how much."""
+    users: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the users that take part, with all their rows, chosen once and for all; below 1 for a short run that
+    no figure of the paper is comparable with."""
+    settings: SettingValues = {}
+    """Settings for every method on this data set that has them (batch_size 2048 on GoodReads, say)."""
+
+    @property
+    def label(self) -> str:
+        """The column's name: the data set's alone where its rows stand as it has them."""
+        order = "" if self.order == datasets.get(self.name).orders[0] else f"@{self.order}"
+        return self.name + order + (f"@{100 * self.users:g}%-of-users" if self.users < 1 else "")
+
+
+class MethodEntry(_Strict):
+    """A row: a method with its settings."""
+
+    label: str
+    """The row's name; the method's own unless the suite gives another."""
+    method: str
+    """Registered name; ``flipbench list models`` shows them."""
+    settings: SettingValues = {}
+    """What differs from the method file's declared settings."""
+
+
+class Tune(_Strict):
+    """How settings are searched, the same budget for every method."""
+
+    search: Literal["grid", "random", "tpe"] = "grid"
+    """``grid``: the method's declared grid; each point trained once on the selection part. ``random``, ``tpe``:
+    Optuna's samplers between the bounds of the grid, from fixed seeds."""
+    budget: Annotated[int, Field(ge=1)]
+    """Points a method may try, the declared settings among them; a larger grid is sampled by the seed 0."""
+    round: Annotated[int, Field(ge=1)] = 4
+    """Of ``tpe``: points asked at once, each round knowing the figures of those before; the number of workers does not
+    matter."""
+    select: Literal["auc", "logloss"] = "auc"
+    """The validation metric that chooses."""
+
+
+class Compare(_Strict):
+    """How rows are compared, declared before anything has run."""
+
+    reference: str | None = None
+    """The row that Rel.Impr is of."""
+    test: Literal["user-bootstrap", "delong", "paired-t"] = "user-bootstrap"
+    """The significance test of the reference against each row."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    """Its level."""
+    margin: dict[Literal["auc", "logloss"], Annotated[float, Field(gt=0)]] = {"auc": 0.001, "logloss": 0.002}
+    """Differences smaller than this count as equal to the paper's value."""
+
+
+class Outputs(_Strict):
+    """Where results and reports go, relative to the working directory."""
+
+    results: str = "results"
+    reports: str = "reports"
+
+
+def _entries(items: Any, name_key: str) -> Any:
+    """Accept ``name``, ``{name: {...}}`` and lists of either, as one flat list of mappings."""
+    if not isinstance(items, list):
+        return items
+    flat: list[Any] = []
+    for item in items:
+        if isinstance(item, list):
+            flat += _entries(item, name_key)
+        elif isinstance(item, str):
+            flat.append({name_key: item})
+        elif isinstance(item, dict) and len(item) == 1 and isinstance(body := next(iter(item.values())), dict | None):
+            flat.append({name_key: next(iter(item)), **(body or {})})
+        else:
+            flat.append(item)
+    return flat
+
+
+def _methods(items: Any) -> Any:
+    entries = _entries(items, "label")
+    if not isinstance(entries, list):
+        return entries
+    return [
+        {
+            "label": e["label"],
+            "method": e.get("method", e["label"]),
+            "settings": {k: v for k, v in e.items() if k not in ("label", "method")},
+        }
+        if isinstance(e, dict) and "label" in e
+        else e
+        for e in entries
+    ]
+
+
+class Suite(_Strict):
+    """The schema of ``suites/*.yaml``."""
+
+    suite: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    """Name of the suite and of its reports; equals the file's name."""
+    title: str
+    """One line for the table's caption."""
+    paper: str | None = None
+    """Table of the paper whose values stand beside ours (``table2``)."""
+    data: Annotated[list[DataEntry], BeforeValidator(lambda v: _entries(v, "name")), Field(min_length=1)]
+    """Columns: names, or ``name: {order, settings}``."""
+    protocol: Protocol = "held-out"
+    """``held-out``: select on the last 1/9 of the training part, refit on all of it, score the test once.
+    ``as-released``: select on the test rows, as the authors' code does."""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    """Runs a cell, seeds 0 .. seeds-1."""
+    settings: SettingValues = {}
+    """Settings for every method of the suite that has them."""
+    methods: Annotated[list[MethodEntry], BeforeValidator(_methods), Field(min_length=1)]
+    """Rows: names, or ``name: {settings}``; ``{method: NAME}`` in the settings gives a row another name."""
+    tune: Tune | None = None
+    """Search settings before the seeds are run; absent: every method at its declared settings."""
+    inspect: list[Literal["embeddings", "alignment"]] = []
+    """What is measured of each row's pretraining; nothing is finetuned or scored then. ``embeddings``: how its table
+    of features fills its space (figures 2, 8). ``alignment``: whether it finds the same masked field in text and
+    table (figure 9)."""
+    compare: Compare = Compare()
+    """How rows are compared."""
+    outputs: Outputs = Outputs()
+    """Where results and reports go."""
+
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def place(self) -> str:
+        """What an error line about the suite begins with: the file that it was read from."""
+        return f"{self._file}: " if self._file else ""
+
+    @property
+    def runs(self) -> int:
+        """Runs that end a cell: one a seed, and one for each thing to inspect where the suite inspects."""
+        return self.seeds * max(1, len(self.inspect))
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Suite":
+        for entry in self.data:
+            if entry.order not in (orders := datasets.get(entry.name).orders):
+                raise UserError(f"data: '{entry.name}' has no order '{entry.order}'; valid: {', '.join(orders)}")
+        labels = [m.label for m in self.methods]
+        for kind, found in (("method", labels), ("data set", [d.label for d in self.data])):
+            if twice := next((name for name in found if found.count(name) > 1), None):
+                raise UserError(f"{kind} '{twice}' is listed twice")
+        anyone: set[str] = set()
+        for row in self.methods:
+            known = registry.get(row.method).settings
+            anyone |= known.keys()
+            if unknown := next((name for name in row.settings if name not in known), None):
+                raise UserError(f"{row.label}: unknown setting '{unknown}'{nearest(unknown, known)}")
+        shared = [*self.settings, *(name for entry in self.data for name in entry.settings)]
+        for name in shared:
+            if name not in anyone:
+                raise UserError(f"settings: no method has '{name}'{nearest(name, anyone)}")
+        if twice := next((what for what in self.inspect if self.inspect.count(what) > 1), None):
+            raise UserError(f"inspect: '{twice}' is listed twice")
+        if self.inspect and self.tune:
+            raise UserError("tune: nothing is finetuned where 'inspect' is given")
+        if self.compare.reference is not None and self.compare.reference not in labels:
+            raise UserError(
+                f"compare.reference '{self.compare.reference}' is no row{nearest(self.compare.reference, labels)}"
+            )
+        return self
+
+
+def load(name: str) -> Suite:
+    """A suite by path, or by the name of one that comes with flipbench.
+
+    Raises:
+        UserError: no such suite, or a mistake in it; names the file, the key and the nearest valid one.
+    """
+    path = find(name)
+    content = yamlfile.load(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a suite is a mapping of keys to values")
+    try:
+        suite = Suite.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_problem(error, content)}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if suite.suite != path.stem:
+        raise UserError(f"{path}: suite: '{suite.suite}' differs from the file's name '{path.stem}'")
+    suite._file = path
+    return suite
+
+
+def find(name: str) -> Path:
+    """The file of a suite named by path or by name."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    found = {p.stem: p for p in available()}
+    if name not in found:
+        raise UserError(f"unknown suite '{name}'{nearest(name, found)}")
+    return found[name]
+
+
+def available() -> list[Path]:
+    """The suites that come with flipbench: of the working copy, else of the installed package."""
+    for folder in (Path(__file__).parents[2] / "suites", Path(str(files("flipbench"))) / "suites"):
+        if folder.is_dir():
+            return sorted(folder.glob("*.yaml"))
+    return []
+
+
+def _first_problem(error: ValidationError, content: Any) -> str:
+    problem = error.errors()[0]
+    place = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        owner: Any = Suite
+        for part in place[:-1]:
+            owner = _model_at(owner, part)
+        return f"unknown key '{'.'.join(place)}'{nearest(place[-1], owner.model_fields)}"
+    if problem["type"] == "missing":
+        return f"key '{'.'.join(place)}' is missing"
+    given = problem.get("input")
+    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool | None) else ""
+    return f"{'.'.join(place)}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}"
+
+
+def _model_at(owner: Any, part: str) -> Any:
+    by_key = {"data": DataEntry, "methods": MethodEntry, "tune": Tune, "compare": Compare, "outputs": Outputs}
+    return by_key.get(part, owner)

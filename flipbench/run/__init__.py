@@ -1,0 +1,1 @@
+"""Running stages: from their specifications to run folders."""

@@ -1,0 +1,248 @@
+"""Running a stage: from its specification to a run folder."""
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+import flipbench
+from flipbench import metrics
+from flipbench.data import split
+from flipbench.data.split import Rows
+from flipbench.data.store import open_table
+from flipbench.data.table import Table
+from flipbench.errors import UserError
+from flipbench.plan.stage import INSPECTIONS, Stage
+from flipbench.run.tasks import pretraining_of, saved_weights, task_of
+from flipbench.store.predictions import write_predictions
+from flipbench.store.runs import WEIGHTS, Store
+from flipbench.train.checkpoint import Checkpoint
+from flipbench.train.id_models import weights_sha256
+from flipbench.train.rng import make_deterministic
+from flipbench.train.trainer import Fitted
+
+Tick = Callable[[dict[str, Any]], None]
+"""Called a few times a second with the stage's position: epoch, epochs, share of the epoch, last figures."""
+
+
+def run_stage(stage: Stage, store: Store, device: str, threads: int, tick: Tick | None = None) -> dict[str, Any]:
+    """Run one stage to its run folder and return its metrics.
+
+    A stage that is already done is left alone. A failure is recorded in the store and raised again.
+
+    Raises:
+        UserError: the user's data or device is at fault.
+        Exception: whatever the stage died of.
+    """
+    if store.done(stage) and (store.has_weights(stage) or not stage.leaves_weights):
+        return store.metrics(stage)
+    make_deterministic(threads)
+    with Run(stage, store, device, threads) as run:
+        try:
+            result = _RUN.get(stage.role, _fit)(run, tick)
+        except Exception as error:
+            run.failed(error)
+            raise
+        return run.done(result)
+
+
+class Run:
+    """A stage while it runs: its work folder, its log, and how it ends."""
+
+    def __init__(self, stage: Stage, store: Store, device: str, threads: int) -> None:
+        self.stage, self.store, self.device, self.threads = stage, store, device, threads
+        self.work = store.work(stage)
+        self._started = time.perf_counter()
+        self.checkpoint = Checkpoint(self.work / "checkpoint.pt", stage.key, spent=self._spent)
+        self._log = (self.work / "events.jsonl").open("a", encoding="utf-8")
+        if self._log.tell():
+            self._log.write("\n")  # a killed run may have left half a line
+        self.event("start", stage=str(stage), device=device, threads=threads)
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
+
+    def event(self, kind: str, **fields: Any) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._log.write(json.dumps({"time": now, "event": kind, **fields}) + "\n")
+        self._log.flush()
+
+    def done(self, result: dict[str, Any], seconds: float | None = None, **circumstances: Any) -> dict[str, Any]:
+        """Commit the run folder; returns ``result``. ``seconds``: this process's share, if not all since the start."""
+        self.event("done")
+        self._log.close()
+        env = self._environment(seconds, circumstances)
+        self.store.commit(self.stage, {"metrics.json": result, "env.json": env})
+        return result
+
+    def failed(self, error: Exception, seconds: float | None = None, **circumstances: Any) -> None:
+        """Record the failure in the store."""
+        reason, detail = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+        self.event("failed", reason=reason)
+        self.store.fail(self.stage, reason, detail, self._environment(seconds, circumstances))
+
+    def progress(self, epochs: int, tick: Tick | None) -> Callable[[int, float, Any], None]:
+        """Passes a loop's position on: a finished epoch to the log, the rest to the display, a few times a second."""
+        seen, ticked = -1, 0.0
+
+        def progress(epoch: int, share: float, last: Any) -> None:
+            nonlocal seen, ticked
+            closed = last is not None and (share == 1.0 or last.epoch < epoch)
+            if closed and last.epoch > seen:
+                seen = last.epoch
+                self.event("epoch", **asdict(last))
+            if tick and (share == 1.0 or time.monotonic() - ticked > 0.3):
+                ticked = time.monotonic()
+                auc = getattr(last, "auc", None)
+                tick({"epoch": epoch, "epochs": epochs, "share": share, "auc": auc})
+
+        return progress
+
+    def _environment(self, seconds: float | None, circumstances: dict[str, Any]) -> dict[str, Any]:
+        spent = self.checkpoint.earlier + (self._spent() if seconds is None else seconds)
+        return {**environment(self.device, self.threads, spent), **circumstances}
+
+    def _spent(self) -> float:
+        return time.perf_counter() - self._started
+
+
+class Fit:
+    """A training with labels, as it starts from its stage, and what is kept of it."""
+
+    def __init__(self, run: Run) -> None:
+        stage, store = run.stage, run.store
+        table = _table(stage)
+        self.run, self.task = run, task_of(stage, table, store, run.device)
+        self.valid: Rows | None = None
+        if stage.role == "refit":
+            self.epochs = int(store.metrics(stage.parents["select"])["best"]["epoch"]) + 1
+            self.train = split.training_rows(table, stage.spec["order"])
+        else:
+            self.epochs = self.task.max_epochs
+            self.train, self.valid = split.selection_rows(table, stage.spec["order"], stage.spec["protocol"])
+        self.model = self.task.build()
+        self.initial = weights_sha256(self.model.state_dict())
+        self.parameters = sum(p.numel() for p in self.model.parameters())
+        run.event("built", initial_weights=self.initial, parameters=self.parameters)
+
+    def result(self, fitted: Fitted) -> dict[str, Any]:
+        """The metrics; the weights are written beside them where a child reads them."""
+        if self.run.stage.leaves_weights:
+            _save_weights(self.model, self.run.work)
+        return {
+            "best": asdict(fitted.best),
+            "history": [asdict(e) for e in fitted.history],
+            "initial_weights": self.initial,
+            "weights": weights_sha256(self.model.state_dict()),
+            "parameters": self.parameters,
+            "rows": {"train": len(self.train), "valid": 0 if self.valid is None else len(self.valid)},
+        }
+
+
+def _fit(run: Run, tick: Tick | None) -> dict[str, Any]:
+    fit = Fit(run)
+    progress = run.progress(fit.epochs, tick)
+    return fit.result(fit.task.fit(fit.model, fit.train, fit.valid, fit.epochs, run.checkpoint, progress))
+
+
+def _pretrain(run: Run, tick: Tick | None) -> dict[str, Any]:
+    """Pretrain on the training rows, without their labels."""
+    stage, table = run.stage, _table(run.stage)
+    rows = split.training_rows(table, stage.spec["order"])
+    task = pretraining_of(stage, table, rows, run.device)
+    run.event("built", parameters=sum(p.numel() for p in task.model.parameters()))
+    history = task.run(run.checkpoint, run.progress(task.epochs, tick))
+    _save_weights(task.model, run.work)
+    return {
+        "best": asdict(history[-1]),
+        "history": [asdict(e) for e in history],
+        "weights": weights_sha256(task.model.state_dict()),
+        "rows": {"train": len(rows)},
+    }
+
+
+def _evaluate(run: Run, tick: Tick | None) -> dict[str, Any]:
+    """Score the test rows: the one place where test labels are read under the held-out protocol."""
+    stage, store = run.stage, run.store
+    table, parent = _table(stage), stage.parents["fit"]
+    task = task_of(stage, table, store, run.device)
+    model = task.build()
+    model.load_state_dict(saved_weights(store, parent))
+    rows = split.test_rows(table, stage.spec["order"])
+    logits = task.predict(model, rows)
+    write_predictions(run.work / "predictions.parquet", rows, logits)
+    known = stage.spec["order"] == "chronological" and "bayes_auc" in table.meta
+    return {
+        **({"bayes_auc": table.meta["bayes_auc"]} if known else {}),
+        "auc": metrics.auc(rows.labels, logits),
+        "logloss": metrics.logloss(rows.labels, logits),
+        "rows": len(rows),
+        "positives": int(rows.labels.sum()),
+        "epochs": store.metrics(parent)["best"]["epoch"] + 1,
+    }
+
+
+def _inspect(run: Run, tick: Tick | None) -> dict[str, Any]:
+    """Measure a pretraining; no labels are read."""
+    from flipbench.methods.flip.inspect import inspect
+
+    return inspect(run.stage, _table(run.stage), run.store, run.work, run.device)
+
+
+def _save_weights(model: torch.nn.Module, work: Path) -> None:
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    first = {tensor.data_ptr(): name for name, tensor in reversed(weights.items())}
+    # safetensors refuses tensors that share memory, as T5's tied embeddings do: each is written out
+    save_file({n: t if first[t.data_ptr()] == n else t.clone() for n, t in weights.items()}, work / WEIGHTS)
+
+
+_tables: dict[str, Table] = {}
+
+
+def _table(stage: Stage) -> Table:
+    """The stage's prepared table, its bytes checked once a process."""
+    if stage.dataset not in _tables:
+        _tables[stage.dataset] = open_table(stage.dataset)
+    table = _tables[stage.dataset]
+    if table.fingerprint != stage.spec["data"]:
+        raise UserError(
+            f"{table.folder}: its content is {table.fingerprint[:12]}, the plan was made for {stage.spec['data'][:12]}"
+        )
+    return split.of_users(table, stage.spec.get("users", 1.0))
+
+
+def environment(device: str, threads: int, seconds: float) -> dict[str, Any]:
+    """Where and how fast: what does not determine a result but belongs to its evidence."""
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = {
+        "flipbench": flipbench.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "device": device if device == "cpu" else torch.cuda.get_device_name(torch.device(device)),
+        "threads": threads,
+        "seconds": round(seconds, 3),
+        "peak_memory_mb": round(peak_kb / (1 << 20 if sys.platform == "darwin" else 1 << 10)),
+    }
+    if device != "cpu":
+        found["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / (1 << 20))
+    return found
+
+
+_RUN = {"pretrain": _pretrain, "evaluate": _evaluate, **dict.fromkeys(INSPECTIONS, _inspect)}
+"""What runs a stage, by role; all other roles fit a model."""

@@ -1,0 +1,45 @@
+"""Learning rates that rise from 0 over the first steps and then fall to 0."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+Decay = Literal["linear", "cosine"]
+
+_TAKEN = "steps_taken"
+
+
+def factor(step: int, steps: int, warmup: float, decay: Decay) -> float:
+    """Share of the full learning rate at a step.
+
+    Args:
+        step: from 0.
+        steps: of the whole training; the rate is 0 from there on.
+        warmup: share of the steps over which the rate rises linearly from 0, in [0, 1).
+        decay: a line or half a cosine from the full rate to 0 over the others.
+    """
+    rising = int(steps * warmup)
+    if step < rising:
+        return step / rising
+    left = max(0.0, (steps - step) / max(1, steps - rising))
+    return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
+
+
+def scheduled(optimizer: torch.optim.Optimizer, steps: int, warmup: float, decay: Decay) -> Callable[[], None]:
+    """What to call before each of the optimizer's steps: it sets every group's rate, from the one it had.
+
+    How many steps were taken stands in the optimizer's groups, and so in its state: a training that goes on from a
+    checkpoint goes on here too.
+    """
+    full = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group.setdefault(_TAKEN, 0)
+
+    def before_step() -> None:
+        for group, rate in zip(optimizer.param_groups, full, strict=True):
+            group["lr"] = rate * factor(group[_TAKEN], steps, warmup, decay)
+            group[_TAKEN] += 1
+
+    return before_step

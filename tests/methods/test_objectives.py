@@ -1,0 +1,186 @@
+"""Heads and losses against the equations and the known values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from flipbench.methods.flip.heads import CrossAttention, FeatureOutput, FieldLinear, FieldMLPs
+from flipbench.methods.flip.masking import TextMask
+from flipbench.methods.flip.objectives import InstanceContrast, MaskedLanguage, candidate_loss, info_nce, token_loss
+from flipbench.methods.flip.settings import PretrainSettings
+
+COUNTS = torch.tensor([0, 900, 50, 30, 20, 400, 600, 1, 0])
+K = 25
+
+
+def start_loss(nce, fields=3, rows=512):
+    torch.manual_seed(0)
+    output = FeatureOutput(COUNTS, 32, K, nce)
+    candidates = torch.randint(1, 8, (rows, fields, 1 + K))
+    return candidate_loss(output(torch.zeros(rows, fields, 32), candidates)).item(), output, candidates
+
+
+def test_nce_starts_at_4_24_and_equation_10_at_18_02():
+    nce, plain = start_loss(True)[0], start_loss(False)[0]
+    assert nce == pytest.approx(math.log(26) + 25 * math.log(1 + 1 / 25), abs=1e-5)
+    assert round(nce, 2) == 4.24
+    assert plain == pytest.approx(26 * math.log(2), abs=1e-5)
+    assert round(plain, 2) == 18.02
+
+
+def test_at_the_start_nce_logits_are_the_product_less_ln_k_for_every_id():
+    _, output, _ = start_loss(True)
+    h, every = torch.randn(1, 1, 32), torch.arange(len(COUNTS)).view(1, 1, -1)
+    torch.testing.assert_close(output(h, every)[0, 0], output.table.weight @ h[0, 0] - math.log(K))
+
+
+def test_nce_takes_back_the_learned_frequency():
+    _, output, candidates = start_loss(True)
+    q = (COUNTS / COUNTS.sum()).clamp(min=1e-10).double()
+    correction = (-math.log(len(COUNTS)) - (q / q.sum()).log() - math.log(K)).float()
+    torch.testing.assert_close(output.offset, correction)
+    h = torch.randn(512, 3, 32)
+    naive = torch.einsum("bnd,bncd->bnc", h, output.table.weight[candidates]) + output.bias.weight[candidates, 0]
+    torch.testing.assert_close(output(h, candidates), naive + correction[candidates])
+    assert "offset" not in output.state_dict(), "it follows from the counts"
+
+
+def test_candidate_loss_is_equation_10():
+    c = torch.randn(6, 2, 1 + K, dtype=torch.float64)
+    literal = -(c[..., 0].sigmoid().log() + (1 - c[..., 1:].sigmoid()).log().sum(-1)).mean()
+    torch.testing.assert_close(candidate_loss(c), literal)
+    assert torch.isfinite(candidate_loss(torch.full((1, 1, 3), 1e4)))
+
+
+def test_info_nce_is_equations_11_to_13():
+    a, b, tau = torch.randn(7, 4, dtype=torch.float64), torch.randn(7, 4, dtype=torch.float64), 0.7
+    s = a @ b.T / tau
+    literal = -(s.diag() - s.exp().sum(1).log()).mean() / 2 - (s.diag() - s.exp().sum(0).log()).mean() / 2
+    torch.testing.assert_close(info_nce(a, b, tau).double(), literal, rtol=1e-5, atol=1e-6)
+
+
+def contrast(**settings):
+    torch.manual_seed(1)
+    return InstanceContrast(PretrainSettings(**settings), 20, 16).eval()
+
+
+@pytest.mark.parametrize("head", ["linear", "residual"])
+def test_projections_have_norm_sqrt_128(head):
+    icl = contrast(icl_head=head)
+    for z in (icl.project_table(torch.randn(9, 20)), icl.project_text(torch.randn(9, 16))):
+        torch.testing.assert_close(z.norm(dim=1), torch.full((9,), math.sqrt(128)), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("head", ["linear", "residual"])
+def test_unit_vectors_at_a_128th_of_the_temperature_are_the_same_loss(head):
+    v, cls = torch.randn(32, 20), torch.randn(32, 16)
+    dot = contrast(icl_head=head)(v, cls)
+    unit = contrast(icl_head=head, icl_similarity="unit", temperature=0.7 / 128)(v, cls)
+    torch.testing.assert_close(dot, unit, rtol=1e-3, atol=1e-4)
+    kept = contrast(icl_head=head, icl_similarity="unit")(v, cls)
+    assert not torch.allclose(dot, kept, rtol=0.01), "unit vectors at the same temperature are another method"
+
+
+def test_contrastive_logits_are_float32_under_autocast():
+    z = nn.functional.layer_norm(torch.randn(64, 128), (128,))
+    w = z + 0.05 * torch.randn(64, 128)
+    full = info_nce(z, w, 0.7)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(info_nce(z, w, 0.7), full)
+        mixed = info_nce(z.bfloat16(), w.bfloat16(), 0.7)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, info_nce(z.bfloat16().float(), w.bfloat16().float(), 0.7))
+
+
+def test_the_tabular_loss_is_float32_under_autocast():
+    _, output, candidates = start_loss(True)
+    h = torch.randn(512, 3, 32).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = output(h, candidates)
+    assert torch.equal(logits, output(h.float(), candidates))
+
+
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("norm", [True, False])
+def test_cross_attention_is_equation_7(scale, norm):
+    torch.manual_seed(0)
+    layer = CrossAttention(20, 16, norm, scale)
+    v, w = torch.randn(5, 20), torch.randn(5, 9, 16)
+    attended = torch.arange(9) < torch.tensor([9, 3, 1, 5, 8]).unsqueeze(1)
+    q = layer.query(v)
+    for row in range(5):
+        real = w[row, attended[row]]
+        a = torch.softmax(real @ q[row] / (4 if scale else 1), 0)
+        torch.testing.assert_close(layer(v, w, attended)[row], a @ real)
+    torch.testing.assert_close(layer(v, w, None), layer(v, w, torch.ones(5, 9, dtype=torch.bool)))
+    assert len(list(layer.parameters())) == (4 if norm else 1)
+
+
+def test_field_predictors_are_independent_and_as_wide_as_said():
+    mlps, linear = FieldMLPs(16, 8, 10, 32), FieldLinear(20, 8, 32)
+    x = torch.randn(5, 16, requires_grad=True)
+    h = mlps(x)
+    for f in range(8):
+        one = (x @ mlps.first[f] + mlps.first_bias[f, 0]).relu() @ mlps.second[f] + mlps.second_bias[f, 0]
+        torch.testing.assert_close(h[:, f], one)
+    h[:, 3].sum().backward()
+    others = [f for f in range(8) if f != 3]
+    assert mlps.first.grad[others].abs().sum() == 0
+    assert mlps.first.grad[3].abs().sum() > 0
+    assert linear(torch.randn(5, 20)).shape == (5, 8, 32)
+
+
+def masked_text(rows=6, length=11, vocabulary=40, seed=0):
+    torch.manual_seed(seed)
+    tokens = torch.randint(0, vocabulary, (rows, length))
+    chosen = torch.rand(rows, length) < 0.3
+    chosen[2] = False  # a row without a masked token
+    positions = chosen.flatten().nonzero().squeeze(1)
+    return tokens, TextMask(tokens, positions, tokens.flatten()[positions])
+
+
+@pytest.mark.parametrize("average", ["sample", "token"])
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_masked_positions_alone_give_the_loss_and_gradients_of_all(average, joint):
+    tokens, mask = masked_text()
+    settings = PretrainSettings(mlm_average=average, joint_reconstruction=joint)
+    mlm = MaskedLanguage(settings, 20, 16, 40).eval()
+    w, v = torch.randn(6, 11, 16, requires_grad=True), torch.randn(6, 20, requires_grad=True)
+    at_masks = w.flatten(0, 1)[mask.positions]
+    gathered = mlm(at_masks, v if joint else None, mask, tokens.shape)
+    ours = torch.autograd.grad(gathered, [w, *mlm.parameters()])
+
+    x = torch.cat([w, v.unsqueeze(1).expand(-1, 11, -1)], dim=2) if joint else w
+    targets = torch.full_like(tokens, -100)
+    targets.view(-1)[mask.positions] = mask.targets
+    each = cross_entropy(mlm.output(x).flatten(0, 1), targets.flatten(), reduction="none").view(6, 11)
+    n = (targets >= 0).sum(1)
+    full = (each.sum(1) / n.clamp(min=1)).mean() if average == "sample" else each.sum() / n.sum()
+    torch.testing.assert_close(gathered, full)
+    for a, b in zip(ours, torch.autograd.grad(full, [w, *mlm.parameters()]), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_averages_differ_by_the_weight_of_long_values():
+    logits, targets = torch.randn(4, 9), torch.tensor([1, 2, 3, 4])
+    rows = torch.tensor([0, 1, 1, 1])
+    each = cross_entropy(logits, targets, reduction="none")
+    torch.testing.assert_close(token_loss(logits, targets, rows, 2, True), (each[0] + each[1:].mean()) / 2)
+    torch.testing.assert_close(token_loss(logits, targets, rows, 2, False), each.mean())
+
+
+def test_no_masked_token_is_no_loss_not_nan():
+    none = torch.empty(0, dtype=torch.int64)
+    for per_sample in (True, False):
+        assert token_loss(torch.empty(0, 9), none, none, 4, per_sample).item() == 0.0
+
+
+def test_a_bfloat16_prediction_is_scored_in_float32():
+    logits, targets, rows = torch.randn(5, 9).bfloat16(), torch.arange(5), torch.zeros(5, dtype=torch.int64)
+    loss = token_loss(logits, targets, rows, 1, True)
+    assert loss.dtype == torch.float32
+    np.testing.assert_allclose(loss, cross_entropy(logits.float(), targets), rtol=1e-6)
