@@ -13,7 +13,7 @@ from filelock import FileLock
 from flipbench.data.store import home
 from flipbench.errors import UserError
 from flipbench.identity import key_of
-from flipbench.plan.stage import INSPECTIONS, Stage
+from flipbench.plan.stage import Stage
 from flipbench.store.runs import read_json, write_json
 
 LENGTHS = ("max_epochs", "patience", "epochs")
@@ -49,11 +49,11 @@ def kind_of(stage: Stage) -> str:
     Seeds and lengths are not in it, and of fractions (rates, penalties, dropout) only whether they are zero.
     An evaluation is of its fit's kind, an inspection of its pretraining's.
     """
-    stage = stage.parents["pretrain"] if stage.role in INSPECTIONS else stage
+    stage = stage.parents["pretrain"] if stage.inspects else stage
     names = ("engine", "dataset", "data", "users", "method", "version", "backbone", "plm")
     spec = {name: stage.spec[name] for name in names if name in stage.spec}
     settings = {name: value for name, value in shape(stage.spec["settings"]).items() if name not in LENGTHS}
-    return key_of({**spec, "settings": settings, "pretrain": stage.role == "pretrain" or stage.role in INSPECTIONS})
+    return key_of({**spec, "settings": settings, "pretrain": stage.role == "pretrain" or stage.inspects})
 
 
 def shape(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def representatives(stages: Iterable[Stage]) -> dict[str, Stage]:
 
 
 def _trains_not(stage: Stage) -> bool:
-    return stage.role == "evaluate" or stage.role in INSPECTIONS
+    return stage.role == "evaluate" or stage.inspects
 
 
 def machine() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from flipbench.errors import UserError
 from flipbench.identity import key_of
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan, resolve
-from flipbench.plan.stage import INSPECTIONS, DataCondition, Stage, evaluation_stage, selection_stage
+from flipbench.plan.stage import DataCondition, Stage, evaluation_stage, selection_stage
 from flipbench.store.runs import DONE, Store
 
 Source = Literal["measured", "calibrated", "alike"]
@@ -96,7 +96,7 @@ class Costs:
         training = training_size(rows)
         if stage.role == "evaluate":
             return 0, rows - training, False
-        if stage.role in INSPECTIONS:
+        if stage.inspects:
             return 0, 0, False  # they look at a sample, once what was pretrained is loaded
         settings = stage.spec["settings"]
         if stage.role == "pretrain":

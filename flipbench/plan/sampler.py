@@ -8,8 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from flipbench.identity import canonical
-from flipbench.plan.search import Axes, Fits
-from flipbench.plan.settings import Value
+from flipbench.plan.settings import Axes, Fits, Value
 from flipbench.protocol import Metric
 
 if TYPE_CHECKING:

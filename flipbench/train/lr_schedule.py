@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 
-Decay = Literal["linear", "cosine"]
+from flipbench.train.config import Decay
 
 _TAKEN = "steps_taken"
 
@@ -18,7 +17,7 @@ def factor(step: int, steps: int, warmup: float, decay: Decay) -> float:
         step: from 0.
         steps: of the whole training; the rate is 0 from there on.
         warmup: share of the steps over which the rate rises linearly from 0, in [0, 1).
-        decay: a line or half a cosine from the full rate to 0 over the others.
+        decay: ``linear``, or half a ``cosine``, from the full rate to 0 over the others.
     """
     rising = int(steps * warmup)
     if step < rising:
@@ -27,7 +26,7 @@ def factor(step: int, steps: int, warmup: float, decay: Decay) -> float:
     return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
-def scheduled(optimizer: torch.optim.Optimizer, steps: int, warmup: float, decay: Decay) -> Callable[[], None]:
+def lr_scheduler(optimizer: torch.optim.Optimizer, steps: int, warmup: float, decay: Decay) -> Callable[[], None]:
     """What to call before each of the optimizer's steps: it sets every group's rate, from the one it had.
 
     How many steps were taken stands in the optimizer's groups, and so in its state: a training that goes on from a
@@ -43,3 +42,8 @@ def scheduled(optimizer: torch.optim.Optimizer, steps: int, warmup: float, decay
             group[_TAKEN] += 1
 
     return before_step
+
+
+def epoch_cosine(rate: float, epoch: int, epochs: int) -> float:
+    """The learning rate of an epoch: half a cosine from ``rate``, a step an epoch, no warm-up (V-A4, and code)."""
+    return rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
