@@ -55,8 +55,6 @@ class PAMLM(PretrainingMethod):
         "precision": Guess("float32", "as the other methods; the code has float16", PRECISION),
     }
 
-    grid = {}
-
     @staticmethod
     def model(context: MethodContext, ids: Tensor, *, form: Form, prompts: int, mask_ratio: float) -> PretrainModel:
         id_model, encoder = context.id_model(), context.encoder()

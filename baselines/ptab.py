@@ -46,7 +46,6 @@ class TokenMLM(PretrainingMethod):
         "decay": Code("epoch-cosine", "released mlm.py", ("epoch-cosine", "linear", "cosine")),
         "precision": Guess("float32", "neither says; bfloat16 is for speed", PRECISION),
     }
-    grid = {}
 
     @staticmethod
     def model(context: MethodContext, ids: Tensor, *, mask_ratio: float) -> PretrainModel:
