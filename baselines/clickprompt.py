@@ -105,8 +105,8 @@ class ClickPrompt(PLMMethod):
     def model(context: MethodContext, *, pooling: Pooling, fusion: Fusion, alpha_start: float) -> ClickModel:
         id_model, encoder, before = context.id_model(), context.encoder(), context.pretraining
         prompts = SoftPrompts(encoder, id_model.representation_dim, before["prompts"], before["form"])
-        if found := context.pretrained("prompts."):
-            prompts.load_state_dict(found)
+        if pretrained := context.pretrained("prompts."):
+            prompts.load_state_dict(pretrained)
         return PromptedClicks(id_model, encoder, prompts, pooling, fusion, alpha_start)
 
 

@@ -113,5 +113,5 @@ def score_distinct(
             places.append(order.argsort()[place].to(device))
         pairs = zip(*(torch.split(place, SCORING_BATCH) for place in places), strict=True)
         logits = [model.score(states[0][user], states[1][item]).cpu() for user, item in pairs]
-    found: NDArray[np.float32] = torch.cat(logits).numpy()
-    return found
+    scores: NDArray[np.float32] = torch.cat(logits).numpy()
+    return scores

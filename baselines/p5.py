@@ -125,19 +125,19 @@ class P5Model(ClickModel):
 
     def scores(self, text: TokenBatch, before: Tensor) -> Tensor:
         """Scores [B, n, V] of the token that follows each of ``before`` [B, n] in the answer."""
-        found: Tensor = self.t5(
+        scores: Tensor = self.t5(
             inputs_embeds=self.embed(text), attention_mask=text.attention_mask.long(), decoder_input_ids=before
         ).logits
-        return found
+        return scores
 
     def embed(self, text: TokenBatch) -> Tensor:
         """What the encoder reads [B, L, d]: a token's embedding, and beside it that of its word's number (code).
 
         Words count from 1; the end, which is of none, has 0.
         """
-        found: Tensor = self.t5.shared(text.tokens)
+        embedded: Tensor = self.t5.shared(text.tokens)
         if self.starts_word is None or self.whole_words is None:
-            return found
+            return embedded
         word = self.starts_word[text.tokens].cumsum(1).clamp(max=WORDS - 1).masked_fill(text.tokens == self.end, 0)
-        found = found + self.whole_words(word)
-        return found
+        embedded = embedded + self.whole_words(word)
+        return embedded

@@ -202,13 +202,13 @@ def of_each(stages: Mapping[str, Stage], look: Callable[[Stage], T], slots: int)
                 assert isinstance(pipe, Connection)
                 key, process = running.pop(pipe)
                 try:
-                    found: T | Exception = pipe.recv()
+                    result: T | Exception = pipe.recv()
                 except EOFError:
                     process.join()
-                    found = RuntimeError(f"its process ended (exit code {process.exitcode})")
+                    result = RuntimeError(f"its process ended (exit code {process.exitcode})")
                 process.join()
                 pipe.close()
-                yield key, found
+                yield key, result
     finally:
         for _, process in running.values():
             process.kill()
@@ -218,7 +218,7 @@ def of_each(stages: Mapping[str, Stage], look: Callable[[Stage], T], slots: int)
 def _look(pipe: Connection, look: Callable[[Stage], object], stage: Stage) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     try:
-        found: object = look(stage)
+        result: object = look(stage)
     except Exception as error:
-        found = error
-    pipe.send(found)
+        result = error
+    pipe.send(result)
