@@ -35,8 +35,8 @@ LONGEST = 150
 Record = dict[str, Any]
 
 
-def read(raw: Path) -> Prepared:
-    """The table of a raw folder.
+def read(raw: Path, allow_partial: bool = False) -> Prepared:
+    """The table of a raw folder; nobody says how many lines are whole, so any copy is accepted.
 
     Lines that cannot be read are left out, counted and named in ``meta``.
 

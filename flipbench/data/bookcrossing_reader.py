@@ -39,8 +39,8 @@ _ENDED = re.compile(rb'\\";(?!")')
 _COUNTRY = {other: country for country, others in COUNTRIES.items() for other in others.split(", ")} | {"usa": "USA"}
 
 
-def read(raw: Path) -> Prepared:
-    """The table of a raw folder, rows in the order of BX-Book-Ratings.csv.
+def read(raw: Path, allow_partial: bool = False) -> Prepared:
+    """The table of a raw folder, rows in the order of BX-Book-Ratings.csv; a partial copy is accepted and noted.
 
     A line that cannot be read is left out, counted and named in ``meta``; so are mended lines, and what makes the
     copy a partial one.

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 from flipbench.data.table import Field
 from flipbench.errors import UserError, nearest
@@ -41,7 +42,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set's metadata and the function that prepares it.
+    """A data set's metadata and its reader.
 
     Attributes:
         name: registered name (``movielens-1m``).
@@ -50,10 +51,12 @@ class Dataset:
         licence: what one may do with it, in a sentence.
         fields: F columns, in the paper's order.
         label: the label rule in words.
-        prepare: raw folder -> table in memory; with ``allow_partial`` it takes raw files that are not whole.
-            A generated data set ignores both arguments.
-        version: raised when ``prepare`` gives another table from the same raw files.
-        files: raw files that ``prepare`` reads; empty for a generated data set.
+        reader: the function ``(raw folder, allow_partial, **options) -> Prepared``, or its name ``module:function``,
+            imported when the data set is prepared: metadata never load numpy. With ``allow_partial`` it accepts raw
+            files that are not whole; a generator ignores both arguments.
+        options: keyword arguments of the reader.
+        version: raised when the reader gives another table from the same raw files.
+        files: raw files that the reader reads; empty for a generated data set.
         archive: the official download, if there is one.
         base_url: where the raw files lie one by one, for a data set that has no archive; no checksum is published.
         orders: the row orders that a suite may name; the table has its rows in the first.
@@ -69,7 +72,8 @@ class Dataset:
     licence: str
     fields: tuple[Field, ...]
     label: str
-    prepare: Callable[[Path, bool], Prepared]
+    reader: str | Callable[..., Prepared]
+    options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
     files: tuple[str, ...] = ()
     archive: Archive | None = None
@@ -78,6 +82,16 @@ class Dataset:
     expected: Mapping[str, int] = field(default_factory=dict)
     fingerprint: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def prepare(self, raw: Path, allow_partial: bool = False) -> Prepared:
+        """The whole table in memory.
+
+        Raises:
+            UserError: a raw file is missing or malformed.
+        """
+        read = resolve_name(self.reader) if isinstance(self.reader, str) else self.reader
+        prepared: Prepared = read(raw, allow_partial, **self.options)
+        return prepared
 
     @property
     def generated(self) -> bool:
@@ -113,10 +127,10 @@ def get(name: str) -> Dataset:
     if name not in registered:
         raise UserError(f"unknown data set '{name}'{nearest(name, registered)}")
     try:
-        found: Dataset = registered[name].load()
+        dataset: Dataset = registered[name].load()
     except (ImportError, AttributeError) as error:
         raise UserError(f"data set '{name}' ({registered[name].value}) cannot be loaded: {error}") from None
-    return found
+    return dataset
 
 
 @cache

@@ -36,8 +36,8 @@ PUBLISHED = {INTERACTIONS: 228_648_342, BOOKS: 2_360_655}
 Positions = NDArray[np.int32]
 
 
-def read(raw: Path, sampling: Sampling) -> Prepared:
-    """The table of a raw folder.
+def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepared:
+    """The table of a raw folder; a partial copy is accepted and noted.
 
     What has been read lies in ``home()/scratch`` until the table is stored, so that a killed run goes on.
     Lines that cannot be read are left out, counted and named in ``meta``.

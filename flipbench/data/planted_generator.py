@@ -8,6 +8,7 @@ values numpy guarantees, and sums run in a fixed order: the table is the same on
 """
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ class _Stream:
         return np.asarray(np.searchsorted(bounds, points, side="right"), np.int64)
 
 
-def generate(size: Size) -> Prepared:
+def generate(raw: Path | None = None, allow_partial: bool = False, *, size: Size) -> Prepared:
     """Rows in order of time, with their true probabilities.
 
     ``meta`` has the AUC of the truth on the last tenth (``bayes_auc``: on the drawn labels;

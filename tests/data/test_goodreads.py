@@ -39,7 +39,7 @@ def in_words(prepared: Prepared) -> list[tuple[str, ...]]:
 
 
 def test_rows_are_in_words_and_in_order_of_time_user_book(raw: Raw) -> None:
-    prepared = read(raw(), ALL)
+    prepared = read(raw(), sampling=ALL)
     assert in_words(prepared) == ROWS
     assert prepared.labels.tolist() == [0, 1, 1, 0]
     assert prepared.values[1] == ["7", "20", "100"]  # numbers sort as numbers
@@ -120,7 +120,7 @@ REJECTED = {
 @pytest.mark.parametrize(("file", "line", "message"), REJECTED.values(), ids=REJECTED.keys())
 def test_lines_that_cannot_be_read_are_counted_and_named(raw: Raw, file: str, line: bytes, message: str) -> None:
     whole = {"interactions": INTERACTIONS, "books": BOOKS, "authors": AUTHORS, "genres": GENRES, "works": WORKS}
-    prepared = read(raw(**{file: lines(whole[file]) + line}), ALL)
+    prepared = read(raw(**{file: lines(whole[file]) + line}), sampling=ALL)
     assert prepared.meta["rejected_lines"] == 1
     assert prepared.meta["rejected"][0].startswith(message)
     assert in_words(prepared) == ROWS
@@ -131,7 +131,7 @@ def test_a_fault_does_not_hide_its_neighbours(raw: Raw) -> None:
     good = [lines(INTERACTIONS).splitlines(keepends=True)[0].replace(b'"100"', b'"%d"' % n) for n in range(200)]
     books = b"".join(b'{"book_id": "%d", "title": "T%d"}\n' % (n, n) for n in range(200))
     mixed = b"".join(b"{\n" + line if n % 37 == 5 else line for n, line in enumerate(good))
-    prepared = read(raw(interactions=mixed, books=books), ALL)
+    prepared = read(raw(interactions=mixed, books=books), sampling=ALL)
     assert len(prepared.labels) == 200
     expected = [number for number, line in enumerate(mixed.splitlines(), 1) if line == b"{"]
     assert [int(line.split(":")[1]) for line in prepared.meta["rejected"]] == expected
@@ -169,19 +169,19 @@ def test_damaged_files_are_one_line(raw: Raw, monkeypatch: pytest.MonkeyPatch, f
         path.write_bytes(gzip.compress(np.random.default_rng(0).bytes(1 << 12).replace(b"\n", b"")))
         message = "a line of more than 1,024 bytes; refused"
     with pytest.raises(UserError, match=message) as error:
-        read(path.parent, ALL)
+        read(path.parent, sampling=ALL)
     assert "\n" not in str(error.value)
 
 
 def test_blocks_of_any_size_give_the_same_table(raw: Raw, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1 << 10, 1500, 4096):
         monkeypatch.setattr(json_lines, "BLOCK", size)
-        prepared = read(raw(), ALL)
+        prepared = read(raw(), sampling=ALL)
         assert in_words(prepared) == ROWS
         shutil.rmtree(home / "scratch")
     monkeypatch.setattr(json_lines, "BLOCK", 1 << 10)
     last = lines(INTERACTIONS)[:-1]  # no newline at the end of the file
-    assert in_words(read(raw(interactions=last), ALL)) == ROWS
+    assert in_words(read(raw(interactions=last), sampling=ALL)) == ROWS
 
 
 def test_a_killed_preparation_goes_on_after_its_last_block(
@@ -207,7 +207,7 @@ def test_a_killed_preparation_goes_on_after_its_last_block(
         parsed.clear()
         monkeypatch.setattr(json_lines, "_parsed", killed_after(3))
         try:
-            prepared = read(tmp_path / "raw", ALL)
+            prepared = read(tmp_path / "raw", sampling=ALL)
         except KeyboardInterrupt:
             total += len(parsed)
             continue
@@ -247,9 +247,9 @@ def test_a_home_that_cannot_be_written_is_named(raw: Raw, tmp_path: Path, monkey
 
 
 def test_other_raw_files_are_not_taken_for_those_half_read(raw: Raw) -> None:
-    read(raw(), ALL)
+    read(raw(), sampling=ALL)
     more = lines(INTERACTIONS) + lines(INTERACTIONS).splitlines(keepends=True)[4].replace(EVE.encode(), BOB.encode())
-    assert len(read(raw(interactions=more), ALL).labels) == 5
+    assert len(read(raw(interactions=more), sampling=ALL).labels) == 5
 
 
 def test_newest_takes_the_last_by_time_and_the_first_in_the_file_of_one_second(raw: Raw) -> None:
@@ -260,7 +260,7 @@ def test_newest_takes_the_last_by_time_and_the_first_in_the_file_of_one_second(r
 
 def test_users_takes_whole_users_by_the_seed(tmp_path: Path) -> None:
     generate(tmp_path / "raw", 3_000)
-    whole = read(tmp_path / "raw", ALL)
+    whole = read(tmp_path / "raw", sampling=ALL)
     samples = [read(tmp_path / "raw", Sampling(1_000, "users", seed)) for seed in (0, 0, 1)]
     assert np.array_equal(samples[0].ids, samples[1].ids)
     assert samples[0].values[0] != samples[2].values[0]
@@ -277,7 +277,7 @@ def test_the_generator_writes_what_it_promises(tmp_path: Path) -> None:
     texts = [{p.name: gzip.decompress(p.read_bytes()) for p in (tmp_path / d).iterdir()} for d in "ab"]
     assert texts[0] == texts[1]
     assert texts[0].keys() == RECORDS.keys()
-    prepared = read(tmp_path / "a", ALL)
+    prepared = read(tmp_path / "a", sampling=ALL)
     assert len(prepared.labels) == 5_000
     assert prepared.meta["rejected_lines"] == prepared.meta["rated_interactions_of_unknown_books"] == 0
     assert texts[0][INTERACTIONS].count(b'"rating": 0,') == round(5_000 / 9)
@@ -303,7 +303,7 @@ def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, 
     folder = write_raw(tmp_path / "fuzz", **{name: bytes(content)})
     shutil.rmtree(Path(os.environ["FLIPBENCH_HOME"]), ignore_errors=True)
     try:
-        prepared = read(folder, ALL)
+        prepared = read(folder, sampling=ALL)
     except UserError as error:
         said = str(error)
         assert "\n" not in said
@@ -335,7 +335,7 @@ def test_a_changed_byte_of_the_gzip_file_is_found(tmp_path: Path, at: int, byte:
     (folder / INTERACTIONS).write_bytes(data)
     shutil.rmtree(Path(os.environ["FLIPBENCH_HOME"]), ignore_errors=True)
     try:
-        prepared = read(folder, ALL)
+        prepared = read(folder, sampling=ALL)
     except UserError as error:
         assert INTERACTIONS in str(error)  # noqa: PT017
     else:
