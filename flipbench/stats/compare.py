@@ -39,7 +39,7 @@ def compare(
         return compare_resampled(metric, *(bootstrap_metrics(labels, np.stack(x), groups) for x in (a, b)))
     per_seed, rows_error = _by_rows(metric, labels, a, b)
     if test == "paired-t":
-        return paired_t(per_seed, [0.0] * len(per_seed))
+        return paired_t(per_seed)
     return _with_seeds(per_seed, rows_error, math.inf, test)
 
 

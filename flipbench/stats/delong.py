@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flipbench.metrics import MetricError, checked
+from flipbench.stats.difference import standardised
 
 Float = NDArray[np.float64]
 
@@ -49,15 +50,8 @@ def delong_test(labels: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLong:
     auc_a, auc_b = (float(above.mean()) for above, _ in placed)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     z = standardised(auc_a - auc_b, math.sqrt(max(0.0, variance)))
-    return DeLong(
-        auc_a,
-        auc_b,
-        float(covariance[0, 0]),
-        float(covariance[1, 1]),
-        float(covariance[0, 1]),
-        z,
-        math.erfc(abs(z) / math.sqrt(2)),
-    )
+    var_a, var_b, between = (float(covariance[i, j]) for i, j in ((0, 0), (1, 1), (0, 1)))
+    return DeLong(auc_a, auc_b, var_a, var_b, between, z, p=math.erfc(abs(z) / math.sqrt(2)))
 
 
 def placements(labels: ArrayLike, scores: ArrayLike) -> tuple[Float, Float]:
@@ -81,13 +75,6 @@ def placements(labels: ArrayLike, scores: ArrayLike) -> tuple[Float, Float]:
 def placement_covariance(above: list[Float], below: list[Float]) -> Float:
     """Covariance matrix [K, K] of K AUCs from their placements."""
     return np.atleast_2d(np.cov(above)) / len(above[0]) + np.atleast_2d(np.cov(below)) / len(below[0])
-
-
-def standardised(difference: float, error: float) -> float:
-    """``difference / error``; a difference without any error is certain, no difference is none."""
-    if abs(difference) < 1e-15:
-        return 0.0
-    return difference / error if error else math.copysign(math.inf, difference)
 
 
 def hanley_mcneil(auc: float, positives: int, negatives: int) -> float:

@@ -61,17 +61,6 @@ def test_pairs_of_users_and_ranks_of_rows_count_the_same_to_the_last_bit(seed, c
     assert paired.logloss_of == pytest.approx([run.logloss[0] for run in alone], abs=1e-12)
 
 
-def test_counts_too_large_for_single_precision_stay_exact(monkeypatch):
-    random = np.random.default_rng(5)
-    groups = np.r_[np.zeros(12_000, int), np.ones(12_000, int), 2]  # two users with 36 million pairs each
-    y = np.r_[np.arange(24_000) % 2, 1]
-    x = (y + random.normal(size=len(y))).astype(np.float32)
-    paired = bootstrap_metrics(y, x, groups, resamples=10)
-    monkeypatch.setattr(bootstrap, "MOST_PAIRED", 0)
-    assert paired.auc.tolist() == bootstrap_metrics(y, x, groups, resamples=10).auc.tolist()
-    assert paired.auc[0] == pytest.approx(metrics.auc(y, x), abs=1e-12)
-
-
 def skewed(random, users=60):
     """Users of very different sizes, whose clicks each of two equal models finds more or less easily."""
     sizes = np.minimum(1 + (random.pareto(1.0, users) * 6).astype(int), 120)
