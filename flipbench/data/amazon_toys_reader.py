@@ -22,7 +22,7 @@ from flipbench.data import json_lines
 from flipbench.data.amazon_toys import ITEMS, REVIEWS
 from flipbench.data.encode import Column, Prepared, encode
 from flipbench.data.json_lines import Faults
-from flipbench.data.rejected import Rejected
+from flipbench.data.raw import Rejected
 from flipbench.errors import UserError
 
 VERSION = 1

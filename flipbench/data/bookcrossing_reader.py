@@ -19,8 +19,7 @@ import numpy as np
 
 from flipbench.data.bookcrossing import BRACKETS, COUNTRIES, RECORDS
 from flipbench.data.encode import Column, Prepared, encode
-from flipbench.data.raw import read_bytes
-from flipbench.data.rejected import Rejected
+from flipbench.data.raw import Rejected, read_bytes
 from flipbench.errors import UserError
 
 UNKNOWN = "unknown"

@@ -7,12 +7,12 @@ A book's author is the first it names. Missing values are ``unknown``, as is wha
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -21,9 +21,9 @@ from flipbench.data import goodreads_records as records
 from flipbench.data import json_lines
 from flipbench.data.encode import Column, Prepared, encode
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, INTERACTIONS, WORKS, Sampling
-from flipbench.data.goodreads_records import TEXTS, Integers
+from flipbench.data.goodreads_records import TEXTS
 from flipbench.data.json_lines import LINE, Convert, Parse
-from flipbench.data.rejected import Rejected
+from flipbench.data.raw import Rejected
 from flipbench.errors import UserError
 
 VERSION = 1
@@ -33,7 +33,14 @@ UNKNOWN = "unknown"
 PUBLISHED = {INTERACTIONS: 228_648_342, BOOKS: 2_360_655}
 """Lines of the public files, as their page states them; a copy with fewer is partial."""
 
-Positions = NDArray[np.int32]
+COLUMNS = (
+    *("title", "genres", "average_rating", "text_reviews_count", "author_id", "author_name", "num_pages"),
+    *("is_ebook", "format", "publisher", "publication_year", "work_id", "media_type"),
+)
+"""The columns after user and book, in the order of the data set's fields."""
+
+Integers = NDArray[np.int64]
+Codes = NDArray[np.int32]
 
 
 def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepared:
@@ -48,11 +55,11 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     files = [raw / name for name in (INTERACTIONS, BOOKS, AUTHORS, GENRES, WORKS)]
     scratch, rejected, lines = json_lines.scratch("goodreads", VERSION, files), Rejected(), dict[str, int]()
 
-    def table(file: str, parse: Parse, convert: Convert, key: str | None) -> pa.Table:
-        found, lines[file] = json_lines.read(raw / file, parse, convert, scratch, rejected)
-        return found if key is None else _unique(found, key, raw / file, rejected)
+    def table(file: str, parse: Parse, convert: Convert, key: str | None = None) -> pa.Table:
+        rows, lines[file] = json_lines.read(raw / file, parse, convert, scratch, rejected)
+        return rows if key is None else _first_of_each(rows, key, raw / file, rejected)
 
-    interactions = table(INTERACTIONS, records.interactions(), records.rated, None)
+    interactions = table(INTERACTIONS, records.interactions(), records.rated)
     about = records.texts("book_id", *TEXTS, author_id=records.first_author)
     books = table(BOOKS, about, records.numbered, "book_id")
     authors = table(AUTHORS, records.texts("author_id", "name"), records.keyed_by("author_id"), "author_id")
@@ -60,8 +67,16 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     genres = table(GENRES, voted, records.keyed_by("book_id"), "book_id")
     works = table(WORKS, records.texts("work_id", "media_type"), records.keyed_by("work_id"), "work_id")
 
-    rows = _rows(interactions, books, sampling, raw / INTERACTIONS, rejected)
-    books = books.take(pa.array(rows.books))
+    books = books.take(pc.sort_indices(books["book_id"].cast(pa.int32())))
+    users, user, book = _pairs(interactions, books)
+    known = np.flatnonzero(book >= 0)
+    chosen = _first_pairs(known, user, book, raw / INTERACTIONS, rejected, interactions, users)
+    time = interactions["time"].to_numpy()
+    chosen = _sample(chosen, time, user, users, sampling)
+    chosen = chosen[np.lexsort((book[chosen], user[chosen], time[chosen]))]
+    user, time = user[chosen], time[chosen]
+    used, book = np.unique(book[chosen], return_inverse=True)
+    books = books.take(pa.array(used))
     joined = {name: books[name] for name in (*TEXTS, "author_id")} | {
         "genres": _looked_up(books["book_id"], genres, "book_id", "genres"),
         "author_name": _looked_up(books["author_id"], authors, "author_id", "name"),
@@ -69,136 +84,74 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     }
 
     def columns() -> Iterator[Column]:
-        yield Column(rows.user, rows.users)
-        yield Column(rows.book, books["book_id"].to_pylist(), integer=True)
-        for name in _ORDER:
-            yield Column(rows.book, _texts(joined[name]))
+        yield Column(user, users)
+        yield Column(book, books["book_id"].to_pylist(), integer=True)
+        for name in COLUMNS:
+            yield Column(book, _texts(joined[name]))
 
     ids, values = encode(columns(), scratch)
-    days = [datetime.fromtimestamp(int(t), UTC).date().isoformat() for t in rows.time[[0, -1]]]
+    days = [datetime.fromtimestamp(int(t), UTC).date().isoformat() for t in time[[0, -1]]]
     meta: dict[str, Any] = {
         "sampling": f"{sampling.rule}, {sampling.rows:,} rows" + f", seed {sampling.seed}" * (sampling.rule == "users"),
         "first_day": days[0],
         "last_day": days[1],
         "rated_interactions": len(interactions),
-        "rated_interactions_of_unknown_books": rows.unknown,
+        "rated_interactions_of_unknown_books": len(interactions) - len(known),
         **rejected.meta(),
     }
     missing = [f"{file} has {lines[file]:,} of {n:,} lines" for file, n in PUBLISHED.items() if lines[file] < n]
     if missing:
         meta["partial"] = "; ".join(missing)
-    return Prepared(ids, rows.labels, values, meta, scratch=scratch)
+    labels = (interactions["rating"].to_numpy()[chosen] > 3).astype(np.uint8)
+    return Prepared(ids, labels, values, meta, scratch=scratch)
 
 
-_ORDER = (
-    *("title", "genres", "average_rating", "text_reviews_count", "author_id", "author_name", "num_pages"),
-    *("is_ebook", "format", "publisher", "publication_year", "work_id", "media_type"),
-)
-"""The columns after user and book, in the order of the data set's fields."""
+def _pairs(interactions: pa.Table, books: pa.Table) -> tuple[list[str], Codes, Codes]:
+    """The user ids, sorted; and of each interaction the user's position among them, the book's among ``books`` or -1."""
+    encoded = interactions["user"].dictionary_encode().combine_chunks()
+    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    users = [user.hex() for user in encoded.dictionary.take(pa.array(order)).to_pylist()]
+    numbers = pc.index_in(interactions["book"], value_set=books["book_id"].combine_chunks().cast(pa.int32()))
+    return users, rank[encoded.indices.to_numpy()], pc.fill_null(numbers, -1).to_numpy()
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The sampled interactions in order: positions of each row's user and book, labels and times, each [N].
-
-    Attributes:
-        users: user ids, sorted.
-        books: positions among all books of those that occur, by number.
-        unknown: rated interactions whose book is not known.
-    """
-
-    user: Positions
-    book: Positions
-    labels: NDArray[np.uint8]
-    time: Integers
-    users: list[str]
-    books: Integers
-    unknown: int
-
-
-def _rows(interactions: pa.Table, books: pa.Table, sampling: Sampling, path: Path, rejected: Rejected) -> _Rows:
-    number = books["book_id"].cast(pa.int32()).to_numpy()
-    by_number = np.argsort(number)
-    book, occurring = _codes(interactions["book"])
-    position = np.searchsorted(number, occurring.to_numpy(), sorter=by_number).clip(max=len(number) - 1)
-    known = number[by_number[position]] == occurring.to_numpy()
-    chosen = np.flatnonzero(known[book])
-    unknown = len(book) - len(chosen)
-    user, raw_users = _codes(interactions["user"])
-    users = [each.hex() for each in raw_users.to_pylist()]
-
-    # a pair that occurs twice counts once, the first time
-    pair = user[chosen].astype(np.int64) * len(occurring) + book[chosen]
-    by_pair = np.argsort(pair, kind="stable")
-    again = chosen[by_pair[1:][np.diff(pair[by_pair]) == 0]]
-    del pair, by_pair
-    if len(again):
-        for row, line in zip(again.tolist(), interactions[LINE].take(pa.array(again)).to_pylist(), strict=True):
-            rejected.add(path, line, f"user {users[user[row]]} has rated book {occurring[int(book[row])]} before")
-        chosen = np.setdiff1d(chosen, again, assume_unique=True)
-    if not len(chosen):
+def _first_pairs(
+    known: Integers, user: Codes, book: Codes, path: Path, rejected: Rejected, interactions: pa.Table, users: list[str]
+) -> Integers:
+    """Of the interactions with known books, those whose pair of user and book has not occurred before."""
+    again = pd.Series(user[known].astype(np.int64) << 32 | book[known]).duplicated().to_numpy()
+    repeated = interactions.take(pa.array(known[again]))
+    who = (users[u] for u in user[known[again]])
+    for line, name, number in zip(repeated[LINE].to_pylist(), who, repeated["book"].to_pylist(), strict=True):
+        rejected.add(path, line, f"user {name} has rated book {number} before")
+    if again.all():
         why = f"; lines left out: {len(rejected.lines)}, the first {rejected.lines[0]}" if rejected.lines else ""
         raise UserError(f"{path}: no rating of a known book{why}")
-
-    time = interactions["time"].to_numpy()
-    chosen = _sample(chosen, time, user, users, sampling)
-    time, user, book = time[chosen], user[chosen], book[chosen]
-    user, users = _ranked(user, users)
-    used = np.flatnonzero(np.bincount(book, minlength=len(occurring)))
-    used = used[np.argsort(position[used])]
-    rank = np.empty(len(occurring), np.int32)
-    rank[used] = np.arange(len(used), dtype=np.int32)
-    book = rank[book]
-    order = np.argsort(user.astype(np.int64) * len(used) + book)
-    order = order[np.argsort(time[order], kind="stable")]
-    labels = (interactions["rating"].to_numpy()[chosen[order]] > 3).astype(np.uint8)
-    return _Rows(user[order], book[order], labels, time[order], users, by_number[position[used]], unknown)
+    return known[~again]
 
 
-def _sample(chosen: Integers, time: Integers, user: Positions, users: list[str], sampling: Sampling) -> Integers:
-    """Which of the chosen rows make the data set, in the order of the file."""
+def _sample(chosen: Integers, time: Integers, user: Codes, users: list[str], sampling: Sampling) -> Integers:
+    """Which of the chosen rows make the data set."""
     if len(chosen) <= sampling.rows:
         return chosen
-    if sampling.rule == "users":
-        count = np.bincount(user[chosen], minlength=len(users))
-        lots = [hashlib.sha256(f"{sampling.seed}:{each}".encode()).digest() for each in users]
-        drawn = np.array(sorted(range(len(users)), key=lots.__getitem__))
-        drawn = drawn[: int(np.searchsorted(np.cumsum(count[drawn]), sampling.rows)) + 1]
-        taken = np.zeros(len(users), bool)
-        taken[drawn] = True
-        return np.compress(taken[user[chosen]], chosen)
-    times = time[chosen]
-    oldest = np.partition(times, len(times) - sampling.rows)[len(times) - sampling.rows]
-    newer = times > oldest
-    of_that_second = np.flatnonzero(times == oldest)[: sampling.rows - int(newer.sum())]
-    newer[of_that_second] = True
-    return np.compress(newer, chosen)
+    if sampling.rule == "newest":  # of one second, the first in the file
+        return chosen[np.argsort(-time[chosen], kind="stable")[: sampling.rows]]
+    count = np.bincount(user[chosen], minlength=len(users))
+    lots = [hashlib.sha256(f"{sampling.seed}:{each}".encode()).digest() for each in users]
+    drawn = np.array(sorted(range(len(users)), key=lots.__getitem__))
+    drawn = drawn[: int(np.searchsorted(np.cumsum(count[drawn]), sampling.rows)) + 1]
+    return chosen[np.isin(user[chosen], drawn)]
 
 
-def _ranked(codes: Positions, names: list[str]) -> tuple[Positions, list[str]]:
-    """Codes [N] of the names that occur, sorted, in place of codes of all names."""
-    occurs = np.flatnonzero(np.bincount(codes, minlength=len(names))).tolist()
-    occurs.sort(key=names.__getitem__)
-    rank = np.empty(len(names), np.int32)
-    rank[occurs] = np.arange(len(occurs), dtype=np.int32)
-    return rank[codes], [names[code] for code in occurs]
-
-
-def _codes(column: pa.ChunkedArray) -> tuple[Positions, pa.Array]:
-    """Position [N] of each value among the different ones, and those."""
-    encoded = column.dictionary_encode().combine_chunks()
-    return encoded.indices.to_numpy(), encoded.dictionary
-
-
-def _unique(table: pa.Table, key: str, path: Path, rejected: Rejected) -> pa.Table:
+def _first_of_each(table: pa.Table, key: str, path: Path, rejected: Rejected) -> pa.Table:
     """The table without the rows whose key occurs in an earlier one."""
-    first = np.unique(_codes(table[key])[0], return_index=True)[1]
-    if len(first) == len(table):
-        return table
-    again = pa.array(np.setdiff1d(np.arange(len(table)), first))
-    for line, value in zip(table[LINE].take(again).to_pylist(), table[key].take(again).to_pylist(), strict=True):
+    again = table[key].to_pandas().duplicated().to_numpy()
+    repeated = table.filter(pa.array(again))
+    for line, value in zip(repeated[LINE].to_pylist(), repeated[key].to_pylist(), strict=True):
         rejected.add(path, line, f"{key} {value} occurs before")
-    return table.take(pa.array(np.sort(first)))
+    return table.filter(pa.array(~again))
 
 
 def _looked_up(keys: pa.ChunkedArray, table: pa.Table, key: str, value: str) -> pa.ChunkedArray:

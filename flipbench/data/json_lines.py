@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
-from flipbench.data.rejected import Rejected
+from flipbench.data.raw import Rejected
 from flipbench.data.store import home
 from flipbench.errors import UserError
 from flipbench.identity import key_of

@@ -1,8 +1,33 @@
-"""Raw files, read whole."""
+"""Raw files: read whole, and the lines of them that cannot be read, counted and named, never dropped in silence."""
 
 from pathlib import Path
+from typing import Any
 
 from flipbench.errors import UserError
+
+LIMIT = 1_000
+"""Lines of one preparation; with more, the files are not what they should be."""
+
+
+class Rejected:
+    """The lines that were left out, in the order they were met."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, path: Path, line: int, why: str) -> None:
+        """Leave out a line, numbered from 1.
+
+        Raises:
+            UserError: there are more than :data:`LIMIT`.
+        """
+        if len(self.lines) == LIMIT:
+            raise UserError(f"{path}:{line}: {why}; more than {LIMIT:,} lines are malformed: is it the right file?")
+        self.lines.append(f"{path.name}:{line}: {why}")
+
+    def meta(self) -> dict[str, Any]:
+        """For a table's notes: how many, and each as ``FILE:LINE: reason``."""
+        return {"rejected_lines": len(self.lines), "rejected": self.lines}
 
 
 def read_bytes(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_bookcrossing import BOOKS, FILES, RATINGS, USERS, write_raw
 
-from flipbench.data import rejected
+from flipbench.data import raw as raw_files
 from flipbench.data.bookcrossing_reader import bracket, country, read
 from flipbench.data.check import check, table_one
 from flipbench.data.encode import Prepared
@@ -128,7 +128,7 @@ def test_files_without_rows_are_refused(raw: Raw, changed: dict[str, bytes], mes
 
 def test_a_missing_file_and_a_flood_of_malformed_lines_are_refused(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = raw(ratings=RATINGS + b"x\n" * 30)
-    monkeypatch.setattr(rejected, "LIMIT", 20)
+    monkeypatch.setattr(raw_files, "LIMIT", 20)
     with pytest.raises(UserError, match=r"BX-Book-Ratings\.csv:31: .*; more than 20 lines are malformed"):
         read(folder)
     (folder / "BX-Books.csv").unlink()

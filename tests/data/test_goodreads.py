@@ -253,15 +253,15 @@ def test_other_raw_files_are_not_taken_for_those_half_read(raw: Raw) -> None:
 
 
 def test_newest_takes_the_last_by_time_and_the_first_in_the_file_of_one_second(raw: Raw) -> None:
-    assert in_words(read(raw(), Sampling(2))) == [ROWS[2], ROWS[3]]
-    assert in_words(read(raw(), Sampling(3))) == ROWS[1:]
-    assert in_words(read(raw(), Sampling(1))) == ROWS[3:]
+    assert in_words(read(raw(), sampling=Sampling(2))) == [ROWS[2], ROWS[3]]
+    assert in_words(read(raw(), sampling=Sampling(3))) == ROWS[1:]
+    assert in_words(read(raw(), sampling=Sampling(1))) == ROWS[3:]
 
 
 def test_users_takes_whole_users_by_the_seed(tmp_path: Path) -> None:
     generate(tmp_path / "raw", 3_000)
     whole = read(tmp_path / "raw", sampling=ALL)
-    samples = [read(tmp_path / "raw", Sampling(1_000, "users", seed)) for seed in (0, 0, 1)]
+    samples = [read(tmp_path / "raw", sampling=Sampling(1_000, "users", seed)) for seed in (0, 0, 1)]
     assert np.array_equal(samples[0].ids, samples[1].ids)
     assert samples[0].values[0] != samples[2].values[0]
     count = dict(zip(whole.values[0], np.bincount(whole.ids[:, 0])[1:], strict=True))
