@@ -25,7 +25,7 @@ ROWS_READ = 100_000
 
 
 def generate(folder: Path, rows: int) -> dict[str, Any]:
-    from flipbench.data.goodreads_generator import generate
+    from goodreads_generator import generate
 
     if not folder.exists():
         generate(folder, rows)

@@ -56,7 +56,7 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     scratch, rejected, lines = json_lines.scratch("goodreads", VERSION, files), Rejected(), dict[str, int]()
 
     def table(file: str, parse: Parse, convert: Convert, key: str | None = None) -> pa.Table:
-        rows, lines[file] = json_lines.read(raw / file, parse, convert, scratch, rejected)
+        rows, lines[file] = json_lines.read(raw / file, parse, scratch, rejected, convert)
         return rows if key is None else _first_of_each(rows, key, raw / file, rejected)
 
     interactions = table(INTERACTIONS, records.interactions(), records.rated)
@@ -107,7 +107,7 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
 
 
 def _pairs(interactions: pa.Table, books: pa.Table) -> tuple[list[str], Codes, Codes]:
-    """The user ids, sorted; and of each interaction the user's position among them, the book's among ``books`` or -1."""
+    """User ids, sorted; of each interaction the user's position among them, and the book's among ``books`` or -1."""
     encoded = interactions["user"].dictionary_encode().combine_chunks()
     order = pc.sort_indices(encoded.dictionary).to_numpy()
     rank = np.empty(len(order), np.int32)
@@ -127,7 +127,8 @@ def _first_pairs(
     for line, name, number in zip(repeated[LINE].to_pylist(), who, repeated["book"].to_pylist(), strict=True):
         rejected.add(path, line, f"user {name} has rated book {number} before")
     if again.all():
-        why = f"; lines left out: {len(rejected.lines)}, the first {rejected.lines[0]}" if rejected.lines else ""
+        left_out = rejected.meta()["rejected"]
+        why = f"; lines left out: {len(left_out)}, the first {left_out[0]}" if left_out else ""
         raise UserError(f"{path}: no rating of a known book{why}")
     return known[~again]
 

@@ -10,10 +10,10 @@ LIMIT = 1_000
 
 
 class Rejected:
-    """The lines that were left out, in the order they were met."""
+    """The lines that were left out, in the order they were met: (file name, line from 1, reason)."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.entries: list[tuple[str, int, str]] = []
 
     def add(self, path: Path, line: int, why: str) -> None:
         """Leave out a line, numbered from 1.
@@ -21,13 +21,14 @@ class Rejected:
         Raises:
             UserError: there are more than :data:`LIMIT`.
         """
-        if len(self.lines) == LIMIT:
+        if len(self.entries) == LIMIT:
             raise UserError(f"{path}:{line}: {why}; more than {LIMIT:,} lines are malformed: is it the right file?")
-        self.lines.append(f"{path.name}:{line}: {why}")
+        self.entries.append((path.name, line, why))
 
     def meta(self) -> dict[str, Any]:
         """For a table's notes: how many, and each as ``FILE:LINE: reason``."""
-        return {"rejected_lines": len(self.lines), "rejected": self.lines}
+        lines = [f"{file}:{line}: {why}" for file, line, why in self.entries]
+        return {"rejected_lines": len(lines), "rejected": lines}
 
 
 def read_bytes(path: Path) -> bytes:

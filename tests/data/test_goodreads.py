@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from goodreads_generator import generate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_goodreads import ANN, BOB, EVE, RECORDS, ROWS, lines, write_raw
@@ -19,7 +20,6 @@ from flipbench.data.check import check
 from flipbench.data.encode import Prepared
 from flipbench.data.fetch import import_from
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, GOODREADS, INTERACTIONS, WORKS, Sampling, variant
-from flipbench.data.goodreads_generator import generate
 from flipbench.data.goodreads_reader import read
 from flipbench.data.goodreads_records import interactions, rated
 from flipbench.errors import UserError
