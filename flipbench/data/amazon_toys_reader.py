@@ -8,7 +8,6 @@ hold a whole page. The items of 2014 are Python literals rather than JSON, and a
 
 import ast
 import html
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pyarrow as pa
 
 from flipbench.data import json_lines
 from flipbench.data.amazon_toys import ITEMS, REVIEWS
-from flipbench.data.encode import Column, Prepared, encode
+from flipbench.data.encode import Column, Prepared, encode, period
 from flipbench.data.raw import Rejected
 from flipbench.errors import UserError
 
@@ -60,11 +59,9 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
     user, users = pd.factorize(rows["user"])
     item = pd.Index(first["item"]).get_indexer(rows["item"])
     ids, values = encode([Column(user, users.tolist()), *(Column(item, first[name].tolist()) for name in ITEM_COLUMNS)])
-    days = [datetime.fromtimestamp(t, UTC).date().isoformat() for t in rows["time"].iloc[[0, -1]]]
     meta = {
         "reviews": file.name,
-        "first_day": days[0],
-        "last_day": days[1],
+        **period(rows["time"].to_numpy()),
         "reviews_of_unknown_items": len(reviews) - len(known),
         "repeated_reviews": len(known) - len(rows),
         "repeated_items": len(items) - len(first),

@@ -7,9 +7,8 @@ A book's author is the first it names. Missing values are ``unknown``, as is wha
 
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from flipbench.data import goodreads_records as records
 from flipbench.data import json_lines
-from flipbench.data.encode import Column, Prepared, encode
+from flipbench.data.encode import Column, Prepared, encode, period
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, INTERACTIONS, WORKS, Sampling
 from flipbench.data.goodreads_records import TEXTS
 from flipbench.data.json_lines import LINE, Convert, Parse
@@ -67,16 +66,8 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     genres = table(GENRES, voted, records.keyed_by("book_id"), "book_id")
     works = table(WORKS, records.texts("work_id", "media_type"), records.keyed_by("work_id"), "work_id")
 
-    books = books.take(pc.sort_indices(books["book_id"].cast(pa.int32())))
-    users, user, book = _pairs(interactions, books)
-    known = np.flatnonzero(book >= 0)
-    chosen = _first_pairs(known, user, book, raw / INTERACTIONS, rejected, interactions, users)
-    time = interactions["time"].to_numpy()
-    chosen = _sample(chosen, time, user, users, sampling)
-    chosen = chosen[np.lexsort((book[chosen], user[chosen], time[chosen]))]
-    user, time = user[chosen], time[chosen]
-    used, book = np.unique(book[chosen], return_inverse=True)
-    books = books.take(pa.array(used))
+    rows = _rows(interactions, books, sampling, raw / INTERACTIONS, rejected)
+    books = books.take(pa.array(rows.books))
     joined = {name: books[name] for name in (*TEXTS, "author_id")} | {
         "genres": _looked_up(books["book_id"], genres, "book_id", "genres"),
         "author_name": _looked_up(books["author_id"], authors, "author_id", "name"),
@@ -84,44 +75,82 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     }
 
     def columns() -> Iterator[Column]:
-        yield Column(user, users)
-        yield Column(book, books["book_id"].to_pylist(), integer=True)
+        yield Column(rows.user, rows.users)
+        yield Column(rows.book, books["book_id"].to_pylist(), integer=True)
         for name in COLUMNS:
-            yield Column(book, _texts(joined[name]))
+            yield Column(rows.book, _texts(joined[name]))
 
     ids, values = encode(columns(), scratch)
-    days = [datetime.fromtimestamp(int(t), UTC).date().isoformat() for t in time[[0, -1]]]
     meta: dict[str, Any] = {
         "sampling": f"{sampling.rule}, {sampling.rows:,} rows" + f", seed {sampling.seed}" * (sampling.rule == "users"),
-        "first_day": days[0],
-        "last_day": days[1],
+        **rows.period,
         "rated_interactions": len(interactions),
-        "rated_interactions_of_unknown_books": len(interactions) - len(known),
+        "rated_interactions_of_unknown_books": rows.unknown,
         **rejected.meta(),
     }
     missing = [f"{file} has {lines[file]:,} of {n:,} lines" for file, n in PUBLISHED.items() if lines[file] < n]
     if missing:
         meta["partial"] = "; ".join(missing)
+    return Prepared(ids, rows.labels, values, meta, scratch=scratch)
+
+
+class _Rows(NamedTuple):
+    """The sampled interactions in order of time, user and book.
+
+    Attributes:
+        user, book: [N] positions in ``users`` and ``books``.
+        labels: [N] uint8.
+        users: user ids, sorted.
+        books: rows of the table of books.
+        period: for the table's notes.
+        unknown: rated interactions whose book is not known.
+    """
+
+    user: Codes
+    book: Codes
+    labels: NDArray[np.uint8]
+    users: list[str]
+    books: Integers
+    period: dict[str, str]
+    unknown: int
+
+
+def _rows(interactions: pa.Table, books: pa.Table, sampling: Sampling, path: Path, rejected: Rejected) -> _Rows:
+    number = books["book_id"].cast(pa.int32()).to_numpy()
+    by_number = np.argsort(number)
+    book = pc.index_in(interactions["book"], value_set=pa.array(number[by_number])).fill_null(-1).to_numpy()
+    user, users = _codes(interactions["user"])
+    chosen = np.flatnonzero(book >= 0)
+    unknown = len(book) - len(chosen)
+    chosen = _first_pairs(chosen, user, book, path, rejected, interactions, users)
+    time = interactions["time"].to_numpy()
+    chosen = _sample(chosen, time, user, users, sampling)
+    chosen = chosen[np.lexsort((book[chosen], user[chosen], time[chosen]))]
     labels = (interactions["rating"].to_numpy()[chosen] > 3).astype(np.uint8)
-    return Prepared(ids, labels, values, meta, scratch=scratch)
+    used, position = np.unique(book[chosen], return_inverse=True)
+    return _Rows(
+        user[chosen], position.astype(np.int32), labels, users, by_number[used], period(time[chosen[[0, -1]]]), unknown
+    )
 
 
-def _pairs(interactions: pa.Table, books: pa.Table) -> tuple[list[str], Codes, Codes]:
-    """User ids, sorted; of each interaction the user's position among them, and the book's among ``books`` or -1."""
-    encoded = interactions["user"].dictionary_encode().combine_chunks()
+def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:
+    """[N] position of each user among the different ones, and their ids, sorted."""
+    encoded = column.dictionary_encode().combine_chunks()
     order = pc.sort_indices(encoded.dictionary).to_numpy()
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     users = [user.hex() for user in encoded.dictionary.take(pa.array(order)).to_pylist()]
-    numbers = pc.index_in(interactions["book"], value_set=books["book_id"].combine_chunks().cast(pa.int32()))
-    return users, rank[encoded.indices.to_numpy()], pc.fill_null(numbers, -1).to_numpy()
+    return rank[encoded.indices.to_numpy()], users
 
 
 def _first_pairs(
     known: Integers, user: Codes, book: Codes, path: Path, rejected: Rejected, interactions: pa.Table, users: list[str]
 ) -> Integers:
     """Of the interactions with known books, those whose pair of user and book has not occurred before."""
-    again = pd.Series(user[known].astype(np.int64) << 32 | book[known]).duplicated().to_numpy()
+    pair = user[known].astype(np.int64)
+    pair <<= 32  # in place: at 100 million rows a copy counts
+    pair |= book[known]
+    again = pd.Series(pair, copy=False).duplicated().to_numpy()
     repeated = interactions.take(pa.array(known[again]))
     who = (users[u] for u in user[known[again]])
     for line, name, number in zip(repeated[LINE].to_pylist(), who, repeated["book"].to_pylist(), strict=True):
@@ -137,8 +166,11 @@ def _sample(chosen: Integers, time: Integers, user: Codes, users: list[str], sam
     """Which of the chosen rows make the data set."""
     if len(chosen) <= sampling.rows:
         return chosen
-    if sampling.rule == "newest":  # of one second, the first in the file
-        return chosen[np.argsort(-time[chosen], kind="stable")[: sampling.rows]]
+    if sampling.rule == "newest":
+        times = time[chosen]
+        oldest = np.partition(times, -sampling.rows)[-sampling.rows]
+        newer, same = chosen[times > oldest], chosen[times == oldest]  # of one second, the first in the file
+        return np.concatenate([newer, same[: sampling.rows - len(newer)]])
     count = np.bincount(user[chosen], minlength=len(users))
     lots = [hashlib.sha256(f"{sampling.seed}:{each}".encode()).digest() for each in users]
     drawn = np.array(sorted(range(len(users)), key=lots.__getitem__))
@@ -149,6 +181,8 @@ def _sample(chosen: Integers, time: Integers, user: Codes, users: list[str], sam
 def _first_of_each(table: pa.Table, key: str, path: Path, rejected: Rejected) -> pa.Table:
     """The table without the rows whose key occurs in an earlier one."""
     again = table[key].to_pandas().duplicated().to_numpy()
+    if not again.any():
+        return table  # as it is mapped
     repeated = table.filter(pa.array(again))
     for line, value in zip(repeated[LINE].to_pylist(), repeated[key].to_pylist(), strict=True):
         rejected.add(path, line, f"{key} {value} occurs before")

@@ -1,14 +1,13 @@
 """Reader of MovieLens-1M's raw layout: three ``::``-separated latin-1 files, every line checked."""
 
 import csv
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from flipbench.data.encode import Column, Prepared, encode
+from flipbench.data.encode import Column, Prepared, encode, period
 from flipbench.data.movielens import AGES, GENDERS, OCCUPATIONS
 from flipbench.data.raw import read_bytes
 from flipbench.errors import UserError, nearest
@@ -43,9 +42,8 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
         columns.append(Column(position, [str(number) for number in entities.index], integer=True))
         columns += [Column(position, entities[name].tolist()) for name in entities]
     ids, values = encode(columns)
-    first, last = (datetime.fromtimestamp(t, UTC).date().isoformat() for t in ratings["timestamp"].iloc[[0, -1]])
     labels = (ratings["rating"] > 3).to_numpy(np.uint8)
-    return Prepared(ids, labels, values, {"first_day": first, "last_day": last})
+    return Prepared(ids, labels, values, period(ratings["timestamp"].to_numpy()))
 
 
 def _users(path: Path) -> pd.DataFrame:

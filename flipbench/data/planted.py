@@ -50,4 +50,4 @@ RARE = _dataset(
     Size(rows=60_000, users=1_200, items=12_000, cold=1_500, seed=3),
     fingerprint="2b02c5182becce7d10ae67e05dcb68ac87155cf073a8252ff1b7057a355aa6fb",
 )
-"""As many rows over seventeen times the items: what a few training rows tell of an item, and what its title."""
+"""As many rows over seventeen times the items: what is learnt of an item from few training rows, and from its title."""

@@ -85,8 +85,7 @@ def server() -> Iterator[Server]:
 def dataset_at(url: str, md5: str) -> Dataset:
     """MovieLens from another place, whose few rows are taken as they are."""
     real = get("movielens-1m")
-    prepare = lambda raw, _partial: real.prepare(raw, True)  # noqa: E731
-    return dataclasses.replace(real, archive=Archive(url, md5, "ml-1m"), prepare=prepare)
+    return dataclasses.replace(real, archive=Archive(url, md5, "ml-1m"), reader=lambda raw, _: real.prepare(raw, True))
 
 
 @pytest.fixture
