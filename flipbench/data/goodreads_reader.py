@@ -128,9 +128,8 @@ def _rows(interactions: pa.Table, books: pa.Table, sampling: Sampling, path: Pat
     chosen = chosen[np.lexsort((book[chosen], user[chosen], time[chosen]))]
     labels = (interactions["rating"].to_numpy()[chosen] > 3).astype(np.uint8)
     used, position = np.unique(book[chosen], return_inverse=True)
-    return _Rows(
-        user[chosen], position.astype(np.int32), labels, users, by_number[used], period(time[chosen[[0, -1]]]), unknown
-    )
+    codes, days = (user[chosen], position.astype(np.int32)), period(time[chosen[[0, -1]]])
+    return _Rows(*codes, labels, users, by_number[used], days, unknown)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:
@@ -159,7 +158,8 @@ def _first_pairs(
         left_out = rejected.meta()["rejected"]
         why = f"; lines left out: {len(left_out)}, the first {left_out[0]}" if left_out else ""
         raise UserError(f"{path}: no rating of a known book{why}")
-    return known[~again]
+    first: Integers = known[~again]
+    return first
 
 
 def _sample(chosen: Integers, time: Integers, user: Codes, users: list[str], sampling: Sampling) -> Integers:
@@ -169,8 +169,8 @@ def _sample(chosen: Integers, time: Integers, user: Codes, users: list[str], sam
     if sampling.rule == "newest":
         times = time[chosen]
         oldest = np.partition(times, -sampling.rows)[-sampling.rows]
-        newer, same = chosen[times > oldest], chosen[times == oldest]  # of one second, the first in the file
-        return np.concatenate([newer, same[: sampling.rows - len(newer)]])
+        newer, same = chosen[times > oldest], chosen[times == oldest]
+        return np.concatenate([newer, same[: sampling.rows - len(newer)]])  # of one second, the first in the file
     count = np.bincount(user[chosen], minlength=len(users))
     lots = [hashlib.sha256(f"{sampling.seed}:{each}".encode()).digest() for each in users]
     drawn = np.array(sorted(range(len(users)), key=lots.__getitem__))

@@ -35,7 +35,8 @@ class Rows:
         """[n] int32: the users numbered by first appearance within these rows, to resample them by."""
         from pandas import factorize
 
-        return factorize(self.users)[0].astype(np.int32)
+        codes: NDArray[np.int32] = factorize(self.users)[0].astype(np.int32)
+        return codes
 
     def __len__(self) -> int:
         return len(self.labels)

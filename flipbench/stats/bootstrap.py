@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from flipbench.metrics import MetricError, checked
 from flipbench.protocol import Metric
-from flipbench.stats.difference import Difference, t_difference
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -56,39 +55,12 @@ class Resampled:
         return self.auc_of if metric == "auc" else self.logloss_of
 
 
-def bootstrap_difference(
-    labels: ArrayLike,
-    a: ArrayLike,
-    b: ArrayLike,
-    groups: ArrayLike,
-    metric: Metric,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Difference:
-    """``metric(a) - metric(b)`` with the uncertainty of which users are in the test set.
-
-    Users are drawn with replacement, all rows of a drawn user with them, the same draw for both scores (Field and
-    Welsh, JRSS B 69, 2007). The standard error is that of the resampled differences; p and the 95 % interval are
-    Student's with (users - 1) degrees of freedom, since the share of 2,000 resamples beyond zero cannot
-    distinguish p = .0001 from p = .001.
-
-    Args:
-        labels: [N] of 0 and 1. a, b: [N] logits. groups: [N] whole numbers >= 0, equal for rows of one user.
-        metric: ``auc`` or ``logloss``.
-
-    Raises:
-        MetricError: as :mod:`flipbench.metrics`, or fewer than two users.
-    """
-    one, other = (bootstrap_metrics(labels, s, groups, resamples, seed) for s in (a, b))
-    difference = one.of(metric) - other.of(metric)
-    return t_difference(float(difference[0]), spread(difference[1:]), one.users - 1, "user-bootstrap")
-
-
 def bootstrap_metrics(
     labels: ArrayLike, logits: ArrayLike, groups: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> Resampled:
     """AUC and logloss of the test rows and of each resample of their users: of one run, or the mean over several.
 
+    Users are drawn with replacement, all rows of a drawn user with them (Field and Welsh, JRSS B 69, 2007).
     Equal ``groups``, ``resamples`` and ``seed`` give the same resamples, so that differences of two results are
     paired. Nothing is sorted again: a resample only reweighs users, by w, and AUC = 1 - w'Lw / (2 w'p w'n) with L the
     pairs that each two users have in wrong order and p, n their rows of either class. L is the sum over runs, so that
@@ -100,7 +72,7 @@ def bootstrap_metrics(
         labels: [N] of 0 and 1. logits: [N], or [runs, N]. groups: [N] whole numbers >= 0, equal for rows of one user.
 
     Raises:
-        MetricError: as :func:`bootstrap_difference`.
+        MetricError: as :mod:`flipbench.metrics`, or fewer than two users.
     """
     x = np.atleast_2d(np.asarray(logits, dtype=np.float64))
     clicked = [checked(labels, run)[0] for run in x][-1]  # each is checked

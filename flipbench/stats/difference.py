@@ -34,19 +34,15 @@ class Difference:
 
 
 def t_difference(value: float, error: float, df: float, test: str) -> Difference:
-    """Student's two-sided test and interval of an estimate with a standard error; the normal's where df is infinite."""
+    """Student's two-sided test and interval of an estimate with a standard error; the normal's where df is infinite.
+
+    A difference without any error is certain, and no difference is none.
+    """
     from scipy.stats import t
 
     reach = float(t.ppf((1 + LEVEL) / 2, df)) * error
-    p = 2 * float(t.sf(abs(standardised(value, error)), df))
-    return Difference(value, error, df, value - reach, value + reach, min(1.0, p), test)
-
-
-def standardised(difference: float, error: float) -> float:
-    """``difference / error``; a difference without any error is certain, no difference is none."""
-    if abs(difference) < 1e-15:
-        return 0.0
-    return difference / error if error else math.copysign(math.inf, difference)
+    standardised = 0.0 if abs(value) < 1e-15 else abs(value) / error if error else math.inf
+    return Difference(value, error, df, value - reach, value + reach, 2 * float(t.sf(standardised, df)), test)
 
 
 def satterthwaite(first: float, df: float, second: float, other: float) -> float:
