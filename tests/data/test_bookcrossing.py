@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tables import corrupted, in_words
 from tiny_bookcrossing import BOOKS, FILES, RATINGS, USERS, write_raw
 
 from flipbench.data import raw as raw_files
 from flipbench.data.bookcrossing_reader import bracket, country, read
 from flipbench.data.check import check, table_one
-from flipbench.data.encode import Prepared
 from flipbench.data.fetch import import_from
 from flipbench.errors import UserError
 
@@ -29,10 +29,8 @@ TEXT = {
     "12": ("12", "unknown", "unknown"),
     "0195153448": ("0195153448", "Classical Mythology", "Mark P. O. Morford", "2002", "Oxford &amp; Co"),
     "034542252": ("034542252", '"O" is for Outlaw', "Sue Grafton", "unknown", "unknown"),
-    "078946697X": (
-        *("078946697X", "Creating the X-Men (Level 4: Proficient Readers)", "Michael Teitelbaum", "2000", "DK"),
-    ),
-    "0002005018": (*("0002005018", "Le Petit Prince", "Antoine de Saint-Exupéry", "unknown", "Éditions; Gallimard"),),
+    "078946697X": ("078946697X", "X-Men (Level 4: Proficient Readers)", "Michael Teitelbaum", "2000", "DK"),
+    "0002005018": ("0002005018", "Le Petit Prince", "Antoine de Saint-Exupéry", "unknown", "Éditions; Gallimard"),
 }
 """What the tiny files say of each user and book, in the prompt's words."""
 PAIRS = {
@@ -49,11 +47,6 @@ PAIRS = {
 @pytest.fixture
 def raw(tmp_path: Path) -> Raw:
     return lambda **changed: write_raw(tmp_path / "book-crossing", **changed)
-
-
-def in_words(prepared: Prepared) -> list[tuple[str, ...]]:
-    strings = [value for vocabulary in prepared.values for value in vocabulary]
-    return [tuple(strings[i - 1] for i in row) for row in prepared.ids]
 
 
 def test_rows_are_in_words_and_in_the_order_of_the_file(raw: Raw) -> None:
@@ -171,14 +164,9 @@ def test_ages_fall_into_their_bracket(age: int) -> None:
 def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, data: st.DataObject) -> None:
     """Whatever happens to the bytes of one file, every row joins what the other two say of its user and its book."""
     file = data.draw(st.sampled_from(sorted(FILES)))
-    content = bytearray(FILES[file])
-    for _ in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.integers(0, len(content)))
-        content[at : at + data.draw(st.integers(0, 6))] = data.draw(
-            st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b'";"', b"\\", b"\n", b"\r\n", b"NULL", b"\0"]))
-        )
-    changed = {file[3:-4].rpartition("-")[2].lower(): bytes(content)}
-    folder = write_raw(tmp_path / "fuzz", **changed)
+    tokens = b'"', b'";"', b"\\", b"\n", b"\r\n", b"NULL", b"\0"
+    content = data.draw(corrupted(FILES[file], *tokens, most=3))
+    folder = write_raw(tmp_path / "fuzz", **{file[3:-4].rpartition("-")[2].lower(): content})
     try:
         prepared = read(folder)
     except UserError as error:
@@ -192,7 +180,7 @@ def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, 
         if file != "BX-Book-Ratings.csv":
             assert (user, isbn) in PAIRS
     assert all(re.match(r"BX-[\w-]+\.csv:\d+: ", line) for line in prepared.meta["rejected"])
-    records = sum(1 for line in bytes(content).split(b"\n")[1:] if line)
+    records = sum(1 for line in content.split(b"\n")[1:] if line)
     if file == "BX-Book-Ratings.csv":  # every line of it is a row, a counted drop or a named rejection
         dropped = sum(count for what, count in prepared.meta.items() if what.startswith("ratings_"))
         named = prepared.meta["rejected_lines"] + sum("two lines" in line for line in prepared.meta["mended"]) - 1

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,11 @@ import pytest
 from goodreads_generator import generate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tables import corrupted, in_words
 from tiny_goodreads import ANN, BOB, EVE, RECORDS, ROWS, lines, write_raw
 
 from flipbench.data import json_lines, store
 from flipbench.data.check import check
-from flipbench.data.encode import Prepared
 from flipbench.data.fetch import import_from
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, GOODREADS, INTERACTIONS, WORKS, Sampling, variant
 from flipbench.data.goodreads_reader import read
@@ -31,11 +32,6 @@ ALL = Sampling(10**9)
 @pytest.fixture
 def raw(tmp_path: Path) -> Raw:
     return lambda **changed: write_raw(tmp_path / "raw", **changed)
-
-
-def in_words(prepared: Prepared) -> list[tuple[str, ...]]:
-    strings = [value for vocabulary in prepared.values for value in vocabulary]
-    return [tuple(strings[i - 1] for i in row) for row in prepared.ids]
 
 
 def test_rows_are_in_words_and_in_order_of_time_user_book(raw: Raw) -> None:
@@ -137,37 +133,32 @@ def test_a_fault_does_not_hide_its_neighbours(raw: Raw) -> None:
     assert [int(line.split(":")[1]) for line in prepared.meta["rejected"]] == expected
 
 
-@pytest.mark.parametrize(
-    "fault", ["cut", "no gzip", "a byte changed", "empty", "missing", "a folder", "a bomb", "a long line"]
-)
-def test_damaged_files_are_one_line(raw: Raw, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+WHOLE = gzip.compress(lines(INTERACTIONS), 1, mtime=0)
+DAMAGED = {
+    "cut": (WHOLE[:-20], "not a whole gzip file"),
+    "no gzip": (lines(INTERACTIONS), "not a whole gzip file"),
+    "a byte changed": (WHOLE[:-8] + bytes([WHOLE[-8] ^ 1]) + WHOLE[-7:], "not a whole gzip file"),
+    "empty": (gzip.compress(b""), "empty file"),
+    "missing": (None, "no such file"),
+    "a bomb": (gzip.compress(b"\n" * (1 << 22)), "unpacks to more than 200 times its size; refused"),
+    "a long line": (
+        gzip.compress(random.Random(0).randbytes(1 << 21).replace(b"\n", b"")),
+        "a line of more than 1,0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), DAMAGED.values(), ids=DAMAGED)
+def test_damaged_files_are_one_line(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch, content: bytes | None, message: str
+) -> None:
+    monkeypatch.setattr(json_lines, "BLOCK", 1 << 20)
     path = raw() / INTERACTIONS
-    data = path.read_bytes()
-    message = "not a whole gzip file"
-    if fault == "cut":
-        path.write_bytes(data[:-20])
-    elif fault == "no gzip":
-        path.write_bytes(lines(INTERACTIONS))
-    elif fault == "a byte changed":
-        path.write_bytes(data[:-8] + bytes([data[-8] ^ 1]) + data[-7:])
-    elif fault == "empty":
-        path.write_bytes(gzip.compress(b""))
-        message = "empty file"
-    elif fault == "missing":
-        path.unlink()
-        message = "no such file"
-    elif fault == "a folder":
-        path.unlink()
-        path.mkdir()
-        message = "no such file"
-    elif fault == "a bomb":
-        monkeypatch.setattr(json_lines, "BLOCK", 1 << 20)
-        path.write_bytes(gzip.compress(b"\n" * (1 << 22)))
-        message = "unpacks to more than 200 times its size; refused"
+    path.unlink()
+    if content is None:
+        path.mkdir()  # a folder is no file either
     else:
-        monkeypatch.setattr(json_lines, "BLOCK", 1 << 10)
-        path.write_bytes(gzip.compress(np.random.default_rng(0).bytes(1 << 12).replace(b"\n", b"")))
-        message = "a line of more than 1,024 bytes; refused"
+        path.write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
         read(path.parent, sampling=ALL)
     assert "\n" not in str(error.value)
@@ -293,22 +284,17 @@ def test_the_generator_writes_what_it_promises(tmp_path: Path) -> None:
 def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, data: st.DataObject) -> None:
     """Bytes of one file's text are changed: an error of one line, or counted rejections and no row that joins wrong."""
     file = data.draw(st.sampled_from([INTERACTIONS, BOOKS, GENRES]))
-    content = bytearray(lines(file))
-    for _ in range(data.draw(st.integers(1, 2))):
-        at = data.draw(st.integers(0, len(content)))
-        content[at : at + data.draw(st.integers(0, 5))] = data.draw(
-            st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"{", b"}", b"\n", b",", b"null", b"\\"]))
-        )
+    content = data.draw(corrupted(lines(file), b'"', b"{", b"}", b"\n", b",", b"null", b"\\"))
     name = {INTERACTIONS: "interactions", BOOKS: "books", GENRES: "genres"}[file]
-    folder = write_raw(tmp_path / "fuzz", **{name: bytes(content)})
+    folder = write_raw(tmp_path / "fuzz", **{name: content})
     shutil.rmtree(Path(os.environ["FLIPBENCH_HOME"]), ignore_errors=True)
     try:
         prepared = read(folder, sampling=ALL)
     except UserError as error:
-        said = str(error)
-        assert "\n" not in said
-        assert said.startswith((f"{folder}/{file}:", f"{folder}/{INTERACTIONS}: no rating"))
-        assert file in said
+        message = str(error)
+        assert "\n" not in message
+        assert message.startswith((f"{folder}/{file}:", f"{folder}/{INTERACTIONS}: no rating"))
+        assert file in message
         return
     known = {row[1]: row for row in ROWS}
     for row in in_words(prepared):
@@ -319,7 +305,7 @@ def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, 
             assert row[:3] in {each[:3] for each in ROWS}
         elif file == BOOKS:
             assert row[0] in (ANN, BOB, EVE)
-    count = sum(bool(line) for line in bytes(content).split(b"\n"))
+    count = sum(bool(line) for line in content.split(b"\n"))
     if file == INTERACTIONS:
         rated, unrated = prepared.meta["rated_interactions"], 1
         assert rated + unrated + 1 + prepared.meta["rejected_lines"] >= count - 1

@@ -14,7 +14,7 @@ BOOKS = (
     b'"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S";"Image-URL-M";"Image-URL-L"\r\n'
     b'"0195153448";"Classical Mythology";"Mark P. O. Morford";"2002";"Oxford &amp; Co";"a";"b";"c"\r\n'
     b'"034542252";"\\"O\\" is for Outlaw";"Sue Grafton";"0";"N/A";"a";"b";"c"\r\n'
-    b'"078946697X";"Creating the X-Men (Level 4: Proficient Readers)\\";Michael Teitelbaum";"2000";"DK";"a";"b";"c"\r\n'
+    b'"078946697X";"X-Men (Level 4: Proficient Readers)\\";Michael Teitelbaum";"2000";"DK";"a";"b";"c"\r\n'
     b'"0002005018";"Le Petit Prince";"Antoine de Saint-Exup\xc3\xa9ry";NULL;"\xc9ditions; Gallimard";"a";"b";"c"\r\n'
 )
 RATINGS = (

@@ -1,0 +1,21 @@
+"""What the readers' tests share: a prepared table in words, and files with a few bytes changed."""
+
+from hypothesis import strategies as st
+
+from flipbench.data.encode import Prepared
+
+
+def in_words(prepared: Prepared) -> list[tuple[str, ...]]:
+    """Every row as its feature strings."""
+    strings = [value for vocabulary in prepared.values for value in vocabulary]
+    return [tuple(strings[i - 1] for i in row) for row in prepared.ids]
+
+
+@st.composite
+def corrupted(draw: st.DrawFn, content: bytes, *tokens: bytes, most: int = 2) -> bytes:
+    """The content with up to ``most`` places cut, or overwritten by random bytes or one of the tokens."""
+    changed = bytearray(content)
+    for _ in range(draw(st.integers(1, most))):
+        at = draw(st.integers(0, len(changed)))
+        changed[at : at + draw(st.integers(0, 6))] = draw(st.one_of(st.binary(max_size=3), st.sampled_from(tokens)))
+    return bytes(changed)
