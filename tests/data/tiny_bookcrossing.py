@@ -1,6 +1,8 @@
 """A raw BookCrossing folder small enough to read, with the dump's faults in it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 USERS = (
     b'"User-ID";"Location";"Age"\r\n'
@@ -32,9 +34,9 @@ RATINGS = (
 FILES = {"BX-Users.csv": USERS, "BX-Books.csv": BOOKS, "BX-Book-Ratings.csv": RATINGS}
 
 
-def write_raw(folder: Path, **changed: bytes) -> Path:
-    """The raw folder; ``users=...``, ``books=...`` and ``ratings=...`` replace a file."""
+def write_raw(folder: Path, changed: Mapping[str, bytes] = MappingProxyType({})) -> Path:
+    """The raw folder, some files replaced."""
     folder.mkdir(parents=True, exist_ok=True)
-    for file, data in zip(FILES, (USERS, BOOKS, RATINGS), strict=True):
-        (folder / file).write_bytes(changed.get(file[3:-4].rpartition("-")[2].lower(), data))
+    for file, data in FILES.items():
+        (folder / file).write_bytes(changed.get(file, data))
     return folder

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, INTERACTIONS, WORKS
@@ -77,10 +79,9 @@ def lines(file: str) -> bytes:
     return b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in RECORDS[file])
 
 
-def write_raw(folder: Path, **changed: bytes) -> Path:
-    """The raw folder; ``interactions=...``, ``books=...`` and so on replace the text of a file."""
+def write_raw(folder: Path, changed: Mapping[str, bytes] = MappingProxyType({})) -> Path:
+    """The raw folder, the text of some files replaced."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = {INTERACTIONS: "interactions", BOOKS: "books", AUTHORS: "authors", GENRES: "genres", WORKS: "works"}
-    for file, name in names.items():
-        (folder / file).write_bytes(gzip.compress(changed.get(name, lines(file)), 1, mtime=0))
+    for file in RECORDS:
+        (folder / file).write_bytes(gzip.compress(changed.get(file, lines(file)), 1, mtime=0))
     return folder
