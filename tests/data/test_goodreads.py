@@ -189,13 +189,6 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_needs(tmp_path: Path,
     assert import_from("goodreads", tmp_path / "raw").fingerprint == resumed
 
 
-def test_a_home_that_cannot_be_written_is_named(raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"file.*: cannot be written: Not a directory"):
-        import_from("goodreads", raw())
-
-
 def test_other_raw_files_are_not_taken_for_those_half_read(raw: Raw) -> None:
     read(raw(), sampling=ALL)
     more = lines(INTERACTIONS) + lines(INTERACTIONS).splitlines(keepends=True)[4].replace(EVE.encode(), BOB.encode())
