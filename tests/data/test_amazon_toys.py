@@ -108,30 +108,23 @@ BAD = {
     json.dumps(review("A1", "0001", 5, 9000, reviewerID=None)): "reviewerID None: not a text",
     json.dumps(review("A1", " ", 5, 9000)): "asin ' ': not a text",
 }
+BAD_ITEMS = {
+    json.dumps(item("0002", category="Puzzles")): "category 'Puzzles': not a list of names",
+    json.dumps(item("0002", category=[1], categories=[])): "category [1]: not a list of names",
+    json.dumps(item("0002", title=5)): "title 5: not a text",
+    json.dumps({"title": "a"}): "asin None: not a text",
+}
 
 
 def test_bad_lines_are_counted_and_named_and_change_nothing_else(raw: Callable[..., Path]) -> None:
-    text = as_lines(NEW[:3]) + "".join(f"{line}\n" for line in BAD).encode() + as_lines(NEW[3:])
-    prepared = read(raw(text))
+    reviews, items = ("".join(f"{line}\n" for line in bad).encode() for bad in (BAD, BAD_ITEMS))
+    prepared = read(raw(as_lines(NEW[:3]) + reviews + as_lines(NEW[3:]), items + as_lines(NEW_ITEMS)))
     assert in_words(prepared) == ROWS
-    assert prepared.meta["rejected_lines"] == len(BAD)
-    for number, (named, why) in enumerate(zip(prepared.meta["rejected"], BAD.values(), strict=True), 4):
-        assert named.startswith(f"{REVIEWS[0]}:{number}: {why}")
-
-
-@pytest.mark.parametrize(
-    ("bad", "why"),
-    [
-        (item("0002", category="Puzzles"), "category 'Puzzles': not a list of names"),
-        (item("0002", categories=[]) | {"category": [1]}, "category [1]: not a list of names"),
-        (item("0002", title=5), "title 5: not a text"),
-        ({"title": "a"}, "asin None: not a text"),
-    ],
-)
-def test_a_bad_item_is_named(raw: Callable[..., Path], bad: dict[str, Any], why: str) -> None:
-    prepared = read(raw(items=as_lines([bad, *NEW_ITEMS])))
-    assert prepared.meta["rejected"] == [f"{ITEMS}:1: {why}"]
-    assert in_words(prepared) == ROWS
+    expected = [f"{REVIEWS[0]}:{number}: {why}" for number, why in enumerate(BAD.values(), 4)]
+    expected += [f"{ITEMS}:{number}: {why}" for number, why in enumerate(BAD_ITEMS.values(), 1)]
+    assert prepared.meta["rejected_lines"] == len(expected)
+    for line, start in zip(prepared.meta["rejected"], expected, strict=True):
+        assert line.startswith(start)
 
 
 def test_files_that_are_not_there_or_not_whole_are_named(raw: Callable[..., Path], tmp_path: Path) -> None:

@@ -1,8 +1,5 @@
 """DeLong's test against its definition, and the standard error of a lone AUC."""
 
-import io
-import shutil
-import subprocess
 import time
 
 import numpy as np
@@ -42,34 +39,6 @@ def test_equals_proc_on_rows_of_our_own():
     assert s[[0, 1, 0], [0, 1, 1]] == pytest.approx([0.00146175986838, 0.00174002922566, -0.00008046433333], abs=1e-12)
     found = delong(y, a, b)
     assert [found.value / found.error, found.p] == pytest.approx([1.88466296784381, 0.05947535510157], abs=1e-9)
-
-
-ASAH = {  # roc.test(method = "delong") of pROC 1.18.0: z and p; the first is printed in pROC's documentation
-    ("s100b", "wfns"): (-2.2089835914, 0.0271757822),
-    ("s100b", "ndka"): (1.3907700257, 0.1642951752),
-    ("wfns", "ndka"): (2.7977759187, 0.0051455797),
-}
-
-
-@pytest.fixture(scope="module")
-def asah():
-    """pROC's data of 113 patients (Turck et al. 2010), under the GPL and so no part of this repository."""
-    columns = "as.integer(outcome == 'Poor'), s100b, ndka, as.integer(wfns)"
-    code = f"data(aSAH, package = 'pROC'); write.table(with(aSAH, cbind({columns})), sep = ',', col.names = FALSE)"
-    if (rscript := shutil.which("Rscript")) is None:
-        pytest.skip("needs R with its package pROC (Debian: r-cran-proc)")
-    done = subprocess.run([rscript, "-e", code], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip("needs R's package pROC (Debian: r-cran-proc)")
-    rows = np.genfromtxt(io.StringIO(done.stdout.replace('"', "")), delimiter=",")
-    return dict(zip(("poor", "s100b", "ndka", "wfns"), rows[:, 1:].T, strict=True))
-
-
-@pytest.mark.parametrize("pair", ASAH)
-def test_equals_proc_on_its_own_data(asah, pair):
-    found = delong(asah["poor"], *(asah[name] for name in pair))
-    assert (found.value / found.error, found.p) == pytest.approx(ASAH[pair], abs=1e-9)
-    assert len(asah["poor"]) == 113
 
 
 @settings(max_examples=150, deadline=None)
