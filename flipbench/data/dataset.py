@@ -29,7 +29,7 @@ class Archive:
     """The official download.
 
     Attributes:
-        url: where it lies.
+        url: its address.
         md5: its published checksum, 32 hexadecimal digits; None where nobody published one: the SHA-256 of the
             first download is then kept, and later ones are compared with it.
         folder: the folder inside it that holds the raw files; empty where they lie at its top.
@@ -47,8 +47,8 @@ class Dataset:
     Attributes:
         name: registered name (``movielens-1m``).
         title: name in prose.
-        citation: whom to cite.
-        licence: what one may do with it, in a sentence.
+        citation: the paper to cite.
+        licence: what use is allowed, in a sentence.
         fields: F columns, in the paper's order.
         label: the label rule in words.
         reader: the function ``(raw folder, allow_partial, **options) -> Prepared``, or its name ``module:function``,
@@ -58,7 +58,7 @@ class Dataset:
         version: raised when the reader gives another table from the same raw files.
         files: raw files that the reader reads; empty for a generated data set.
         archive: the official download, if there is one.
-        base_url: where the raw files lie one by one, for a data set that has no archive; no checksum is published.
+        base_url: address of the single raw files of a data set that has no archive; no checksum is published.
         orders: the row orders that a suite may name; the table has its rows in the first.
         expected: the paper's Table I (``samples``, ``fields``, ``features``), where it lists the data set.
         fingerprint: content fingerprint of the whole data set once prepared, where it is known beforehand: results
@@ -87,9 +87,12 @@ class Dataset:
         """The whole table in memory.
 
         Raises:
-            UserError: a raw file is missing or malformed.
+            UserError: the reader cannot be imported, or a raw file is missing or malformed.
         """
-        read = resolve_name(self.reader) if isinstance(self.reader, str) else self.reader
+        try:
+            read = resolve_name(self.reader) if isinstance(self.reader, str) else self.reader
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(f"data set '{self.name}': reader '{self.reader}' cannot be loaded: {error}") from None
         prepared: Prepared = read(raw, allow_partial, **self.options)
         return prepared
 

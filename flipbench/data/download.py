@@ -1,4 +1,4 @@
-"""A downloader for pooch that goes on where a cut download stopped."""
+"""A downloader for pooch that resumes an interrupted download."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path

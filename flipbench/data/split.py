@@ -1,7 +1,7 @@
 """The split, and the lock on the test rows.
 
 First nine tenths train, last tenth test, in an order that the suite names (:data:`flipbench.protocol.Order`).
-Only :func:`test_rows` reaches the test part under the held-out protocol.
+Under the held-out protocol only :func:`test_rows` gives access to the test part.
 """
 
 from dataclasses import dataclass, replace

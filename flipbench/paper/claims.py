@@ -1,4 +1,4 @@
-"""The paper's claims as predicates, and what any set of numbers says of them (``claims.yaml``)."""
+"""The paper's claims as predicates, evaluated on any set of numbers (``claims.yaml``)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Claim(BaseModel):
 
 
 class Numbers(Protocol):
-    """Numbers that a claim can be held against."""
+    """Numbers that a claim can be evaluated on."""
 
     def datasets(self, table: str) -> list[str]: ...
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flipbench.metrics import MetricError, checked
+from flipbench.metrics import MetricError, checked, row_losses
 from flipbench.protocol import Metric
 
 Float = NDArray[np.float64]
@@ -75,7 +75,7 @@ def bootstrap_metrics(
         MetricError: as :mod:`flipbench.metrics`, or fewer than two users.
     """
     x = np.atleast_2d(np.asarray(logits, dtype=np.float64))
-    clicked = [checked(labels, run)[0] for run in x][-1]  # each is checked
+    clicked, _ = checked(labels, x[0])
     g = np.asarray(groups)
     if g.shape != clicked.shape or not np.issubdtype(g.dtype, np.integer) or g.min(initial=0) < 0:
         raise MetricError(f"groups must be {len(clicked)} whole numbers >= 0")
@@ -86,7 +86,7 @@ def bootstrap_metrics(
     if clicked.all() or not clicked.any():
         raise MetricError(f"AUC needs both classes; all {len(clicked)} labels are {int(clicked[0])}")
     counts = [np.bincount(g[rows], minlength=users).astype(np.float64) for rows in (clicked, ~clicked)]
-    loss = np.stack([np.bincount(g, np.logaddexp(0.0, np.where(clicked, -run, run)), users) for run in x])
+    loss = np.stack([np.bincount(g, row_losses(labels, run), users) for run in x])
     paired = users <= MOST_PAIRED and users * users <= 50 * x.size  # about where both take equally long
     of_class = np.flatnonzero(clicked), np.flatnonzero(~clicked)
     of_runs, lost = (_by_pairs if paired else _by_ranks)(of_class, x, g, counts)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flipbench.metrics import MetricError, checked
+from flipbench.metrics import MetricError, row_losses
 from flipbench.protocol import Metric
 from flipbench.stats.bootstrap import Resampled, bootstrap_metrics, spread
 from flipbench.stats.delong import auc_covariance, placements
@@ -66,7 +66,7 @@ def _by_rows(
 ) -> tuple[list[float], float]:
     """Difference of each seed, and the standard error of their mean if rows were independent."""
     if metric == "logloss":
-        rows = [_losses(labels, x) - _losses(labels, y) for x, y in zip(a, b, strict=True)]
+        rows = [row_losses(labels, x) - row_losses(labels, y) for x, y in zip(a, b, strict=True)]
         mean = np.mean(rows, axis=0)
         return [float(r.mean()) for r in rows], float(mean.std(ddof=1)) / math.sqrt(len(mean))
     placed = [(placements(labels, x), placements(labels, y)) for x, y in zip(a, b, strict=True)]
@@ -74,8 +74,3 @@ def _by_rows(
     below = np.mean([x[1] - y[1] for x, y in placed], axis=0)
     variance = float(auc_covariance([above], [below])[0, 0])
     return [float((x[0] - y[0]).mean()) for x, y in placed], math.sqrt(variance)
-
-
-def _losses(labels: ArrayLike, logits: ArrayLike) -> Float:
-    clicked, x = checked(labels, logits)
-    return np.logaddexp(0.0, np.where(clicked, -x, x))

@@ -1,4 +1,4 @@
-"""Is a mean equal to a printed value, up to a margin declared beforehand? And how many seeds would decide it?"""
+"""Is a mean equal to a printed value, up to a margin declared beforehand? How many seeds are needed to decide it?"""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Outcome = Literal["reproduced", "better", "worse", "inconclusive"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What several runs say of a number in the paper.
+    """Whether several runs reproduce a number in the paper.
 
     Attributes:
         outcome: ``reproduced`` (inside the margin), ``better`` or ``worse`` (beyond it), else ``inconclusive``.

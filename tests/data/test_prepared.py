@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -173,6 +174,14 @@ def test_data_sets_unknown_or_of_a_broken_package_are_named(monkeypatch: pytest.
     monkeypatch.setattr(dataset, "_registered", lambda: broken)
     with pytest.raises(UserError, match=r"data set 'mine' \(no_such_package:DATA\) cannot be loaded: No module"):
         dataset.get("mine")
+
+
+def test_readers_are_found_by_name_and_a_misspelled_one_is_named() -> None:
+    readers = [dataset.get(name).reader for name in dataset.names()]
+    assert all(callable(resolve_name(reader)) for reader in readers if isinstance(reader, str))
+    misspelled = dataclasses.replace(dataset.get("movielens-1m"), reader="flipbench.data.movielens_reader:reed")
+    with pytest.raises(UserError, match=r"'movielens-1m': reader '.*:reed' cannot be loaded: .*'reed'"):
+        misspelled.prepare(Path())
 
 
 def test_prepare_that_breaks_the_contract_is_refused() -> None:
