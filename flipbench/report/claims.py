@@ -198,14 +198,14 @@ def _judged(term: Term, numbers: OurNumbers) -> Judged:
     if len(set(gained)) < 2:  # one seed, or seeds that are one run
         return found
     if term.target is not None:
-        p, low, high = tost(gained, [term.target] * len(gained), MARGIN, paired=True)
+        p, low, high = tost([gain - term.target for gain in gained], MARGIN)
         outcome: Outcome = "supported" if p < LEVEL else "inconclusive"
         if low > MARGIN or high < -MARGIN:
             outcome = "refuted"
         return replace(found, outcome=outcome, low=low + term.target, high=high + term.target, p=p)
     if term.pair is not None:
         return _declared(term, found, numbers)
-    test = paired_t(gained, [0.0] * len(gained))
+    test = paired_t(gained)
     supported = test.p < LEVEL and test.value > 0
     return replace(found, outcome="supported" if supported else "inconclusive", low=test.low, high=test.high, p=test.p)
 
