@@ -68,9 +68,9 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, results: SuiteResul
 
 def _reports(plan: Plan, store: Store, results: SuiteResults) -> dict[str, bytes]:
     """The files of a suite's report by name, as ``flipbench report`` writes them."""
-    found = {} if plan.suite.inspect else {name: text.encode() for name, text in render(results).items()}
+    files = {} if plan.suite.inspect else {name: text.encode() for name, text in render(results).items()}
     with tempfile.TemporaryDirectory() as temporary:
-        drawn = write_figures(plan, store, Path(temporary))
-        found |= {path.name: path.read_bytes() for path in drawn}
-        found[f"{results.suite}.html"] = to_html(plan, store, results, drawn).encode()
-    return found
+        pictures = write_figures(plan, store, Path(temporary))
+        files |= {path.name: path.read_bytes() for path in pictures}
+        files[f"{results.suite}.html"] = to_html(plan, store, results, pictures).encode()
+    return files

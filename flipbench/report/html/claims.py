@@ -13,37 +13,37 @@ from flipbench.store.runs import Store
 def claims(plan: Plan, store: Store, results: SuiteResults) -> Html:
     """Each claim with its verdict, folded over the statements behind it; empty where the paper claims nothing."""
     about = results.paper or results.suite
-    own = list(_about(load_claims(), about))
-    if not own:
+    stated = list(_about(load_claims(), about))
+    if not stated:
         return Html()
     labels = tuple(entry.label for entry in plan.suite.data)
     suite = Suite(results, labels, *measurements(plan, store))
     numbers = OurNumbers(lambda name: suite if name == about else None)
-    return join((_claim(evaluate(claim, numbers), partial) for claim, partial in own), "\n")
+    return join((_claim(evaluate(claim, numbers), partial) for claim, partial in stated), "\n")
 
 
 def _about(every: Iterable[Claim], table: str) -> Iterator[tuple[Claim, bool]]:
     """Claims cut to what they state of ``table``, and whether something was cut."""
     for claim in every:
-        own = [statement for statement in claim.holds if statement.table == table]
-        if own:
-            yield claim.model_copy(update={"holds": own}), len(own) < len(claim.holds)
+        holds = [statement for statement in claim.holds if statement.table == table]
+        if holds:
+            yield claim.model_copy(update={"holds": holds}), len(holds) < len(claim.holds)
 
 
-def _claim(found: Evaluated, partial: bool) -> Html:
-    claim = found.claim
-    verdict = tag("span", found.outcome, class_=f"outcome {found.outcome.replace(' ', '-')}")
+def _claim(evaluated: Evaluated, partial: bool) -> Html:
+    claim = evaluated.claim
+    verdict = tag("span", evaluated.outcome, class_=f"outcome {evaluated.outcome.replace(' ', '-')}")
     words = f"{claim.claim[0].upper()}{claim.claim[1:]}."
-    where = f"Paper: {claim.where}. Its own numbers: {found.paper}."
+    where = f"Paper: {claim.where}. Its own numbers: {evaluated.paper}."
     if partial:
         where += " Shown is the part of the claim that is about this table."
-    against = [tag("ul", *(tag("li", line) for line in found.against))] if found.against else []
+    against = [tag("ul", *(tag("li", line) for line in evaluated.against))] if evaluated.against else []
     return tag(
         "details",
         tag("summary", verdict, tag("span", words)),
         tag("p", where, class_="note"),
         *against,
-        *_statements(found.evidence),
+        *_statements(evaluated.evidence),
         class_="claim",
     )
 

@@ -1,8 +1,6 @@
 """HTML from small parts: what is not marked as markup is escaped."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from html import escape
 
 VOID = frozenset({"img", "meta"})
@@ -23,29 +21,17 @@ def tag(element: str, /, *children: str, **attributes: str | int | bool | None) 
         attributes: ``class_`` is ``class`` and ``aria_label`` ``aria-label``; True is an attribute without a value,
             None and False are none.
     """
-    words = "".join(
-        f" {_name(key)}" if value is True else f' {_name(key)}="{_escaped(str(value))}"'
-        for key, value in attributes.items()
-        if value is not None and value is not False
-    )
+    words = ""
+    for key, value in attributes.items():
+        if value is not None and value is not False:
+            name = key.rstrip("_").replace("_", "-")
+            words += f" {name}" if value is True else f' {name}="{escape(str(value))}"'
     return Html(f"<{element}{words}>" if element in VOID else f"<{element}{words}>{join(children)}</{element}>")
-
-
-def _escaped(text: str) -> str:
-    return escape(text) if _SPECIAL.search(text) else text  # most hold nothing to escape
-
-
-_SPECIAL = re.compile("[&<>\"']")
-
-
-@cache
-def _name(attribute: str) -> str:
-    return attribute.rstrip("_").replace("_", "-")
 
 
 def join(parts: Iterable[str], between: str = "") -> Html:
     """Markup and texts, the texts escaped."""
-    return Html(between.join([part if isinstance(part, Html) else _escaped(part) for part in parts]))
+    return Html(between.join(part if isinstance(part, Html) else escape(part) for part in parts))
 
 
 def hidden(text: str) -> Html:
@@ -82,21 +68,15 @@ def grid(
     direction = "ascending" if sort else None
     head = join(tag("th", c, scope="col", class_=s, data_sort=direction) for c, s in zip(columns, sides, strict=True))
 
-    def body(rows: Rows, *heading: Html) -> Html:
-        lines = (
-            tag(
-                "tr",
-                tag("th", first, scope="row", class_="text"),
-                *(tag("td", cell, class_=s) for cell, s in zip(rest, sides[1:], strict=True)),
-            )
-            for first, *rest in rows
-        )
-        return tag("tbody", join([*heading, *lines], "\n"))
+    def row(first: str, *rest: str) -> Html:
+        cells = (tag("td", cell, class_=side) for cell, side in zip(rest, sides[1:], strict=True))
+        return tag("tr", tag("th", first, scope="row", class_="text"), *cells)
 
-    if isinstance(rows, Mapping):
-        bodies = [body(own, group(name, len(columns))) for name, own in rows.items()]
-    else:
-        bodies = [body(rows)]
+    groups = rows if isinstance(rows, Mapping) else {"": rows}
+    bodies = [
+        tag("tbody", join([*([group(name, len(columns))] if name else []), *(row(*cells) for cells in members)], "\n"))
+        for name, members in groups.items()
+    ]
     return scroll(label, tag("table", join([tag("thead", tag("tr", head)), *bodies], "\n")))
 
 

@@ -8,18 +8,18 @@ from typing import Any, cast
 from flipbench.paper import dataset_name, row_name
 from flipbench.plan.expand import Cell, Plan
 from flipbench.report.cells import SuiteResults
-from flipbench.report.columns import METRIC_NAMES, Metric
+from flipbench.report.columns import METRIC_NAMES, TableMetric
 from flipbench.report.explain import explain
 from flipbench.report.html.elements import Html, grid, interval, join, plural, probability, signed, tag
 from flipbench.report.significance import Evidence
-from flipbench.report.table import Table
+from flipbench.report.table import ResultTable
 from flipbench.store.runs import Store
 
 Ids = Mapping[tuple[str, str], str]
 """Of the evidence, by row and data set."""
 
-_STANDINGS = {
-    "otherwise": "Stated, and set otherwise here",
+_PROVENANCES = {
+    "overridden": "Stated, and set otherwise here",
     "guess": "Neither the paper nor released code states it",
     "searched": "Chosen by the search",
     "code": "As released code states",
@@ -35,20 +35,19 @@ def ids(results: SuiteResults) -> Ids:
     }
 
 
-def evidence(plan: Plan, store: Store, results: SuiteResults, table: Table) -> Html:
+def evidence(plan: Plan, store: Store, results: SuiteResults, table: ResultTable) -> Html:
     """A folded part for each cell with runs, finished or failed; under the id that :func:`ids` gives it.
 
     Raises:
         UserError: as :func:`flipbench.report.explain.explain`.
     """
-    found, parts = Evidence(store), []
-    places = ids(results)
+    stored, places, parts = Evidence(store), ids(results), []
     for dataset in dict.fromkeys(c.dataset for c in results.cells):
         parts.append(tag("h3", dataset_name(dataset)))
         for cell in (c for c in plan.cells if c.data.label == dataset):
             row = cell.method.label
             if (row, dataset) in places:
-                record = explain(plan, store, results, row, dataset, table, found)
+                record = explain(plan, store, results, row, dataset, table, stored)
                 parts.append(_part(cell, record, places[row, dataset]))
     return join(parts, "\n")
 
@@ -80,7 +79,7 @@ def _metrics(record: dict[str, Any]) -> Iterator[Html]:
     verdicts = [shown["verdict"] for shown in record["metrics"].values() if shown["verdict"]]
     if verdicts:
         margins = ", ".join(
-            f"{v['margin']:g} ({METRIC_NAMES[cast(Metric, n)]})"
+            f"{v['margin']:g} ({METRIC_NAMES[cast(TableMetric, n)]})"
             for n, v in zip(record["metrics"], verdicts, strict=False)
         )
         words.append(f"Verdict: two one-sided t-tests at 5 %, margin {margins}.")
@@ -102,7 +101,7 @@ def _metric(name: str, shown: dict[str, Any]) -> list[str]:
     if judged.get("p") is not None:
         outcome += f" (p of equivalence {probability(judged['p'])})"
     return [
-        METRIC_NAMES[cast(Metric, name)],
+        METRIC_NAMES[cast(TableMetric, name)],
         shown["text"] + " *" * shown["starred"],
         "—" if shown["sd"] is None else f"{shown['sd']:.4f}",
         "—" if shown["paper"] is None else f"{shown['paper']:.4f}",
@@ -139,7 +138,7 @@ def _differences(record: dict[str, Any]) -> Iterator[Html]:
     rows = [
         [
             f"{row_name(d['row'])} − {row_name(d['against'])}",
-            METRIC_NAMES[cast(Metric, d["metric"])],
+            METRIC_NAMES[cast(TableMetric, d["metric"])],
             signed(d["value"]),
             interval(d["low"], d["high"]),
             probability(d["p"]),
@@ -156,14 +155,14 @@ def _differences(record: dict[str, Any]) -> Iterator[Html]:
 
 def _settings(record: dict[str, Any]) -> Iterator[Html]:
     """Those that differ from what is stated first, then those that nobody states."""
-    groups: dict[str, list[list[str]]] = {words: [] for words in _STANDINGS.values()}
+    groups: dict[str, list[list[str]]] = {words: [] for words in _PROVENANCES.values()}
     for s in record["settings"]:
         declared = _value(s["default"]) if s["value"] != s["default"] else "same"
         shown = [s["name"], _value(s["value"]), declared, f"{s['source']}: {s['where']}"]
-        groups[_STANDINGS[s["standing"]]].append(shown)
+        groups[_PROVENANCES[s["provenance"]]].append(shown)
     columns = ["Setting", "Here", "Declared", "Source of the declared"]
     yield tag("h4", "Settings")
-    if not groups[_STANDINGS["otherwise"]]:
+    if not groups[_PROVENANCES["overridden"]]:
         yield tag("p", "The suite sets none otherwise than stated.", class_="note")
     yield grid("Settings", columns, {name: rows for name, rows in groups.items() if rows}, words=columns)
 

@@ -1,13 +1,14 @@
 """A suite's figures inside the page, with their numbers as tables."""
 
-import csv
-import io
 from base64 import b64encode
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from platform import machine
 from zlib import ZLIB_RUNTIME_VERSION
+
+import pandas as pd
+from PIL import Image
 
 from flipbench.errors import UserError
 from flipbench.paper import dataset_name
@@ -45,30 +46,26 @@ def figures(paths: Iterable[Path], suite: str) -> Html:
 
 
 def _figure(path: Path, suite: str) -> Html:
-    from PIL import Image
-
     kind = kind_of(path, suite)
     try:
-        picture = path.read_bytes()
-        with Image.open(io.BytesIO(picture)) as opened:
-            width, height = opened.size
-        with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
-            columns, *records = csv.reader(file)
+        with Image.open(path) as picture:
+            width, height = picture.size
+        source = b64encode(path.read_bytes()).decode()
+        numbers = pd.read_csv(path.with_suffix(".csv"), dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: the figure or its numbers cannot be read: {error}") from None
     title, seen = _KINDS[kind]
-    places = {record[columns.index("dataset")] for record in records}
-    if len(places) == 1:
-        title += f", {dataset_name(places.pop())}"
+    if numbers["dataset"].nunique() == 1:
+        title += f", {dataset_name(numbers['dataset'].iloc[0])}"
     shown = tag(
         "img",
-        src=f"data:image/png;base64,{b64encode(picture).decode()}",
+        src=f"data:image/png;base64,{source}",
         alt=f"{seen}. The same numbers stand in the table that follows.",
         width=width // 2,  # drawn with 200 dots an inch
         height=height // 2,
     )
-    numbers = tag("details", tag("summary", f"{plural(len(records), 'record')} behind it"), _numbers(columns, records))
-    return join([tag("h3", title), tag("figure", shown, tag("figcaption", f"{seen}."), numbers)])
+    records = tag("details", tag("summary", f"{plural(len(numbers), 'record')} behind it"), _records(numbers))
+    return join([tag("h3", title), tag("figure", shown, tag("figcaption", f"{seen}."), records)])
 
 
 def kind_of(path: Path, suite: str) -> str:
@@ -77,18 +74,15 @@ def kind_of(path: Path, suite: str) -> str:
     return kind if kind in _KINDS else ""
 
 
-def _numbers(columns: list[str], records: list[list[str]]) -> Html:
+def _records(numbers: pd.DataFrame) -> Html:
     """What all records share is left out; keys are cut to the digits that name a folder."""
-    kept = [i for i, name in enumerate(columns) if name not in ("dataset", "test") or len({r[i] for r in records}) > 1]
-    rows = [[r[i][:12] if columns[i] == "run" else r[i] for i in kept] for r in records]
-    names = [columns[i].replace("_", " ") for i in kept]
-    words = [name for i, name in enumerate(names) if not all(_is_number(row[i]) for row in rows)]
-    return grid("Numbers of the figure", names, rows, words, sort=True)
+    shared = [name for name in ("dataset", "test") if name in numbers and numbers[name].nunique() == 1]
+    shown = numbers.drop(columns=shared)
+    if "run" in shown:
+        shown["run"] = shown["run"].str[:12]
+    shown.columns = shown.columns.str.replace("_", " ")
+    words = [name for name in shown if not shown[name].str.fullmatch(_NUMBER).all()]
+    return grid("Numbers of the figure", list(shown.columns), shown.itertuples(index=False), words, sort=True)
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+_NUMBER = r"-?[\d.]+(e[+-]\d+)?|-?inf|nan"

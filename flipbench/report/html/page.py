@@ -22,8 +22,7 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[
 
     Args:
         plan, store, results: as :func:`flipbench.cli.common.results_of` gives them.
-        pictures: files of :func:`flipbench.report.figures.write_figures`, to be shown; looked at last, so that another
-            process may still be drawing them.
+        pictures: files of :func:`flipbench.report.figures.write_figures`, to be shown.
 
     Raises:
         UserError: the paper has no such table, a run's files were changed, or a picture cannot be read.
@@ -34,14 +33,13 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[
     if results.cells:
         sentences = table.sentences(baseline="with a wavy underline")
         notes = tag("ul", *(tag("li", sentence) for sentence in sentences), class_="note")
-        found = result_tables(table, lambda row, dataset: places.get((row, dataset)))
-        sections.append(("results", "Results", join([found, notes])))
-    claimed, behind = claims(plan, store, results), evidence(plan, store, results, table)
+        tables = result_tables(table, lambda row, dataset: places.get((row, dataset)))
+        sections.append(("results", "Results", join([tables, notes])))
     drawn = figures(pictures, results.suite)
     sections += [
         ("figures", "Figures", drawn),
-        ("claims", "Claims of the paper", claimed),
-        ("evidence", "Evidence", behind),
+        ("claims", "Claims of the paper", claims(plan, store, results)),
+        ("evidence", "Evidence", evidence(plan, store, results, table)),
     ]
     return _page(table.title, results, table.signature, [s for s in sections if s[2]], drawn_by() if drawn else "")
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 
 from flipbench.paper import dataset_name
-from flipbench.report.columns import METRIC_NAMES, Cell, Column
+from flipbench.report.columns import METRIC_NAMES, TableCell, TableColumn
 from flipbench.report.html.elements import Html, group, hidden, join, scroll, tag
-from flipbench.report.table import Row, Table
+from flipbench.report.table import ResultTable, Row
 
 LinkOf = Callable[[str, str], str | None]
 """The id of the evidence of a row on a data set, where there is any."""
@@ -14,17 +14,17 @@ _MARKS = {"best": "best", "second": "second best"}
 _SOURCES = {"ours": "here", "paper": "paper"}
 
 
-def results(table: Table, link_of: LinkOf) -> Html:
+def results(table: ResultTable, link_of: LinkOf) -> Html:
     """Every data set with runs, then those of which only the paper has numbers, folded."""
     ran = [d for d in table.datasets if table.has_ours(d)]
     return join([*(_ran(table, d, link_of) for d in ran), *_printed(table)], "\n")
 
 
-def _ran(table: Table, dataset: str, link_of: LinkOf) -> Html:
+def _ran(table: ResultTable, dataset: str, link_of: LinkOf) -> Html:
     return join([tag("h3", dataset_name(dataset)), _table(table, dataset, table.columns_of(dataset), link_of)])
 
 
-def _printed(table: Table) -> Iterator[Html]:
+def _printed(table: ResultTable) -> Iterator[Html]:
     for dataset in table.datasets:
         columns = [i for i in table.columns_of(dataset) if table.columns[i].source == "paper"]
         if columns and not table.has_ours(dataset):
@@ -32,7 +32,7 @@ def _printed(table: Table) -> Iterator[Html]:
             yield tag("details", summary, _table(table, dataset, columns, lambda *_: None))
 
 
-def _table(table: Table, dataset: str, columns: list[int], link_of: LinkOf) -> Html:
+def _table(table: ResultTable, dataset: str, columns: list[int], link_of: LinkOf) -> Html:
     """Of the given columns."""
     parts = [g for g in table.groups if any(row.cells[i].status != "not-run" for row in g.rows for i in columns)]
     shown = [table.columns[i] for i in columns]
@@ -52,7 +52,7 @@ def _table(table: Table, dataset: str, columns: list[int], link_of: LinkOf) -> H
     return scroll(f"Results on {dataset_name(dataset)}", tag("table", content, class_="results"))
 
 
-def _head(columns: list[Column]) -> Html:
+def _head(columns: list[TableColumn]) -> Html:
     """The metrics over their sources; one line where nothing is the paper's."""
     metrics = list(dict.fromkeys(column.metric for column in columns))
     if len(metrics) == len(columns):
@@ -67,16 +67,16 @@ def _head(columns: list[Column]) -> Html:
     return tag("thead", tag("tr", model, *over), tag("tr", *under))
 
 
-def _sorting(column: Column, text: str) -> Html:
+def _sorting(column: TableColumn, text: str) -> Html:
     """A column's head, with the direction that puts its best number first."""
     first = "ascending" if column.metric == "logloss" else "descending"
     return tag("th", text, scope="col", class_=f"number {column.source}", data_sort=first)
 
 
-def _row(row: Row, family: str, link: str | None, cells: list[tuple[Column, Cell]]) -> Html:
+def _row(row: Row, family: str, link: str | None, cells: list[tuple[TableColumn, TableCell]]) -> Html:
     # the family is seen where sorting has taken the row out of its group
     head = tag("th", row.label, tag("span", f" · {family}", class_="family"), scope="row", class_="text")
-    found = []
+    numbers = []
     for column, cell in cells:
         text = _number(cell)
         if link and cell.status != "not-run":
@@ -84,11 +84,11 @@ def _row(row: Row, family: str, link: str | None, cells: list[tuple[Column, Cell
             stop = None if (column.metric, column.source) == ("auc", "ours") else -1
             text = tag("a", text, href=f"#{link}", class_="evidence", tabindex=stop)
         value = None if cell.value is None else repr(cell.value)
-        found.append(tag("td", text, class_=f"number {column.source} {cell.status}", data_value=value))
-    return tag("tr", head, *found)
+        numbers.append(tag("td", text, class_=f"number {column.source} {cell.status}", data_value=value))
+    return tag("tr", head, *numbers)
 
 
-def _number(cell: Cell) -> Html:
+def _number(cell: TableCell) -> Html:
     """A number with its marks, in signs for those who see them and in words for those who hear them."""
     text: str = cell.text
     if cell.best_baseline:
