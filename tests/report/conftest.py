@@ -1,8 +1,13 @@
 """Two fixed suites that between them hold every kind of cell."""
 
+from pathlib import Path
+
 import pytest
 
-from flipbench.report.cells import CellRuns, Run, SuiteResults
+from flipbench.cli.common import plan_of
+from flipbench.plan import suite
+from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
+from flipbench.store.runs import Store
 
 VERSIONS = {
     "flipbench": "0.1.0",
@@ -13,7 +18,7 @@ VERSIONS = {
 
 
 def cell(method: str, dataset: str, *scores: tuple[float, float], failed: int = 0, expected: int = 3) -> CellRuns:
-    runs = tuple(Run(f"{method}-{dataset}-{seed}", seed, *score) for seed, score in enumerate(scores))
+    runs = tuple(ScoredRun(f"{method}-{dataset}-{seed}", seed, *score) for seed, score in enumerate(scores))
     return CellRuns(method, dataset, runs, failed, expected)
 
 
@@ -22,6 +27,22 @@ def no_terminal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tester's shell or CI says about colour and width must not change the text."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def stored(suite_file, stored_runs):
+    """``stored(strength, **changes)``: a suite with made-up runs of the rows in ``strength``. Returns plan, store."""
+
+    def make(strength, **changes):
+        options = {"data": "[movielens-1m]", "settings": "", **changes}
+        options.setdefault("methods", f"[{', '.join(strength)}]")
+        found = suite.load(str(suite_file(**options)))
+        store = Store(Path(found.outputs.results))
+        plan = plan_of(found, store)
+        stored_runs(plan, store, strength)
+        return plan, store
+
+    return make
 
 
 @pytest.fixture

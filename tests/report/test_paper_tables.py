@@ -10,11 +10,11 @@ import pytest
 from flipbench.paper import paper_datasets, paper_methods, paper_starred, paper_value
 from flipbench.paper.names import TABLES
 from flipbench.protocol import Metric
-from flipbench.report.cells import CellRuns, Run, SuiteResults
-from flipbench.report.columns import Cell, Column
+from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
+from flipbench.report.columns import TableCell, TableColumn
 from flipbench.report.latex import to_latex
 from flipbench.report.markdown import to_markdown
-from flipbench.report.table import Table, overall_table
+from flipbench.report.table import ResultTable, overall_table
 
 
 def printed(name: str) -> SuiteResults:
@@ -26,20 +26,20 @@ def printed(name: str) -> SuiteResults:
             auc, loss = (paper_value(name, row, dataset, metric) for metric in ("auc", "logloss"))  # type: ignore[arg-type]
             assert auc is not None
             assert loss is not None
-            cells.append(CellRuns(row, dataset, (Run(f"{row}-{dataset}", 0, auc, loss),), 0, 1))
+            cells.append(CellRuns(row, dataset, (ScoredRun(f"{row}-{dataset}", 0, auc, loss),), 0, 1))
     reference = "flip" if name == "table2" else None
     return SuiteResults(
         name, f"Table {TABLES[name]}", name, "held-out", "chronological", 1, reference, tuple(cells), datasets, rows
     )
 
 
-def column(table: Table, dataset: str, metric: str, source: str) -> dict[str, Cell]:
+def column(table: ResultTable, dataset: str, metric: str, source: str) -> dict[str, TableCell]:
     """A column's cells by row."""
-    i = table.columns.index(Column(dataset, metric, source))  # type: ignore[arg-type]
+    i = table.columns.index(TableColumn(dataset, metric, source))  # type: ignore[arg-type]
     return {row.method: row.cells[i] for group in table.groups for row in group.rows}
 
 
-def marks(table: Table, dataset: str, metric: str, source: str) -> dict[str, str]:
+def marks(table: ResultTable, dataset: str, metric: str, source: str) -> dict[str, str]:
     found = column(table, dataset, metric, source)
     marked = {row: f"{cell.mark or ''}{'~' * cell.best_baseline}" for row, cell in found.items()}
     return {row: mark for row, mark in marked.items() if mark}

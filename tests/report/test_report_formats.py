@@ -19,14 +19,14 @@ from flipbench.errors import UserError
 from flipbench.report.cells import SuiteResults
 from flipbench.report.latex import escape, to_latex
 from flipbench.report.markdown import to_markdown
-from flipbench.report.table import Table, overall_table
+from flipbench.report.table import ResultTable, overall_table
 from flipbench.report.terminal import print_table
 from flipbench.report.write import to_json, write_report
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def to_text(table: Table, width: int = 100, encoding: str = "utf-8", **options) -> str:
+def to_text(table: ResultTable, width: int = 100, encoding: str = "utf-8", **options) -> str:
     raw = io.BytesIO()
     console = Console(file=io.TextIOWrapper(raw, encoding, newline=""), width=width, highlight=False, **options)
     print_table(table, console)

@@ -142,6 +142,8 @@ def encoded(picture: Picture) -> dict[str, bytes]:
     No date, no version, no path is in them: equal numbers give equal bytes.
     """
     files = {}
+    picture.figure.draw_without_rendering()
+    picture.figure.set_layout_engine("none")  # laid out once: both files have everything in the same place
     for ending, fields in _METADATA.items():
         stream = io.BytesIO()
         picture.figure.savefig(stream, format=ending, metadata=dict.fromkeys(fields))
