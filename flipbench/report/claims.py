@@ -1,6 +1,6 @@
 """What the finished runs say of each claim of the paper."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, cast, get_args
@@ -15,6 +15,7 @@ from flipbench.paper.claims import (
     Statement,
     Term,
     gains,
+    load_claims,
     of_paper,
     terms,
 )
@@ -158,6 +159,20 @@ def measurements(plan: Plan, store: Store) -> tuple[dict[tuple[str, str], Any], 
             measured.setdefault(name, {}).setdefault(stage.seed, {}).update(store.metrics(stage))
         keys[name] = tuple(stage.key for stage in stages)
     return measured, keys
+
+
+def claims_of_suite(plan: Plan, store: Store, results: SuiteResults) -> Iterator[tuple[Evaluated, bool]]:
+    """Each claim that the paper makes of a suite's table or figure, and whether it makes some of it of another one.
+
+    Such a claim is cut to what it states of this one.
+    """
+    about = results.paper or results.suite
+    suite = Suite(results, tuple(entry.label for entry in plan.suite.data), *measurements(plan, store))
+    numbers = OurNumbers(lambda name: suite if name == about else None)
+    for claim in load_claims():
+        holds = [statement for statement in claim.holds if statement.table == about]
+        if holds:
+            yield evaluate(claim.model_copy(update={"holds": holds}), numbers), len(holds) < len(claim.holds)
 
 
 def evaluate(claim: Claim, numbers: OurNumbers) -> Evaluated:

@@ -70,7 +70,7 @@ def alignment(plan: Plan, store: Store) -> Iterator[Picture]:
                 _heat(axes, cosines, title)
             maps[0].set_ylabel("Field masked in the text")
             maps[1].tick_params(labelleft=False)
-            _rates(maps[2], numbers)
+            _rates(maps[2], numbers, list(fields))
             right = style.over_seeds([len(stages)])
             text = f"{dataset_name(dataset)}, seed {stages[0].seed}. Boxes: highest of their row. Right: "
             style.note(figure, text + right[0].lower() + right[1:])
@@ -134,7 +134,7 @@ def _dots(axes: Axes, title: str, samples: "pd.api.typing.SeriesGroupBy[str, flo
     axes.set_xlabel(title)
     axes.set_ylim(len(samples) - 0.5, -0.5)
     axes.margins(x=0.12)
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=3)
     axes.tick_params(axis="y", length=0)
     style.light_grid(axes, "x")
 
@@ -158,11 +158,10 @@ def _heat(axes: Axes, cosines: pd.DataFrame, title: str) -> None:
     axes.set_title(title)
 
 
-def _rates(axes: Axes, numbers: pd.DataFrame) -> None:
+def _rates(axes: Axes, numbers: pd.DataFrame, fields: list[str]) -> None:
     """How often the same field is found first, each way: mean and standard deviation over runs."""
     by_field = (100 * numbers.set_index("field")[list(_WAYS)]).groupby("field", sort=False)
     means, errors = by_field.mean(), by_field.std().fillna(0)
-    fields = [field for field in means.index if field != "all"]
     for shift, (way, words), (colour, marker, _) in zip((-0.14, 0.14), _WAYS.items(), style.SERIES, strict=False):
         label = f"{words}, all {means.loc['all', way]:.1f} %"
         xerr = errors.loc[fields, way] if numbers["seed"].nunique() > 1 else None

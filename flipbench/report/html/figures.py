@@ -1,10 +1,10 @@
 """A suite's figures inside the page, with their numbers as tables."""
 
 from base64 import b64encode
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from platform import machine
+from typing import Any
 from zlib import ZLIB_RUNTIME_VERSION
 
 import pandas as pd
@@ -12,7 +12,6 @@ from PIL import Image
 
 from flipbench.errors import UserError
 from flipbench.paper import dataset_name
-from flipbench.report.html.elements import Html, grid, join, plural, tag
 
 _KINDS = {
     "forest": ("Differences", "The reference minus each other row, in AUC and in logloss, with 95 % intervals"),
@@ -36,17 +35,14 @@ def drawn_by() -> str:
     return ", ".join([*libraries, f"zlib {ZLIB_RUNTIME_VERSION}", machine()])
 
 
-def figures(paths: Iterable[Path], suite: str) -> Html:
-    """Of the files of :func:`flipbench.report.figures.write_figures`, the pictures with their numbers.
+def read_figure(path: Path, suite: str) -> dict[str, Any]:
+    """A picture of :func:`flipbench.report.figures.write_figures` with its numbers, as the page shows them.
+
+    Of the numbers what all records share is left out, and keys are cut to the digits that name a folder.
 
     Raises:
         UserError: a file cannot be read.
     """
-    return join((_figure(path, suite) for path in paths if path.suffix == ".png"), "\n")
-
-
-def _figure(path: Path, suite: str) -> Html:
-    kind = kind_of(path, suite)
     try:
         with Image.open(path) as picture:
             width, height = picture.size
@@ -54,35 +50,29 @@ def _figure(path: Path, suite: str) -> Html:
         numbers = pd.read_csv(path.with_suffix(".csv"), dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: the figure or its numbers cannot be read: {error}") from None
-    title, seen = _KINDS[kind]
+    title, shows = _KINDS[kind_of(path, suite)]
     if numbers["dataset"].nunique() == 1:
         title += f", {dataset_name(numbers['dataset'].iloc[0])}"
-    shown = tag(
-        "img",
-        src=f"data:image/png;base64,{source}",
-        alt=f"{seen}. The same numbers stand in the table that follows.",
-        width=width // 2,  # drawn with 200 dots an inch
-        height=height // 2,
-    )
-    records = tag("details", tag("summary", f"{plural(len(numbers), 'record')} behind it"), _records(numbers))
-    return join([tag("h3", title), tag("figure", shown, tag("figcaption", f"{seen}."), records)])
+    numbers = numbers.drop(columns=[n for n in ("dataset", "test") if n in numbers and numbers[n].nunique() == 1])
+    if "run" in numbers:
+        numbers["run"] = numbers["run"].str[:12]
+    numbers.columns = numbers.columns.str.replace("_", " ")
+    return {
+        "title": title,
+        "shows": shows,
+        "source": source,
+        "width": width // 2,  # drawn with 200 dots an inch
+        "height": height // 2,
+        "columns": list(numbers.columns),
+        "words": [name for name in numbers if not numbers[name].str.fullmatch(_NUMBER).all()],
+        "records": list(numbers.itertuples(index=False)),
+    }
 
 
 def kind_of(path: Path, suite: str) -> str:
     """What a suite's figure shows, by its file's name; empty for other files."""
     kind = path.stem.removeprefix(f"{suite}-").partition("-")[0]
     return kind if kind in _KINDS else ""
-
-
-def _records(numbers: pd.DataFrame) -> Html:
-    """What all records share is left out; keys are cut to the digits that name a folder."""
-    shared = [name for name in ("dataset", "test") if name in numbers and numbers[name].nunique() == 1]
-    shown = numbers.drop(columns=shared)
-    if "run" in shown:
-        shown["run"] = shown["run"].str[:12]
-    shown.columns = shown.columns.str.replace("_", " ")
-    words = [name for name in shown if not shown[name].str.fullmatch(_NUMBER).all()]
-    return grid("Numbers of the figure", list(shown.columns), shown.itertuples(index=False), words, sort=True)
 
 
 _NUMBER = r"-?[\d.]+(e[+-]\d+)?|-?inf|nan"
