@@ -92,22 +92,8 @@ class ResultTable:
             "caption": self.caption(),
             "signature": self.signature,
             "cells": [
-                {
-                    "family": group.family,
-                    "method": row.method,
-                    "dataset": column.dataset,
-                    "metric": column.metric,
-                    "source": column.source,
-                    "status": cell.status,
-                    "text": cell.text,
-                    "value": cell.value,
-                    "sd": cell.sd,
-                    "mark": cell.mark,
-                    "best_baseline": cell.best_baseline,
-                    "starred": cell.starred,
-                    "verdict": rounded(vars(cell.verdict)) if cell.verdict else None,
-                    "runs": list(cell.runs),
-                }
+                {"family": group.family, "method": row.method, **vars(column), "status": cell.status, **vars(cell)}
+                | {"verdict": rounded(vars(cell.verdict)) if cell.verdict else None}
                 for group in self.groups
                 for row in group.rows
                 for column, cell in zip(self.columns, row.cells, strict=True)
