@@ -80,6 +80,14 @@ def failure_of(stage: Stage, store: Store) -> str | None:
     return next((reason for p in stage.parents.values() if (reason := failure_of(p, store))), None)
 
 
+def with_ancestors(stage: Stage) -> dict[str, Stage]:
+    """A stage and all that it was made from by key, so that what several of them need counts once."""
+    stages = {stage.key: stage}
+    for parent in stage.parents.values():
+        stages |= with_ancestors(parent)
+    return stages
+
+
 def _ceilings(done: list[Stage], store: Store) -> Iterator[str]:
     """What no model can exceed, on generated data whose truth is known."""
     first = {stage.dataset: stage for stage in reversed(done)}

@@ -10,6 +10,7 @@ from flipbench.plan.search import Search, best_of, trial_metrics
 from flipbench.plan.settings import Value, flatten
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
+from flipbench.report.collect import with_ancestors
 from flipbench.store.runs import Store
 
 
@@ -51,7 +52,7 @@ def _entry(cell: Cell, search: Search, store: Store, select: Metric) -> Entry:
     values = [value for _, value in done]
     index = best_of(values, select)
     point = {} if index is None else flatten(done[index][0])
-    stages = {stage.key: stage for trial in search.trials for stage in _with_ancestors(trial)}
+    stages = {key: stage for trial in search.trials for key, stage in with_ancestors(trial).items()}
     return Entry(
         dataset=cell.data.label,
         method=cell.method.label,
@@ -92,12 +93,6 @@ def _borders(search: Search, point: dict[str, Value]) -> Iterator[str]:
         for end, word in ((numbers[0], "lowest"), (numbers[-1], "highest")):
             if point[name] == end != 0:
                 yield f"{name} = {end:g}, {word} of {numbers[0]:g} to {numbers[-1]:g}"
-
-
-def _with_ancestors(stage: Stage) -> Iterator[Stage]:
-    yield stage
-    for parent in stage.parents.values():
-        yield from _with_ancestors(parent)
 
 
 def _seconds(stage: Stage, store: Store) -> float:

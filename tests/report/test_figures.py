@@ -163,6 +163,13 @@ def test_the_numbers_beside_a_picture_are_the_runs_own(run, tmp_path):
     assert len(tuning) == 9
 
 
+def test_cost_counts_a_pretraining_once(run, tmp_path):
+    planned, store = run(**SWEPT)
+    write_figures(planned, store, tmp_path)
+    minutes = {r["seed"]: float(r["minutes"]) for r in numbers(tmp_path, "cost-planted-tiny") if r["row"] == "flip"}
+    assert minutes["0"] == pytest.approx(4 * 60 / 60), "pretrain, select, refit, evaluate: two of them need the first"
+
+
 def test_a_sweep_has_a_curve_for_each_setting_through_the_common_row(run, tmp_path):
     planned, store = run(**SWEPT)
     write_figures(planned, store, tmp_path)

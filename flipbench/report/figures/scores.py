@@ -13,7 +13,7 @@ from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.settings import flatten
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
-from flipbench.report.collect import run_of
+from flipbench.report.collect import run_of, with_ancestors
 from flipbench.report.columns import METRIC_NAMES
 from flipbench.report.figures import style
 from flipbench.report.figures.select import finished_cells, varied_settings
@@ -198,8 +198,7 @@ def _minutes_axis(axes: Axes, store: Store, cells: Iterable[Cell]) -> None:
 
 def _seconds(stage: Stage, store: Store) -> float:
     """Measured time of a stage and of all that it was made from."""
-    seconds = float(store.read(stage, "env.json")["seconds"])
-    return seconds + sum(_seconds(parent, store) for parent in stage.parents.values())
+    return sum(float(store.read(each, "env.json")["seconds"]) for each in with_ancestors(stage).values())
 
 
 def tuning(plan: Plan, store: Store) -> Iterator[Picture]:
