@@ -1,6 +1,6 @@
 """The evidence of one cell of a table."""
 
-from collections.abc import Collection
+from collections.abc import Set
 from typing import Any, get_args
 
 from flipbench.errors import UserError, nearest
@@ -59,13 +59,12 @@ def explain(
 
 
 def _cell(plan: Plan, row: str, dataset: str) -> Cell:
-    rows = {cell.method.label for cell in plan.cells}
-    if row not in rows:
-        raise UserError(f"{plan.suite.suite} has no row '{row}'{nearest(row, rows)}")
-    datasets = {cell.data.label for cell in plan.cells}
-    if dataset not in datasets:
-        raise UserError(f"{plan.suite.suite} has no data set '{dataset}'{nearest(dataset, datasets)}")
-    return next(c for c in plan.cells if (c.method.label, c.data.label) == (row, dataset))
+    cells = {(cell.method.label, cell.data.label): cell for cell in plan.cells}
+    rows, datasets = map(set, zip(*cells, strict=True))
+    for what, name, known in (("row", row, rows), ("data set", dataset, datasets)):
+        if name not in known:
+            raise UserError(f"{plan.suite.suite} has no {what} '{name}'{nearest(name, known)}")
+    return cells[row, dataset]
 
 
 def _shown(table: ResultTable, row: str, dataset: str, metric: Metric) -> tuple[TableCell, TableCell]:
@@ -103,7 +102,7 @@ def _sampling_error(cell: Cell, store: Store) -> float | None:
 
 
 def _differences(
-    plan: Plan, cell: Cell, results: SuiteResults, evidence: Evidence, done: Collection[str]
+    plan: Plan, cell: Cell, results: SuiteResults, evidence: Evidence, done: Set[str]
 ) -> list[dict[str, Any]]:
     """The declared test of each pair that the cell is part of, over the seeds that both sides have run."""
     test = plan.suite.compare.test
@@ -113,11 +112,8 @@ def _differences(
     for row, against in pairs(plan, name):
         if cell is not row and cell is not against:
             continue
-        both = [
-            (a, b)
-            for a, b in zip(row.evaluations, against.evaluations, strict=False)
-            if a.seed == b.seed and a.key in done and b.key in done
-        ]
+        stages = zip(row.evaluations, against.evaluations, strict=False)  # none where a search has not chosen
+        both = [(a, b) for a, b in stages if {a.key, b.key} <= done]
         if not both or (test == "paired-t" and len(both) < 2):
             continue
         first, second = tuple(a for a, _ in both), tuple(b for _, b in both)

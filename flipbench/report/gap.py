@@ -30,8 +30,6 @@ BUDGET = 24
 """Points of the search that would fill the rung of other settings."""
 
 _FIELDS = {"protocol": "protocol", "order": "split", "data": "vocabulary", "seed": "seed", "settings": "grid"}
-_OF_ITSELF = {"parents"}
-"""Follows from the rest."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,8 @@ def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]
             continue
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
         key = key_of(spec)
-        differs = {name for name in {*spec, *first.spec} if spec.get(name) != first.spec.get(name)} - _OF_ITSELF
+        differs = {name for name in {*spec, *first.spec} if spec.get(name) != first.spec.get(name)}
+        differs.discard("parents")  # follow from the rest
         if key in planned or differs - _FIELDS.keys():
             continue
         if len(differs) > 1:  # a second seed of another setting belongs to that setting's rung

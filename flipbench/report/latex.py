@@ -42,16 +42,12 @@ ESCAPES = str.maketrans(
 )
 
 
-def to_latex(table: ResultTable, standalone: bool = False) -> str:
-    """A complete ``table*`` float; ends in a newline.
-
-    Args:
-        standalone: wrap it into a document that pdflatex compiles; else the packages to load
-            stand in a comment at the top.
-    """
+def to_latex(table: ResultTable) -> str:
+    """A complete ``table*`` float, the packages to load in a comment at its top; ends in a newline."""
     waves = any(cell.best_baseline for cell in table.cells)
     text = escape(table.caption(baseline="with a wavy underline"))
-    body = [
+    lines = [
+        f"% packages: {', '.join(PACKAGES)}",
         *([WAVE] if waves else []),
         r"\begin{table*}[t]",
         r"\centering",
@@ -66,16 +62,7 @@ def to_latex(table: ResultTable, standalone: bool = False) -> str:
         rf"{{\tiny\ttfamily {_signature(table.signature)}\par}}",
         r"\end{table*}",
     ]
-    if not standalone:
-        return "\n".join([f"% packages: {', '.join(PACKAGES)}", *body, ""])
-    head = [
-        r"\documentclass[10pt,a4paper]{article}",
-        r"\usepackage[margin=2cm]{geometry}",
-        *(rf"\usepackage{{{package}}}" for package in PACKAGES),
-        r"\pagestyle{empty}",
-        r"\begin{document}",
-    ]
-    return "\n".join([*head, *body, r"\end{document}", ""])
+    return "\n".join([*lines, ""])
 
 
 def escape(text: str) -> str:

@@ -32,7 +32,7 @@ class Slice:
         rows: test rows of such items.
         auc: mean over seeds; None where these rows are all of one class.
         seeds: runs.
-        difference: this row less the reference on the same rows and seeds, by the suite's test; None for the
+        difference: this row less the reference on the same rows and seeds, by bootstrap over users; None for the
             reference itself, or where there is no AUC.
     """
 

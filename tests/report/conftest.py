@@ -1,5 +1,7 @@
 """Two fixed suites that between them hold every kind of cell."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,27 @@ def stored(suite_file, stored_runs):
         return plan, store
 
     return make
+
+
+@pytest.fixture
+def latex_log(tmp_path):
+    """Compiles tables, a page each, and returns what pdflatex said; skips where it is not installed."""
+
+    def compile_(*tables: str) -> str:
+        if shutil.which("pdflatex") is None:
+            pytest.skip("pdflatex is not installed")
+        packages = "".join(rf"\usepackage{{{name}}}" for name in ("array", "booktabs", "graphicx", "xcolor"))
+        head = rf"\documentclass[10pt,a4paper]{{article}}\usepackage[margin=2cm]{{geometry}}{packages}"
+        body = "\n\\clearpage\n".join(tables)
+        (tmp_path / "all.tex").write_text(rf"{head}\begin{{document}}{body}\end{{document}}", "utf-8")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+        log = done.stdout.decode("latin-1")
+        assert done.returncode == 0, log[-2000:]
+        assert (tmp_path / "all.pdf").stat().st_size > 1000
+        return log
+
+    return compile_
 
 
 @pytest.fixture

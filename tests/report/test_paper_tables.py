@@ -1,9 +1,6 @@
 """The paper's own numbers, fed through the renderers, come out as the paper prints them."""
 
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -100,14 +97,6 @@ def test_markdown_and_latex_show_the_marks() -> None:
     assert r"\uwave" not in to_latex(overall_table(printed("table3")))
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_all_six_compile_without_a_wide_box(tmp_path: Path) -> None:
-    texts = [to_latex(overall_table(printed(name)), standalone=True) for name in TABLES]
-    head, end = texts[0].partition(r"\begin{document}")[0], r"\end{document}"
-    bodies = [text.partition(r"\begin{document}")[2].removesuffix(f"{end}\n") for text in texts]
-    (tmp_path / "all.tex").write_text(head + r"\begin{document}" + "\n\\clearpage\n".join(bodies) + end, "utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
-    log = done.stdout.decode("latin-1")
-    assert done.returncode == 0, log[-2000:]
+def test_all_six_compile_without_a_wide_box(latex_log) -> None:
+    log = latex_log(*(to_latex(overall_table(printed(name))) for name in TABLES))
     assert not re.search("Overfull|Underfull|Missing character", log)

@@ -1,7 +1,7 @@
 """How every figure looks, and how it is saved: the same bytes from the same numbers.
 
-Sizes are of a two-column page; colours are Okabe and Ito's, told apart without colour vision, and every series has a
-marker or a line style of its own, so that it is told apart in grey.
+Sizes are of a two-column page; colours are Okabe and Ito's, distinct without colour vision, and every series has a
+marker or a line style of its own, so that it is distinct in grey.
 """
 
 import io
@@ -14,6 +14,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 COLUMN, PAGE = 3.45, 7.1
 """Width in inches of a column and of a page."""
@@ -110,22 +111,18 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
     figure.draw_without_rendering()  # lays it out
     size, pixels = 6.0, figure.dpi / 72
     places = axes.transData.transform([(x, y) for x, y, _ in points]) / pixels  # in points, as the sizes
-    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in places]
+    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in places]
     left, right = axes.bbox.x0 / pixels, axes.bbox.x1 / pixels
     for (x, y), (px, py, name) in zip(places, points, strict=True):
         width = 0.6 * size * len(name)
         shifts = [(dx, dy) for dy in (5, -5, 0, 11, -11, 17, -17) for dx in (5, -5 - width, -width / 2) if dx or dy]
-        boxes = [(x + dx, y + dy - size / 2, x + dx + width, y + dy + size / 2) for dx, dy in shifts]
-        inside = [i for i, box in enumerate(boxes) if left < box[0] and box[2] < right]
-        free = next((i for i in inside if not any(_overlap(boxes[i], other) for other in taken)), (inside or [0])[0])
+        boxes = [Bbox.from_bounds(x + dx, y + dy - size / 2, width, size) for dx, dy in shifts]
+        inside = [i for i, box in enumerate(boxes) if left < box.x0 and box.x1 < right]
+        free = next((i for i in inside if not boxes[i].count_overlaps(taken)), (inside or [0])[0])
         taken.append(boxes[free])
         far = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
         axes.annotate(name, (px, py), xytext=shifts[free], textcoords="offset points", fontsize=size, va="center",
                       arrowprops=far if abs(shifts[free][1]) > 5 else None, in_layout=False)  # fmt: skip
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return bool(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3])
 
 
 def over_seeds(counts: Sequence[int]) -> str:
