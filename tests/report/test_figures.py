@@ -120,7 +120,7 @@ def numbers(folder, name):
                  "tuning-planted-tiny.png"]),
     ],
 )  # fmt: skip
-def test_figures_repeat_byte_for_byte_whatever_the_readers_settings_and_hold_no_date(run, tmp_path, changes, expected):
+def test_figures_repeat_byte_for_byte(run, tmp_path, changes, expected):
     planned, store = run(**changes)
     first = write_figures(planned, store, tmp_path / "first")
     assert names(first) == expected
@@ -170,7 +170,7 @@ def test_cost_counts_a_pretraining_once(run, tmp_path):
     assert minutes["0"] == pytest.approx(4 * 60 / 60), "pretrain, select, refit, evaluate: two of them need the first"
 
 
-def test_a_sweep_has_a_curve_for_each_setting_through_the_common_row(run, tmp_path):
+def test_a_sweep_has_a_curve_a_setting(run, tmp_path):
     planned, store = run(**SWEPT)
     write_figures(planned, store, tmp_path)
     found = {(r["setting"], float(r["value"]), r["row"]) for r in numbers(tmp_path, "sweep")}
@@ -193,7 +193,7 @@ def test_inspections_are_drawn_of_the_seeds_that_all_rows_have(run, tmp_path):
     assert {(r["row"], r["seed"]) for r in found} == {("flip", "0"), ("without_mlm", "0")}
 
 
-def test_what_has_no_runs_or_a_failed_one_is_not_drawn_and_said_in_a_line(run, tmp_path, capsys):
+def test_what_has_no_runs_or_a_failed_one_is_not_drawn(run, tmp_path, capsys):
     planned, store = run(skip=lambda s: s.role in ("evaluate", "alignment"), **INSPECTED)
     assert names(write_figures(planned, store, tmp_path)) == ["embeddings-planted-tiny.png"]
     assert capsys.readouterr().err == "mini: no figure of alignment: its runs are not finished\n"
@@ -225,19 +225,19 @@ def test_a_changed_file_is_named(run, tmp_path):
         write_figures(*run(**SWEPT), tmp_path / "file" / "folder")
 
 
-def test_the_report_of_a_suite_that_inspects_is_its_figures(run, tmp_path, capsys):
+def test_the_report_of_a_suite_that_inspects_is_its_figures(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("flipbench.data.store.known_fingerprint", lambda name: "a" * 64)
     run(**INSPECTED)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flipbench.cli.common.data_store.known_fingerprint", lambda name: "a" * 64)
-        assert main(["report", str(tmp_path / "mini.yaml"), "--json"]) == 0
+    assert main(["report", str(tmp_path / "mini.yaml"), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["suite"] == "mini"
     assert {p.name for p in (tmp_path / "reports").iterdir()} == {*shown["figures"], "mini.html"}
     assert len(shown["figures"]) == 9
+    page = (tmp_path / "reports" / "mini.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2[^>]*>(.*?)</h2>", page) == ["Figures"]
+    assert page.count("<figure>") == 3
     shutil.rmtree(tmp_path / "results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flipbench.cli.common.data_store.known_fingerprint", lambda name: "a" * 64)
-        assert main(["report", str(tmp_path / "mini.yaml")]) == 1
+    assert main(["report", str(tmp_path / "mini.yaml")]) == 1
     assert "no suite has results yet" in capsys.readouterr().err
 
 
@@ -289,7 +289,7 @@ def test_no_label_covers_a_point_or_another_label():
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
-def test_many_rows_are_numbered_by_their_minutes_and_named_beside_the_axes(run, monkeypatch):
+def test_many_rows_are_numbered_by_their_minutes(run, monkeypatch):
     planned, store = run(**TUNED)
     monkeypatch.setattr(scores, "MOST_NAMES", 2)
     with style.styled():

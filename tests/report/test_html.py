@@ -10,15 +10,13 @@ from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from flipbench.cli import main
 from flipbench.cli.common import results_of
 from flipbench.errors import UserError
-from flipbench.plan import suite
 from flipbench.plan.settings import flatten
-from flipbench.report.figures import style, write_figures
+from flipbench.report.figures import write_figures
 from flipbench.report.html import to_html
 from flipbench.report.table import overall_table
 from flipbench.report.write import write_html
@@ -75,10 +73,6 @@ class Tree(HTMLParser):
         self.at.children.append(text)
 
 
-def tree(text):
-    return Tree(text).root
-
-
 @pytest.fixture
 def page(stored):
     """A suite of five rows, one failed and one not run; returns its plan, store and results."""
@@ -97,7 +91,7 @@ def page(stored):
 
 def sound(page):
     """What must hold of every page."""
-    root = tree(page)
+    root = Tree(page).root
     every = list(root.find())
     ids = Counter(e["id"] for e in every if "id" in e.attributes)
     assert ids
@@ -124,8 +118,8 @@ def sound(page):
     assert [e.name for e in every if e.name in ("header", "nav", "main", "footer", "dialog")][:2] == ["header", "nav"]
     (policy,) = [e["content"] for e in root.find("meta", http_equiv="Content-Security-Policy")]
     for name in ("style", "script"):
-        (own,) = root.find(name)
-        digest = base64.b64encode(hashlib.sha256(own.text.encode()).digest()).decode()
+        (element,) = root.find(name)
+        digest = base64.b64encode(hashlib.sha256(element.text.encode()).digest()).decode()
         assert f"{name}-src 'sha256-{digest}'" in policy
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert not re.search(r"url\(|@import|https?:", next(root.find("style")).text + next(root.find("script")).text)
@@ -138,7 +132,7 @@ def test_a_page_is_sound_and_its_table_is_the_one_table(page):
     table = overall_table(results)
     (own,) = [t for t in root.find("table", class_="results") if t.parent["aria-label"].endswith("MovieLens-1M")]
     rows = [r for r in own.find("tr") if r.attributes.get("class") != "group" and list(r.find("td"))]
-    expected = [row for group in table.groups for row in group.rows]
+    expected = list(table.rows)
     assert [next(r.find("th")).children[0] for r in rows] == [row.label for row in expected]
     columns = table.columns_of("movielens-1m")
     for shown, row in zip(rows, expected, strict=True):
@@ -159,9 +153,8 @@ def test_every_cell_that_ran_opens_its_evidence(page):
     plan, store, results = page(fail=True)
     root = sound(to_html(plan, store, results))
     for cell in plan.cells:
-        links = [
-            a for a in root.find("a", class_="evidence") if a["href"].endswith(f"-{cell.method.label}-movielens-1m")
-        ]
+        place = f"-{cell.method.label}-movielens-1m"
+        links = [a for a in root.find("a", class_="evidence") if a["href"].endswith(place)]
         if cell.method.label == "autoint":
             assert not links, "nothing was run"
             continue
@@ -182,7 +175,7 @@ def test_every_cell_that_ran_opens_its_evidence(page):
 def test_tests_are_those_behind_the_stars(page):
     plan, store, results = page()
     root = sound(to_html(plan, store, results))
-    (content,) = [e for e in root.find(data_title="DeepFM") if e.attributes.get("data-title", "").startswith("DeepFM")]
+    (content,) = [e for e in root.find("div") if e.attributes.get("data-title", "").startswith("DeepFM")]
     (against,) = [c.difference for c in results.comparisons if (c.against, c.metric) == ("deepfm", "auc")]
     assert against.adjusted is not None
     row = next(r for r in content.find("tr") if r.text.startswith("FLIP − DeepFM" + "AUC"))
@@ -191,7 +184,7 @@ def test_tests_are_those_behind_the_stars(page):
     assert cells[4] == ("< 0.0001" if against.adjusted < 1e-4 else f"{against.adjusted:.2g}")
 
 
-def test_settings_are_told_apart_by_who_states_them(page):
+def test_settings_are_grouped_by_provenance(page):
     plan, store, results = page(methods="[{deepfm: {embedding_dim: 16, dropout: 0.25}}]", compare="{}")
     root = sound(to_html(plan, store, results))
     groups = {}
@@ -224,7 +217,7 @@ def test_names_in_a_suite_are_text(page):
     assert two in [next(r.find("th")).children[0] for r in root.find("tr")]
 
 
-def test_the_same_results_give_the_same_bytes_wherever_they_lie(page, tmp_path):
+def test_results_elsewhere_give_the_same_bytes(page, tmp_path):
     plan, store, results = page()
     one = to_html(plan, store, results)
     moved = tmp_path / "elsewhere" / "r"
@@ -242,7 +235,7 @@ def test_claims_of_the_table_with_their_verdicts(page):
     assert told["inconclusiveFLIP beats every baseline in AUC and logloss on each of the three data sets"]
 
 
-def test_without_a_paper_there_are_no_claims_and_one_line_of_heads(page):
+def test_without_a_paper_there_are_no_claims(page):
     plan, store, results = page(paper="", methods="[deepfm, dcnv2]", compare="{}")
     root = sound(to_html(plan, store, results))
     assert [a.text for a in next(root.find("nav")).find("a")] == ["Results", "Evidence"]
@@ -274,22 +267,6 @@ def test_a_figure_that_cannot_be_read_is_named(page, tmp_path, kind):
         picture.write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"mini-cost-movielens-1m\.png: the figure or its numbers cannot be read"):
         to_html(plan, store, results, [picture])
-
-
-def test_a_suite_that_only_inspects_has_its_figures(suite_file, tmp_path):
-    found = suite.load(str(suite_file(methods="[{flip: {plm: small}}]", inspect="[embeddings]", settings="")))
-    plan, store, results = results_of(found)
-    with style.styled():
-        figure = style.new(3, 2)
-        figure.subplots().plot([1, 2])
-        numbers = pd.DataFrame([{"dataset": "planted-tiny", "row": "flip", "mean_cosine": 0.25, "run": "a" * 64}])
-        content = style.encoded(style.Picture("embeddings-planted-tiny", figure, numbers))
-    paths = [tmp_path / f"mini-embeddings-planted-tiny.{ending}" for ending in content]
-    for path, encoded in zip(paths, content.values(), strict=True):
-        path.write_bytes(encoded)
-    root = sound(to_html(plan, store, results, paths))
-    assert [h.text for h in root.find("h2")] == ["Figures"]
-    assert [td.text for td in root.find("td")] == ["0.25", "a" * 12]
 
 
 def luminance(colour):

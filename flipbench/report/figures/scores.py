@@ -1,5 +1,6 @@
 """Figures 6 and 7, and those that the paper lacks: what scores depend on, differ by, cost, and are worth."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import get_args
 
@@ -198,7 +199,7 @@ def _minutes_axis(axes: Axes, store: Store, cells: Iterable[Cell]) -> None:
 
 def _seconds(stage: Stage, store: Store) -> float:
     """Measured time of a stage and of all that it was made from."""
-    return sum(float(store.read(each, "env.json")["seconds"]) for each in with_ancestors(stage).values())
+    return math.fsum(float(store.read(each, "env.json")["seconds"]) for each in with_ancestors(stage).values())
 
 
 def tuning(plan: Plan, store: Store) -> Iterator[Picture]:

@@ -48,7 +48,7 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[
     """One self-contained page; ends in a newline. The same results give the same bytes.
 
     Args:
-        plan, store, results: as :func:`flipbench.cli.common.results_of` gives them.
+        plan, store, results: of the same suite.
         pictures: files of :func:`flipbench.report.figures.write_figures`, to be shown.
 
     Raises:
