@@ -9,6 +9,7 @@ import pytest
 from flipbench.cli.common import plan_of
 from flipbench.plan import suite
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
+from flipbench.report.latex import PACKAGES
 from flipbench.store.runs import Store
 
 VERSIONS = {
@@ -54,7 +55,7 @@ def latex_log(tmp_path):
     def compile_(*tables: str) -> str:
         if shutil.which("pdflatex") is None:
             pytest.skip("pdflatex is not installed")
-        packages = "".join(rf"\usepackage{{{name}}}" for name in ("array", "booktabs", "graphicx", "xcolor"))
+        packages = "".join(rf"\usepackage{{{name}}}" for name in PACKAGES)
         head = rf"\documentclass[10pt,a4paper]{{article}}\usepackage[margin=2cm]{{geometry}}{packages}"
         body = "\n\\clearpage\n".join(tables)
         (tmp_path / "all.tex").write_text(rf"{head}\begin{{document}}{body}\end{{document}}", "utf-8")
