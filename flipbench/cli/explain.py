@@ -12,8 +12,8 @@ from flipbench.report.explain import explain
 NAMES = {"auc": "AUC", "logloss": "Logloss"}
 
 
-STANDINGS = {
-    "otherwise": "settings that are stated, and that the suite sets otherwise",
+PROVENANCES = {
+    "overridden": "settings that are stated, and that the suite sets otherwise",
     "guess": "settings that neither the paper nor released code states",
     "searched": "settings chosen by the search",
     "code": "settings as released code states, where the paper does not",
@@ -36,8 +36,8 @@ def main(args: argparse.Namespace) -> int:
         print(f"  failed: {reason}")
     _section("runs", ["seed", "key", "AUC", "logloss", "epochs", "device"], [_run(run) for run in record["runs"]])
     _section("differences", ["row less other", "metric", "difference", "95 %", "p", "seeds"], _differences(record))
-    for standing, title in STANDINGS.items():
-        _section(title, ["setting", "here", "declared", "source"], _settings(record, standing))
+    for provenance, title in PROVENANCES.items():
+        _section(title, ["setting", "here", "declared", "source"], _settings(record, provenance))
     trials = sorted(record["trials"], key=lambda t: -(t["auc"] or 0.0))
     _section(
         "trials",
@@ -79,8 +79,8 @@ def _differences(record: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _settings(record: dict[str, Any], standing: str) -> list[list[str]]:
-    own = [s for s in record["settings"] if s["standing"] == standing]
+def _settings(record: dict[str, Any], provenance: str) -> list[list[str]]:
+    own = [s for s in record["settings"] if s["provenance"] == provenance]
     return [[s["name"], str(s["value"]), str(s["default"]), f"{s['source']}: {s['where']}"] for s in own]
 
 
