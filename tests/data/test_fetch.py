@@ -8,6 +8,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import tiny_bookcrossing
@@ -163,9 +164,7 @@ def test_no_network_names_the_import_command() -> None:
 
 
 def test_a_full_disk_is_one_line(movielens: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(Resuming, "_receive", full)
     with pytest.raises(UserError, match="cannot be written: No space left on device"):
         fetch(movielens)

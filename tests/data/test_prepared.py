@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from pkgutil import resolve_name
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -109,9 +110,10 @@ def test_an_older_generator_s_table_is_made_anew(monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         patch.setattr(store, "get", lambda name: stale)
         old = store.open_table("planted-tiny")
-    assert json.loads((old.folder / "meta.json").read_text())["version"] == 0
+    meta = old.folder / "meta.json"
+    assert json.loads(meta.read_text())["version"] == 0
     store.open_table("planted-tiny")
-    assert json.loads((old.folder / "meta.json").read_text())["version"] == dataset.get("planted-tiny").version
+    assert json.loads(meta.read_text())["version"] == dataset.get("planted-tiny").version
 
 
 def test_an_older_reader_s_table_is_refused(raw: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,14 +129,11 @@ def test_a_full_disk_leaves_the_old_table(
 ) -> None:
     before = import_from("movielens-1m", raw(), allow_partial=True).fingerprint
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(parquet, "write_table", full)
-    with pytest.raises(UserError, match="cannot be written: No space left on device"):
-        import_from("movielens-1m", raw(ratings="1::1::5::978300760\n"), allow_partial=True)
-    monkeypatch.undo()
-    monkeypatch.setenv("FLIPBENCH_HOME", str(home))
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet, "write_table", full)
+        with pytest.raises(UserError, match="cannot be written: No space left on device"):
+            import_from("movielens-1m", raw(ratings="1::1::5::978300760\n"), allow_partial=True)
     assert store.open_table("movielens-1m").fingerprint == before
     assert [p.name for p in (home / "data").iterdir() if not p.name.endswith(".lock")] == ["movielens-1m"]
 
