@@ -47,6 +47,21 @@ def suite_file(tmp_path: Path):
 
 
 @pytest.fixture
+def staged(suite_file):
+    """Writes a suite file with the given changes; returns it, its store and its stages, parents first."""
+    from flipbench.plan import suite
+    from flipbench.store.planning import plan_of, store_of
+
+    def write(**changes: str):
+        path = suite_file(**changes)
+        mini = suite.load(str(path))
+        store = store_of(mini)
+        return path, store, plan_of(mini, store).stages()
+
+    return write
+
+
+@pytest.fixture
 def home(tmp_path, monkeypatch, shared_home):
     """A home with the session's prepared data, and calibrations and counts of its own."""
     from flipbench.data.store import fingerprint

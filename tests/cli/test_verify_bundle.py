@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from flipbench.cli import main, parser
-from flipbench.cli.common import plan_of, suite_of
+from flipbench.cli import main
+from flipbench.cli.arguments import parser_of
+from flipbench.cli.output import suite_of
 from flipbench.plan import suite
-from flipbench.store.runs import Store
+from flipbench.store.planning import plan_of, store_of
 
 OF_ONE = (".html", "-calibration-movielens-1m.png", "-calibration-movielens-1m.csv")
 ROWS = "[deepfm, dcnv2, {flip: {plm: small}}]"
@@ -24,9 +25,8 @@ def mini(suite_file, stored_runs, capsys):
     path = suite_file(
         data="[movielens-1m]", methods=ROWS, settings="", seeds="2", paper="table2", compare="{reference: flip}"
     )
-    found = suite.load(str(path))
-    store = Store(Path(found.outputs.results))
-    plan = plan_of(found, store)
+    mini = suite.load(str(path))
+    plan = plan_of(mini, store := store_of(mini))
     stored_runs(plan, store, {"deepfm": 0.8, "dcnv2": 0.9, "flip": 1.5})
     assert main(["report", str(path), "--no-figures"]) == 0
     capsys.readouterr()
@@ -215,9 +215,9 @@ def test_the_command_of_an_empty_rung_fills_it(factor, suite_file, stored_runs, 
     monkeypatch.chdir(tmp_path)
     row = "{dcnv2's: {method: dcnv2, cross_layers: 2, learning_rate: 0.00001}}"
     path = suite_file(data="[movielens-1m]", methods=f"[{row}]", settings="", paper="table2")
-    found = suite.load(str(path))
-    store = Store(Path(found.outputs.results))
-    stored_runs(plan_of(found, store), store, {"dcnv2's": 0.9})
+    mini = suite.load(str(path))
+    store = store_of(mini)
+    stored_runs(plan_of(mini, store), store, {"dcnv2's": 0.9})
 
     def rung():
         (ladder,) = json.loads(run(capsys, "gap", path, "--json")[1])
@@ -229,7 +229,7 @@ def test_the_command_of_an_empty_rung_fills_it(factor, suite_file, stored_runs, 
         assert verbs[0][2:] == [">", "gap.yaml"]
         Path("gap.yaml").write_text(verbs[0][1])
     (*_, (program, verb, *arguments)) = verbs
-    args = parser().parse_args([verb, *arguments])
+    args = parser_of().parse_args([verb, *arguments])
     assert (program, verb) == ("flipbench", "run")
     asked = suite_of(args)
     for _ in range(2):  # a search first, then what it chose

@@ -7,7 +7,6 @@ import signal
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,16 +17,15 @@ from flipbench.cost import calibration
 from flipbench.cost import estimate as cost
 from flipbench.cost.calibration import Rates, kind_of
 from flipbench.data import split
-from flipbench.data.store import fingerprint, open_table
+from flipbench.data.store import open_table
 from flipbench.errors import UserError
 from flipbench.memory import TUNABLES
-from flipbench.plan import expand as plan
-from flipbench.plan import search as tune
 from flipbench.plan import suite
 from flipbench.plan.stage import Stage
 from flipbench.run.calibrate import of_each, train_until
 from flipbench.run.stages import run_stage
 from flipbench.schedule.local import Pool
+from flipbench.store import planning
 from flipbench.store.runs import Store
 
 TINY = "max_epochs: 2, batch_size: 256, embedding_dim: 4, hidden: [8]"
@@ -35,9 +33,9 @@ FLIP = "flip_id: {plm: small, pretrain: {epochs: 1, batch_size: 256}}"
 
 
 def plan_of(path):
-    found = suite.load(str(path))
-    store = Store(Path(found.outputs.results))
-    return store, plan.expand(found, {d.name: fingerprint(d.name) for d in found.data}, tune.trial_metrics(store))
+    mini = suite.load(str(path))
+    store = planning.store_of(mini)
+    return store, planning.plan_of(mini, store)
 
 
 def calibrate(stages, device="cpu", **rates):

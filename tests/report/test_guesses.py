@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from flipbench.cli import main
-from flipbench.cli.common import plan_of
 from flipbench.plan import registry, suite
 from flipbench.report.collect import collect
 from flipbench.report.html import to_html
 from flipbench.report.settings import settings_of
 from flipbench.report.write import render
+from flipbench.store.planning import plan_of
 from flipbench.store.runs import Store
 
 CITATION = re.compile(r"\([A-Z][^()]*(et al\.| and [A-Z])[^()]*(\b20\d\d\b|arXiv \d{4}\.\d{5})")

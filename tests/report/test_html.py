@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flipbench.cli import main
-from flipbench.cli.common import plan_of, results_of
 from flipbench.errors import UserError
 from flipbench.plan import suite
 from flipbench.report.figures import style, write_figures
 from flipbench.report.html import to_html
 from flipbench.report.html.elements import VOID, Html, join, tag
+from flipbench.report.so_far import results_so_far as results_of
 from flipbench.report.table import overall_table
 from flipbench.report.write import write_html
+from flipbench.store.planning import plan_of
 from flipbench.store.runs import Store
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from flipbench.cli.common import plan_of, results_of
 from flipbench.plan import suite
 from flipbench.report.html import to_html
+from flipbench.report.so_far import results_so_far as results_of
 from flipbench.report.table import overall_table
+from flipbench.store.planning import plan_of
 from flipbench.store.runs import Store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -10,15 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flipbench.cli.common import plan_of, results_of
 from flipbench.errors import UserError
 from flipbench.paper.claims import load_claims
 from flipbench.plan import suite
 from flipbench.report.claims import OurNumbers, Suite, evaluate
 from flipbench.report.collect import collect
 from flipbench.report.significance import Evidence, pairs, resample_ahead
+from flipbench.report.so_far import results_so_far as results_of
 from flipbench.report.table import overall_table
 from flipbench.report.write import render, to_json
+from flipbench.store.planning import plan_of
 from flipbench.store.runs import Store
 
 ROWS = "[deepfm, dcnv2, {flip_id: {plm: small}}, {flip: {plm: small}}]"

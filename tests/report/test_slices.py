@@ -8,12 +8,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from flipbench.cli import main
-from flipbench.cli.common import plan_of
 from flipbench.data import split
 from flipbench.data.store import open_table
 from flipbench.errors import UserError
 from flipbench.plan import suite
 from flipbench.report.slices import slices
+from flipbench.store.planning import plan_of
 from flipbench.store.predictions import read_predictions
 from flipbench.store.runs import Store
 
