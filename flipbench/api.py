@@ -7,8 +7,9 @@
     api.results(suite).groupby("row").auc.mean()
     api.report(suite, "reports")
 
-What a user can get wrong is raised as :class:`flipbench.errors.UserError`: one line that names file, key and
-the nearest valid value. Where it begins with ``--workers`` or the like, the argument of that name is meant.
+What a user can get wrong is raised as :class:`flipbench.errors.UserError`: one line that names file, key and nearest
+valid value. Where it begins with ``--workers`` or the like, the argument of that name is meant. Functions that read
+results raise it where a run's files are missing, damaged or changed, or where no data set of the suite is prepared.
 """
 
 import warnings
@@ -26,7 +27,7 @@ from flipbench.plan.suite import Suite
 from flipbench.protocol import Protocol
 from flipbench.schedule.devices import slots_of, usable
 from flipbench.schedule.events import Event, Failed, Finished, Listener, Note, Planned, Progress, Started
-from flipbench.schedule.execute import RunOptions
+from flipbench.schedule.execute import RunOptions, execute, measure
 from flipbench.store.planning import has_results, plan_of, plan_of_known, store_of
 from flipbench.store.runs import Store
 
@@ -38,26 +39,20 @@ if TYPE_CHECKING:
     from flipbench.report.ledger import Entry
     from flipbench.report.slices import Slice
     from flipbench.report.so_far import Verification
-    from flipbench.report.status import Status
+    from flipbench.report.status import CellStatus
     from flipbench.report.table import Table
 
 __all__ = [
     "Event", "Failed", "Finished", "Note", "Plan", "PlanCost", "Planned", "Progress", "Report", "RunOptions",
-    "RunSummary", "Started", "Suite", "UserError", "bundle", "claims", "cost", "explain", "gap", "ledger",
-    "load_suite", "plan", "predictions", "report", "results", "run", "slices", "status", "suites_with_results",
-    "trials", "verify",
+    "RunSummary", "Started", "Suite", "UserError", "bundle", "claims", "cost", "explain", "gap", "ledger", "load_suite",
+    "plan", "predictions", "report", "results", "run", "slices", "status", "suites_with_results", "trials", "verify",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """How a run of a suite ended.
-
-    Attributes:
-        done: finished runs, of ``total``, those of earlier commands among them.
-        failures: of this one: ``STAGE: REASON`` by the stage's key.
-        folder: where the results are.
-    """
+    """How a run ended: ``done`` of ``total`` runs, earlier ones among them, in ``folder``; ``failures`` of this one
+    as ``STAGE: REASON`` by the stage's key."""
 
     done: int
     total: int
@@ -67,17 +62,13 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Report:
-    """What was written of a suite's results.
-
-    Attributes:
-        table: None where the suite inspects pretrainings, and nothing is scored.
-        paths: all files. figures: those of them that are figures.
-    """
+    """What was written of a suite: all files, and those of them that are figures. ``table`` is None where nothing is
+    scored: the suite inspects pretrainings."""
 
     suite: str
-    table: "Table | None"
-    paths: tuple[Path, ...]
-    figures: tuple[Path, ...]
+    table: "Table | None" = None
+    paths: tuple[Path, ...] = ()
+    figures: tuple[Path, ...] = ()
 
 
 def load_suite(
@@ -91,28 +82,17 @@ def load_suite(
     """A suite by path, or by the name of one that comes with flipbench.
 
     Args:
-        seeds, protocol: instead of the suite's.
-        results: results folder instead of the suite's.
+        seeds, protocol, results: instead of the suite's own; ``results`` is the folder.
         only: rows and columns to keep, as ``dataset=...``, ``model=...`` or ``kind=id``.
-
-    Raises:
-        UserError: no such suite, a mistake in it, or something that it does not have.
     """
     folder = None if results is None else str(results)
     return expand.narrow(expand.with_options(suites.load(str(name)), seeds, protocol, folder), only)
 
 
-def suites_with_results(
-    *,
-    seeds: int | None = None,
-    protocol: Protocol | None = None,
-    results: str | Path | None = None,
-    only: Iterable[str] = (),
-) -> Iterator[Suite]:
-    """Every suite that comes with flipbench and may have finished runs; the arguments are :func:`load_suite`'s."""
+def suites_with_results(only: Iterable[str] = (), **options: Any) -> Iterator[Suite]:
+    """Every suite that comes with flipbench and may have results; the arguments are those of :func:`load_suite`."""
     for path in suites.available():
-        suite = load_suite(path, seeds=seeds, protocol=protocol, results=results)
-        if has_results(suite):
+        if has_results(suite := load_suite(path, **options)):
             yield expand.narrow(suite, only)
 
 
@@ -122,9 +102,6 @@ def plan(suite: Suite, *, unprepared: Literal["warn", "raise", "skip"] = "warn")
     Args:
         unprepared: what to do where nothing is known of a data set: leave it out with a warning that says how to
             prepare it, raise, or leave it out silently.
-
-    Raises:
-        UserError: no data set is prepared.
     """
     store = store_of(suite)
     if unprepared == "raise":
@@ -148,19 +125,12 @@ def cost(
     Args:
         device, workers: as for :func:`run`.
         calibrate: train a few steps of what has not been measured on this machine; ``on_event`` gets a note of each.
-
-    Raises:
-        UserError: no data set is prepared, or the device cannot be used.
     """
     store = store_of(suite)
     planned, missing = plan_of_known(suite, store, to_run=calibrate)
-    kind, slots = slots_of(usable(device) if calibrate else device, workers)
     if calibrate:
-        from flipbench.cost.estimate import in_full
-        from flipbench.schedule import execute
-
-        execute.calibrate(in_full(planned).needed(store), store, usable(device), slots, on_event or _ignore)
-    return PlanCost.of(planned, store, kind, slots, tuple(missing))
+        measure(planned, store, device := usable(device), slots_of(device, workers)[1], on_event or _ignore)
+    return PlanCost.of(planned, store, *slots_of(device, workers), tuple(missing))
 
 
 def run(
@@ -187,8 +157,6 @@ def run(
         UserError: data are not prepared, options do not go together, the device or cluster cannot be used, more is
             expected than the budget, or the results folder cannot be written. Stages that fail raise nothing.
     """
-    from flipbench.schedule.execute import execute
-
     store = store_of(suite)
     options = RunOptions(device, workers, backend, address, gpu_share, stall, stack, budget)
     failures = execute(suite, store, options, on_event or _ignore)
@@ -204,9 +172,6 @@ def report(suite: Suite, folder: str | Path | None = None, figures: bool = True,
         folder: where to; the suite's own if None.
         figures: whether to draw, which takes longest.
         even_empty: whether to write a table that no run has reached yet.
-
-    Raises:
-        UserError: a run's files are missing, damaged or changed, or the folder cannot be written.
     """
     from flipbench.report.figures import write_figures
     from flipbench.report.so_far import results_so_far
@@ -215,13 +180,13 @@ def report(suite: Suite, folder: str | Path | None = None, figures: bool = True,
 
     planned, store, collected = results_so_far(suite)
     folder = Path(folder or suite.outputs.reports)
-    inspected = any(store.done(stage) for cell in planned.cells for stage in cell.inspections)
-    if not (collected.cells or inspected or even_empty):
-        return Report(suite.suite, None, (), ())
+    any_result = collected.cells or any(store.done(stage) for cell in planned.cells for stage in cell.inspections)
+    if not (any_result or even_empty):
+        return Report(suite.suite)
     table = None if suite.inspect else overall_table(collected)
     paths = write_report(collected, folder) if table else []
     pictures: list[Path] = []
-    if collected.cells or inspected:
+    if any_result:
         pictures = write_figures(planned, store, folder) if figures else []
         paths += [*pictures, *write_html(planned, store, collected, pictures, folder)]
     return Report(suite.suite, table, tuple(paths), tuple(pictures))
@@ -233,9 +198,6 @@ def results(suite_or_folder: Suite | str | Path) -> "DataFrame":
     The index (dataset, order, users, protocol, precision, row, seed) tells unlike runs apart, and ``row`` alone does
     too: ``results(suite).groupby("row").auc.mean()`` averages seeds and nothing else. In a suite ``row`` is the row's
     label, with the data set where the suite has several; in a folder it is the method, with what its runs differ in.
-
-    Raises:
-        UserError: a run's files are missing, damaged or changed, or there is no such folder.
     """
     from flipbench.report.frames import results_of_folder, results_of_plan
 
@@ -245,47 +207,28 @@ def results(suite_or_folder: Suite | str | Path) -> "DataFrame":
 
 
 def predictions(key: str, results: str | Path = "results") -> "DataFrame":
-    """A run's test rows: ``label``, ``group`` (which user) and ``logit``.
+    """The test rows of the run whose key begins with ``key``: ``label``, ``group`` (which user) and ``logit``."""
+    from flipbench.report.frames import predictions_of
 
-    Args:
-        key: of the run, or its first digits.
-
-    Raises:
-        UserError: no such run or several, it predicts nothing, or its files were changed.
-    """
-    from flipbench.report.frames import predictions_frame
-
-    return predictions_frame(key, _store(results))
+    return predictions_of(key, _store(results))
 
 
 def trials(suite: Suite) -> "DataFrame":
-    """One row a trial of each of the suite's searches: the point's settings, validation figures, state, seconds, key.
+    """One row a trial of each of the suite's searches: the point's settings, validation figures, state, seconds."""
+    from flipbench.report.frames import trials_of
 
-    Raises:
-        UserError: no data set is prepared, or a trial's figures are damaged.
-    """
-    from flipbench.report.frames import trials_frame
-
-    return trials_frame(plan(suite, unprepared="skip"), store_of(suite))
+    return trials_of(plan(suite, unprepared="skip"), store_of(suite))
 
 
-def status(suite: Suite) -> "Status":
-    """How far the suite is, cell by cell.
-
-    Raises:
-        UserError: no data set is prepared.
-    """
+def status(suite: Suite) -> "list[CellStatus]":
+    """How far the suite is, cell by cell, without the data sets of which nothing is known here."""
     from flipbench.report.status import status_of
 
-    return status_of(suite)
+    return [status_of(cell, suite, store_of(suite)) for cell in plan(suite, unprepared="skip").cells]
 
 
 def ledger(suite: Suite) -> "list[Entry]":
-    """What each search cost and found.
-
-    Raises:
-        UserError: the suite searches nothing, or no data set is prepared.
-    """
+    """What each search cost and found."""
     from flipbench.report.ledger import ledger
 
     if suite.tune is None:
@@ -294,11 +237,7 @@ def ledger(suite: Suite) -> "list[Entry]":
 
 
 def explain(suite: Suite, row: str, dataset: str) -> dict[str, Any]:
-    """The evidence of one cell of the suite's table: runs, settings, tests, verdict, trials.
-
-    Raises:
-        UserError: the suite has no such row or data set, or a run's files were changed.
-    """
+    """The evidence of one cell of the suite's table: runs, settings, tests, verdict, trials."""
     from flipbench.report.explain import explain
     from flipbench.report.so_far import results_so_far
 
@@ -310,14 +249,10 @@ def gap(suite: Suite, name: str | None = None) -> "list[tuple[Cell, list[Rung]]]
 
     Args:
         name: how the commands that it gives call the suite; its file if None.
-
-    Raises:
-        UserError: no cell has runs.
     """
     from flipbench.report.gap import ladder
 
-    store = store_of(suite)
-    cells = plan(suite, unprepared="skip").cells
+    store, cells = store_of(suite), plan(suite, unprepared="skip").cells
     ladders = [(cell, ladder(cell, suite, store, name or _file(suite))) for cell in cells]
     if not (with_runs := [(cell, rungs) for cell, rungs in ladders if rungs]):
         raise UserError(f"{suite.suite}: no finished run in {store.root} to compare with the paper's numbers")
@@ -325,13 +260,9 @@ def gap(suite: Suite, name: str | None = None) -> "list[tuple[Cell, list[Rung]]]
 
 
 def slices(suite: Suite, reference: str | None = None) -> "list[Slice]":
-    """AUC on items that training shows never, seldom or often, with differences to one row.
+    """AUC on items that training shows never, seldom or often, and differences to a row: the suite's reference if None.
 
-    Args:
-        reference: that row; the suite's own if None.
-
-    Raises:
-        UserError: there is no reference or it has no runs, the data are not prepared, or predictions cannot be read.
+    It reads the prepared data, which knows the items.
     """
     from flipbench.report.slices import slices
 
@@ -341,41 +272,24 @@ def slices(suite: Suite, reference: str | None = None) -> "list[Slice]":
 
 
 def claims(results: str | Path | None = None) -> "list[Evaluated]":
-    """What the finished runs of all suites say of each claim of the paper, and what its own numbers say.
-
-    Args:
-        results: results folder instead of the suites'.
-
-    Raises:
-        UserError: a run's files are missing, damaged or changed.
-    """
+    """What the runs of all suites (in the folder ``results``, if given) say of each claim, and the paper's numbers."""
     from flipbench.report.so_far import claims_so_far
 
     return claims_so_far(None if results is None else str(results))
 
 
 def verify(suite: Suite, folder: str | Path | None = None) -> "Verification":
-    """Recompute the suite's figures, tables and page from stored predictions and compare with those that are stored.
-
-    Args:
-        folder: where the reports are; the suite's own if None.
-
-    Raises:
-        UserError: no data set is prepared, or runs cannot be read.
-    """
+    """Recompute the suite's figures, tables and page from its predictions and compare them with those in ``folder``."""
     from flipbench.report.so_far import verification_of
 
     return verification_of(suite, Path(folder or suite.outputs.reports))
 
 
 def bundle(suite: Suite, path: str | Path | None = None) -> tuple[Path, int]:
-    """Write one archive of the suite's evidence, from which others verify and report; its path and number of runs.
+    """Write one archive (``SUITE.tar``) of the suite's evidence, from which others verify and report.
 
-    Args:
-        path: of the archive; ``SUITE.tar`` if None.
-
-    Raises:
-        UserError: no finished run, a run's files were changed, or the archive cannot be written.
+    Returns:
+        Its path, and how many runs it holds.
     """
     from flipbench.report.bundle import write_bundle
     from flipbench.report.so_far import results_so_far

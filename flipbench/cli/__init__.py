@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     # One thread in numpy's products: they are small, and sums must not depend on how many cores a machine has.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    module, _, function = VERBS[args.verb].function.partition(":")
+    module, _, function = VERBS[args.verb][0].partition(".")
     verb = getattr(importlib.import_module(f"flipbench.cli.{module}"), function)
     try:
         code: int = verb(args)

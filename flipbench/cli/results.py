@@ -27,8 +27,7 @@ STANDINGS = {
 def status(args: argparse.Namespace) -> int:
     """Print a line a cell."""
     suite = suite_of(args)
-    found = api.status(suite)
-    cells = found.cells
+    cells = api.status(suite)
     if args.json:
         results = str(Path(suite.outputs.results))
         document = {"suite": suite.suite, "protocol": suite.protocol, "results": results}
@@ -39,8 +38,8 @@ def status(args: argparse.Namespace) -> int:
         for c in cells
     ]
     print_table(["data set", "method", "trials", "runs", "AUC", "failed"], rows, frozenset({"trials", "runs", "AUC"}))
-    if found.not_prepared:
-        print(f"not prepared here: {', '.join(found.not_prepared)}", file=sys.stderr)
+    if missing := {data.label for data in suite.data} - {cell.dataset for cell in cells}:
+        print(f"not prepared here: {', '.join(sorted(missing))}", file=sys.stderr)
     print(f"{suite.suite} · {suite.protocol}: {sum(c.done for c in cells)} of {suite.runs * len(cells)} runs done")
     return 0
 

@@ -101,15 +101,10 @@ class PlanCost:
         estimate = self.estimates.get(stage.key)
         return {
             "key": stage.key,
-            "role": stage.role,
-            "dataset": stage.dataset,
-            "method": stage.method,
-            "seed": stage.seed,
+            **{name: getattr(stage, name) for name in ("role", "dataset", "method", "seed")},
             "done": self.store.done(stage),
             "expected_seconds": estimate and estimate.seconds,
-            "at_most": estimate and estimate.at_most,
-            "memory_mb": estimate and estimate.memory_mb,
-            "device_memory_mb": estimate and estimate.device_memory_mb,
+            **{name: getattr(estimate, name, None) for name in ("at_most", "memory_mb", "device_memory_mb")},
             "known_from": estimate and estimate.source,
         }
 

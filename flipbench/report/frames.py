@@ -16,9 +16,12 @@ from flipbench.report.significance import Evidence
 from flipbench.store.runs import Store, read_json
 
 INDEX = ["dataset", "order", "users", "protocol", "precision", "row", "seed"]
-DATA_CONDITIONS = INDEX[:5]
 COLUMNS = ["label", "method", "version", "device", "auc", "logloss", "seconds", "key"]
 """Of every frame of results; the settings follow as ``settings.NAME``, ``pretrain.NAME`` and ``backbone.NAME``."""
+
+TRIAL_COLUMNS = ["row", "dataset", "trial", "state", "chosen", "auc", "logloss", "seconds", "key"]
+"""``trial`` counts from 0; ``state`` is ``done``, ``failed`` or ``to run``; the metrics are those of the best epoch on
+the validation rows. The point's settings follow."""
 
 
 def results_of_plan(plan: Plan, store: Store) -> pd.DataFrame:
@@ -35,7 +38,7 @@ def results_of_plan(plan: Plan, store: Store) -> pd.DataFrame:
         label = cell.method.label
         row = {"row": f"{label} · {cell.data.label}" if several else label, "label": label}
         records += [row | _record(stage, store) for stage in cell.evaluations if store.done(stage)]
-    return _indexed(records)
+    return _frame(records, INDEX + COLUMNS).set_index(INDEX).sort_index()
 
 
 def results_of_folder(store: Store) -> pd.DataFrame:
@@ -49,38 +52,20 @@ def results_of_folder(store: Store) -> pd.DataFrame:
         UserError: a run's files are missing, damaged or changed, or a folder's name is not of the run that it holds.
     """
     stages = [stage for stage in _stages(store) if stage.role == "evaluate"]
-    records = [{"row": "", "label": stage.method} | _record(stage, store) for stage in stages]
-    if records:
+    frame = _frame([{"label": stage.method} | _record(stage, store) for stage in stages], INDEX + COLUMNS)
+    if stages:
         conditions = pd.DataFrame([_conditions(stage) for stage in stages])
-        data = pd.Series("", index=conditions.index)
-        for name in DATA_CONDITIONS:
+        data = pd.Series("", index=frame.index)
+        for name in ("dataset", "order", "users", "protocol", "precision"):
             data = _where_they_differ(data, conditions[name])
-        rows = pd.Series([stage.method for stage in stages]) + data
+        frame["row"] = frame["label"] + data
         for name in ("version", "rest"):
-            rows = _where_they_differ(rows, conditions[name])
-        records = [record | {"row": row} for record, row in zip(records, rows, strict=True)]
-    return _indexed(records)
+            frame["row"] = _where_they_differ(frame["row"], conditions[name])
+    return frame.set_index(INDEX).sort_index()
 
 
-def _where_they_differ(labels: "pd.Series[str]", values: "pd.Series[str]") -> "pd.Series[str]":
-    """Labels, with its value added to each whose rows have several values."""
-    differ = values.groupby(labels).transform("nunique") > 1
-    return labels.where(~differ, labels + " · " + values)
-
-
-def _indexed(records: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(records)
-    settings = sorted(set(frame.columns) - {*INDEX, *COLUMNS})
-    return frame.reindex(columns=[*INDEX, *COLUMNS, *settings]).set_index(INDEX).sort_index()
-
-
-def trials_frame(plan: Plan, store: Store) -> pd.DataFrame:
-    """One row a trial of each search, in the order that they are tried.
-
-    Columns: ``row``, ``dataset``, ``trial`` (from 0), ``state`` (``done``, ``failed``, ``to run``), ``chosen``, ``auc``
-    and ``logloss`` of the best epoch on the validation rows, ``seconds``, ``key``, and the point's settings.
-    """
-    first = ["row", "dataset", "trial", "state", "chosen", "auc", "logloss", "seconds", "key"]
+def trials_of(plan: Plan, store: Store) -> pd.DataFrame:
+    """One row a trial of each search, in the order that they are tried; see :data:`TRIAL_COLUMNS`."""
     records: list[dict[str, Any]] = []
     for cell in plan.cells:
         for number, stage in enumerate(cell.trials):
@@ -88,43 +73,38 @@ def trials_frame(plan: Plan, store: Store) -> pd.DataFrame:
             done, failure = store.done(stage), store.failure(stage)
             best = store.metrics(stage)["best"] if done else {}
             env = store.read(stage, "env.json") if done else (failure or {}).get("env", {})
-            records.append(
-                {
-                    "row": cell.method.label,
-                    "dataset": cell.data.label,
-                    "trial": number,
-                    "state": "done" if done else "failed" if failure else "to run",
-                    "chosen": number == cell.search.best,
-                    "auc": best.get("auc"),
-                    "logloss": best.get("logloss"),
-                    "seconds": env.get("seconds"),
-                    "key": stage.key,
-                    **_point_columns(cell.search.points[number]),
-                }
-            )
-    frame = pd.DataFrame(records)
-    return frame.reindex(columns=[*first, *sorted(set(frame.columns) - set(first))])
+            point = flatten(cell.search.points[number]).items()
+            record = {
+                "row": cell.method.label,
+                "dataset": cell.data.label,
+                "trial": number,
+                "state": "done" if done else "failed" if failure else "to run",
+                "chosen": number == cell.search.best,
+                "auc": best.get("auc"),
+                "logloss": best.get("logloss"),
+                "seconds": env.get("seconds"),
+                "key": stage.key,
+            }
+            records.append(record | _cells({n if n.startswith("pretrain.") else f"settings.{n}": v for n, v in point}))
+    return _frame(records, TRIAL_COLUMNS)
 
 
-def predictions_frame(key: str, store: Store) -> pd.DataFrame:
+def predictions_of(key: str, store: Store) -> pd.DataFrame:
     """The test rows of the run whose key begins with ``key``: ``label`` bool, ``group`` int32, ``logit`` float32.
 
     Raises:
         UserError: no such run or several, it predicts nothing, or its files were changed.
     """
     folders = [folder for folder in store.find(key) if folder.is_dir()]
-    if not folders:
-        raise UserError(f"no finished run in {store.root} whose key begins with '{key}'")
-    if len(folders) > 1:
-        raise UserError(f"'{key}' begins the keys of {len(folders)} runs: {', '.join(map(str, folders))}")
+    if len(folders) != 1:
+        several = f"{len(folders)} finished runs" if folders else "no finished run"
+        raise UserError(f"{several} in {store.root} with a key that begins with '{key}'")
     spec = read_json(folders[0] / "spec.json")
-    stage = Stage(spec["role"], spec)
-    if stage.role != "evaluate":
-        raise UserError(f"{folders[0]}: a '{stage.role}' stage predicts no test rows; the run's last stage does")
-    predictions = Evidence(store).predictions(stage)
-    return pd.DataFrame(
-        {"label": predictions.labels, "group": predictions.groups, "logit": predictions.logits}, copy=True
-    )
+    if spec["role"] != "evaluate":
+        raise UserError(f"{folders[0]}: a stage of role '{spec['role']}' predicts no test rows; 'evaluate' does")
+    predictions = Evidence(store).predictions(Stage("evaluate", spec))
+    columns = {"label": predictions.labels, "group": predictions.groups, "logit": predictions.logits}
+    return pd.DataFrame(columns, copy=True)
 
 
 def _stages(store: Store) -> list[Stage]:
@@ -140,9 +120,8 @@ def _stages(store: Store) -> list[Stage]:
         specs[stage.key] = spec
 
     def stage_of(key: str) -> Stage:
-        spec = specs[key]
-        parents = {name: stage_of(parent) for name, parent in spec["parents"].items() if parent in specs}
-        return Stage(spec["role"], spec, parents)
+        parents = {name: stage_of(parent) for name, parent in specs[key]["parents"].items() if parent in specs}
+        return Stage(specs[key]["role"], specs[key], parents)
 
     return [stage_of(key) for key in specs]
 
@@ -156,14 +135,9 @@ def _record(stage: Stage, store: Store) -> dict[str, Any]:
         "backbone": {"name": backbone["name"], **backbone["settings"]} if backbone else {},
     }
     return {
-        "dataset": stage.dataset,
-        "order": spec["order"],
+        **{name: spec[name] for name in ("dataset", "order", "protocol", "seed", "method", "version")},
         "users": float(spec.get("users", 1.0)),
-        "protocol": spec["protocol"],
         "precision": spec["settings"].get("precision", "float32"),
-        "seed": stage.seed,
-        "method": stage.method,
-        "version": spec["version"],
         "device": env.get("device"),
         "auc": scored.auc,
         "logloss": scored.logloss,
@@ -175,14 +149,12 @@ def _record(stage: Stage, store: Store) -> dict[str, Any]:
 
 def _conditions(stage: Stage) -> dict[str, str]:
     """All that makes a run unlike others of its method, as words of a label: everything in its key but the seed."""
-    spec = stage.spec
-    settings = {name: value for name, value in spec["settings"].items() if name != "precision"}
-    named = ("dataset", "order", "users", "protocol", "version", "settings", "seed", "role", "parents")
-    rest: dict[str, Any] = {name: value for name, value in spec.items() if name not in named}
-    rest["settings"] = settings
-    if pretraining := _pretraining(stage):
-        rest["pretrain"] = {n: v for n, v in pretraining.spec.items() if n not in ("seed", "parents")}
-    elif "plm" in spec and not _is_whole(stage):  # what was pretrained is not known here: alike is only what is equal
+    spec, pretraining = stage.spec, _pretraining(stage)
+    named = ("dataset", "order", "users", "protocol", "version", "seed", "role", "parents")
+    rest = {name: value for name, value in spec.items() if name not in named}
+    if pretraining:
+        rest["pretrain"] = {name: value for name, value in pretraining.spec.items() if name not in ("seed", "parents")}
+    elif "plm" in spec and not _is_whole(stage):  # its pretraining may be one that is not known here
         rest["parents"] = spec["parents"]
     return {
         "dataset": stage.dataset,
@@ -195,6 +167,12 @@ def _conditions(stage: Stage) -> dict[str, str]:
     }
 
 
+def _where_they_differ(labels: "pd.Series[str]", values: "pd.Series[str]") -> "pd.Series[str]":
+    """Labels, with its value added to each whose rows have several values."""
+    differ = values.groupby(labels).transform("nunique") > 1
+    return labels.where(~differ, labels + " · " + values)
+
+
 def _pretraining(stage: Stage) -> Stage | None:
     fitted = stage.parents.get("fit")
     return fitted.parents.get("pretrain") if fitted else None
@@ -205,10 +183,10 @@ def _is_whole(stage: Stage) -> bool:
     return len(stage.parents) == len(stage.spec["parents"]) and all(map(_is_whole, stage.parents.values()))
 
 
-def _point_columns(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point's settings by column: those of the pretraining as ``pretrain.NAME``, others as ``settings.NAME``."""
-    flat = flatten(point).items()
-    return _cells({n if n.startswith("pretrain.") else f"settings.{n}": v for n, v in flat})
+def _frame(records: list[dict[str, Any]], first: list[str]) -> pd.DataFrame:
+    """Records with the columns ``first``, whether or not there are any, and all others by name."""
+    frame = pd.DataFrame(records)
+    return frame.reindex(columns=[*first, *sorted(set(frame.columns) - set(first))])
 
 
 def _cells(settings: Mapping[str, Any]) -> dict[str, Any]:

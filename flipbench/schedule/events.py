@@ -1,4 +1,4 @@
-"""What a run tells its listener while it runs."""
+"""What a run tells its listener while it runs; slots count from 0."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,13 +9,9 @@ from flipbench.plan.stage import Stage
 
 @dataclass(frozen=True)
 class Planned:
-    """Stages are about to run; again after each round of a search.
+    """Stages are about to run, parents first, so many ``slots`` at once; again after each round of a search.
 
-    Attributes:
-        title: the suite's name and protocol.
-        stages: parents first.
-        seconds: what each is expected to take, by key; those that nothing is known of are left out.
-        slots: how many run at once.
+    ``title`` is the suite's name and protocol, ``seconds`` what each is expected to take, by key, where it is known.
     """
 
     title: str
@@ -26,7 +22,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Started:
-    """A slot (counted from 0) has begun with a stage or, of several that it trains together, goes on with this one."""
+    """A slot has begun with a stage or, of several that it trains together, goes on with this one."""
 
     slot: int
     stage: Stage
@@ -46,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Finished:
-    """A stage is done, with the content of its ``metrics.json`` and its time in seconds."""
+    """A stage is done: the content of its ``metrics.json``, and its time."""
 
     slot: int
     stage: Stage
@@ -65,7 +61,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Note:
-    """Something to be shown that belongs to no slot."""
+    """A line that belongs to no slot."""
 
     line: str
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from flipbench.cost.estimate import budget_of, expected
+from flipbench.cost import calibration
+from flipbench.cost.estimate import budget_of, expected, in_full
 from flipbench.cost.plan_cost import PlanCost
 from flipbench.errors import UserError
-from flipbench.plan.expand import Cell
-from flipbench.plan.stage import Stage
+from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.suite import Suite
 from flipbench.schedule.devices import slots_of, usable
 from flipbench.schedule.events import Event, Finished, Listener, Note, Planned
 from flipbench.schedule.group import stack_size
+from flipbench.schedule.worker import reason_of
 from flipbench.store.planning import plan_of
 from flipbench.store.runs import Store
 
@@ -54,10 +55,9 @@ class RunOptions:
             raise UserError(f"--stall {self.stall:g}: must be above 0")
         if not 0 < self.gpu_share <= 1:
             raise UserError(f"--gpu-share {self.gpu_share:g}: must be above 0 and at most 1")
-        stacked = stack_size(self.stack, "cpu") > 1
         if self.backend == "ray" and self.workers is not None:
             raise UserError("--workers: the cluster's CPUs and GPUs say how many stages run at once (see --gpu-share)")
-        if self.backend == "ray" and stacked:
+        if self.backend == "ray" and stack_size(self.stack, "cpu") > 1:
             raise UserError(f"--stack {self.stack}: needs --backend local; on a cluster every stage is a task alone")
         if self.backend == "local" and (self.address or self.gpu_share != 1):
             raise UserError(f"{'--address' if self.address else '--gpu-share'}: needs --backend ray")
@@ -134,23 +134,20 @@ def _recorder(suite: Suite, store: Store, tell: Listener) -> Callable[[Iterable[
     return record
 
 
-def calibrate(stages: Iterable[Stage], store: Store, device: str, slots: int, tell: Listener) -> None:
-    """Measure the kinds of stage among ``stages`` that neither finished runs nor earlier calibrations tell of.
+def measure(plan: Plan, store: Store, device: str, slots: int, tell: Listener) -> None:
+    """Calibrate the kinds of stage of a plan that neither finished runs nor earlier calibrations tell of.
 
     Args:
         device: torch device. slots: kinds measured at once.
     """
-    from flipbench.cost import calibration
-
-    stages, kind = list(stages), "cpu" if device == "cpu" else "cuda"
+    stages, kind = in_full(plan).needed(store), slots_of(device, None)[0]
     known = expected(stages, store, kind)
     kinds = calibration.representatives(s for s in stages if s.key not in known or known[s.key].source == "alike")
     if not kinds:
         return
-    from flipbench.run.calibrate import measure, of_each
-    from flipbench.schedule.worker import reason_of
+    from flipbench.run import calibrate  # torch
 
-    for of_kind, rates in of_each(kinds, partial(measure, device=device), slots):
+    for of_kind, rates in calibrate.of_each(kinds, partial(calibrate.measure, device=device), slots):
         if isinstance(rates, Exception):
             line = reason_of(rates)
         else:
