@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from flipbench.cli import main
+
 KINDS = ("pdf", "png", "csv")
 
 
@@ -17,22 +19,34 @@ def flipbench(*arguments: str | Path, cwd: Path | None = None, **env: str) -> su
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | env, timeout=300)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["list", "models"], ["list", "suites"], ["list", "models", "--json"]]
-)
-def test_looking_around_needs_no_torch(arguments):
-    code = f"import sys; from flipbench.cli import main; main({arguments!r})"
-    guarded = (
-        f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nassert not {{'torch', 'scipy'}} & set(sys.modules)"
+@pytest.mark.parametrize("verb", [["--help"], ["list", "models"], ["list", "suites"], ["list", "models", "--json"]])
+def test_looking_around_needs_no_heavy_library(verb):
+    heavy = {"torch", "scipy", "pandas", "sklearn", "matplotlib"}
+    code = f"import sys; from flipbench.cli import main\ntry: main({verb!r})\nexcept SystemExit: pass\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}assert not {heavy!r} & set(sys.modules)"], capture_output=True, timeout=60
     )
-    done = subprocess.run([sys.executable, "-c", guarded], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
 
-def test_data_that_is_not_prepared_hides_no_results_of_the_rest(suite_file, capsys, monkeypatch, tmp_path):
-    from flipbench.cli import main
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
+def test_shells_complete_verbs_options_and_suites(shell, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert end.value.code == 0
+    assert all(word in script for word in ("audit-paper", "calibrate", "table2_tuned"))
 
+
+def test_bash_completes_the_name_of_a_suite():
+    words = 'COMP_WORDS=(flipbench run table2_); COMP_CWORD=2; _shtab_flipbench; echo "${COMPREPLY[@]}"'
+    source = f"source <({sys.executable} -m flipbench --print-completion bash)"
+    done = subprocess.run(["bash", "-c", f"{source}; {words}"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "table2_tuned\n", done.stderr
+
+
+def test_data_that_is_not_prepared_hides_no_results_of_the_rest(suite_file, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # bundle writes where it is called
     path = str(suite_file(data="[planted-tiny, goodreads]", methods="[afm]"))
     assert main(["run", path]) == 1
@@ -48,7 +62,6 @@ def test_data_that_is_not_prepared_hides_no_results_of_the_rest(suite_file, caps
 
 
 def test_a_plan_names_what_is_not_prepared_and_plans_the_rest(suite_file, capsys, monkeypatch):
-    from flipbench.cli import main
     from flipbench.data import store
 
     looked = []
@@ -74,10 +87,8 @@ def test_a_plan_names_what_is_not_prepared_and_plans_the_rest(suite_file, capsys
 def test_planning_a_prepared_suite_needs_no_torch(suite_file):
     flipbench("plan", suite_file())
     code = f"from flipbench.cli import main; main(['status', {str(suite_file())!r}])"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; assert 'torch' not in sys.modules"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    code += "\nimport sys; assert not {'torch', 'pandas'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
@@ -115,15 +126,6 @@ def test_from_a_suite_to_a_table_and_nothing_twice(suite_file, tmp_path):
     assert shown[0]["spec"]["method"] == "dcnv2"
     assert shown[0]["metrics"]["rows"] > 0
     assert flipbench("show", key[:8], "--results", tmp_path / "results").stdout.startswith(str(tmp_path))
-
-
-def test_a_search_runs_its_trials_and_then_its_winner(suite_file, tmp_path):
-    path = suite_file(tune="{budget: 2}")
-    done = flipbench("run", path)
-    assert done.returncode == 0, done.stderr
-    assert "mini: 1 of 1 runs done" in done.stderr
-    trials = list((tmp_path / "results" / "planted-tiny" / "dcnv2").glob("select-*"))
-    assert len(trials) == 2
 
 
 def test_as_released_selects_on_the_test_rows_and_says_so(suite_file, tmp_path):
