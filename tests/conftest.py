@@ -61,6 +61,17 @@ def staged(suite_file):
     return write
 
 
+@pytest.fixture(scope="session")
+def predicted():
+    """The bytes of every file of predictions in a results folder."""
+
+    def of(root: Path) -> dict[str, bytes]:
+        files = sorted(root.glob("*/*/evaluate-*/predictions.parquet"))
+        return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+    return of
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch, shared_home):
     """A home with the session's prepared data, and calibrations and counts of its own."""

@@ -64,12 +64,6 @@ def finish(process):
     return process.returncode, stderr
 
 
-def bits(root):
-    """The bytes of every predictions file, by run folder."""
-    files = sorted(root.glob("*/*/evaluate-*/predictions.parquet"))
-    return {str(p.parent.relative_to(root)): p.read_bytes() for p in files}
-
-
 def events(store, stage, kind):
     """How often a stage's log has an event, whether the stage is done or not."""
     logs = [folder / "events.jsonl" for folder in (store.root / ".work" / stage.key, store.folder(stage))]
@@ -83,7 +77,7 @@ def wait_for(what):
         time.sleep(0.05)
 
 
-def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded(staged, tmp_path, cluster):
+def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded(staged, tmp_path, cluster, predicted):
     broken = "broken: {method: deepfm, hidden: [1000000000000, 8]}"  # many terabytes of weights
     path, store, stages = staged(methods=f"[deepfm, {broken}, dcnv2, flip_id]", settings=SHORT)
     process = command(path, cluster)
@@ -103,8 +97,8 @@ def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded
     assert {p.parent.name for p in store.root.glob("*/*/*/DONE")} == {
         p.parent.name for p in alone.root.glob("*/*/*/DONE")
     }
-    assert len(bits(store.root)) == 3
-    assert bits(store.root) == bits(alone.root)
+    assert len(predicted(store.root)) == 3
+    assert predicted(store.root) == predicted(alone.root)
     assert not list((store.root / ".work").glob("command-*"))
 
 
@@ -115,7 +109,7 @@ def driver(monkeypatch):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("grpc") is None, reason="needs ray[client]")
-def test_a_command_from_outside_the_cluster_gives_the_bytes_of_one_process(staged, tmp_path, cluster):
+def test_a_command_from_outside_the_cluster_gives_the_bytes_of_one_process(staged, tmp_path, cluster, predicted):
     path, store, stages = staged(settings=PLAIN)
     alone = Store(tmp_path / "alone")
     alone.prepare()
@@ -126,8 +120,8 @@ def test_a_command_from_outside_the_cluster_gives_the_bytes_of_one_process(stage
         if "no Ray cluster is reached there" not in stderr:  # Ray's door gives up early where the machine is busy
             break
     assert code == 0, stderr
-    assert len(bits(store.root)) == 1
-    assert bits(store.root) == bits(alone.root)
+    assert len(predicted(store.root)) == 1
+    assert predicted(store.root) == predicted(alone.root)
     assert not list((store.root / ".work").glob("command-*"))
 
 
