@@ -61,6 +61,21 @@ def staged(suite_file):
     return write
 
 
+@pytest.fixture
+def cli(capsys):
+    """Calls the command line in this process; returns the exit code, standard output and standard error."""
+    from flipbench.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def predicted():
     """The bytes of every file of predictions in a results folder."""

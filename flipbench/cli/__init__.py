@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     module, _, function = VERBS[args.verb][0].partition(".")
     verb = getattr(importlib.import_module(f"flipbench.cli.{module}"), function)
     try:
-        code: int = verb(args)
+        code: int = verb(args) or 0
         sys.stdout.flush()
         return code
     except UserError as error:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from flipbench import api
-from flipbench.cli.output import print_json, print_table, suite_of
+from flipbench.cli.output import print_either, print_json, print_table, suite_of
 
 if TYPE_CHECKING:
     from flipbench.report.claims import Evaluated
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from flipbench.report.slices import Slice
 
 
-def slices(args: argparse.Namespace) -> int:
+def slices(args: argparse.Namespace) -> None:
     """Print one table a data set: AUC by how often training shows the item."""
     suite = suite_of(args)
     reference = args.reference or suite.compare.reference
     cells = api.slices(suite, reference)
     if args.json:
         print_json([asdict(cell) for cell in cells])
-        return 0
+        return
     for number, dataset in enumerate(dict.fromkeys(cell.dataset for cell in cells)):
         here = {(cell.method, cell.items): cell for cell in cells if cell.dataset == dataset}
         rows_of = {items: cell.rows for (_, items), cell in here.items()}
@@ -29,7 +29,6 @@ def slices(args: argparse.Namespace) -> int:
         print(f"{chr(10) * bool(number)}{dataset}: AUC by how often training shows the item (less {reference})")
         head = ["method", "seeds", *(f"{items} ({rows:,} rows)" for items, rows in rows_of.items())]
         print_table(head, [[m, str(s), *(_slice(here[m, items]) for items in rows_of)] for m, s in seeds_of.items()])
-    return 0
 
 
 def _slice(cell: "Slice") -> str:
@@ -39,17 +38,13 @@ def _slice(cell: "Slice") -> str:
     return f"{cell.auc:.4f}" + ("" if d is None else f" ({d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}])")
 
 
-def gap(args: argparse.Namespace) -> int:
+def gap(args: argparse.Namespace) -> None:
     """Print one ladder a cell that has runs."""
     ladders = api.gap(suite_of(args), args.suite)
     if args.json:
-        print_json(
-            [
-                {"dataset": cell.data.label, "method": cell.method.label, "rungs": [vars(rung) for rung in rungs]}
-                for cell, rungs in ladders
-            ]
-        )
-        return 0
+        labels = ({"dataset": cell.data.label, "method": cell.method.label} for cell, _ in ladders)
+        print_json([{**label, "rungs": [*map(vars, rungs)]} for label, (_, rungs) in zip(labels, ladders, strict=True)])
+        return
     for number, (cell, rungs) in enumerate(ladders):
         print(f"{chr(10) * bool(number)}{cell.method.label} · {cell.data.label}")
         rows = [
@@ -57,11 +52,10 @@ def gap(args: argparse.Namespace) -> int:
             for r in rungs
         ]
         columns = ["factor", "value", "AUC", "less ours", "runs"]
-        print_table(columns, rows, right=frozenset(columns[2:]))
+        print_table(columns, rows, columns[2:])
         for rung in rungs:
             if rung.command:
                 print(f"no run with another {rung.factor}: {rung.command}")
-    return 0
 
 
 def _range(rung: "Rung") -> str:
@@ -71,15 +65,12 @@ def _range(rung: "Rung") -> str:
     return f"{rung.auc:.4f}{spread}"
 
 
-def claims(args: argparse.Namespace) -> int:
+def claims(args: argparse.Namespace) -> None:
     """Print every claim with its verdict and, with ``--json``, every statement behind it."""
     evaluated = api.claims(args.results)
-    if args.json:
-        print_json([_claim(e) for e in evaluated])
-        return 0
     rows = [[str(e.claim.id), e.claim.claim, e.outcome, e.paper, _summary(e)] for e in evaluated]
-    print_table(["", "claim", "here", "paper's numbers", "evidence"], rows, right=frozenset({""}))
-    return 0
+    columns = ["", "claim", "here", "paper's numbers", "evidence"]
+    print_either(args.json, [_claim(e) for e in evaluated], columns, rows, [""])
 
 
 def _claim(e: "Evaluated") -> dict[str, Any]:
@@ -105,17 +96,16 @@ def _summary(e: "Evaluated") -> str:
     return words
 
 
-def audit_paper(args: argparse.Namespace) -> int:
+def audit_paper(args: argparse.Namespace) -> None:
     """Print what does not agree in the paper, and how much was checked."""
     from flipbench.paper.audit import audit
 
     findings = audit()
     if args.json:
         print_json([asdict(finding) for finding in findings])
-        return 0
+        return
     off = [finding for finding in findings if not finding.agrees]
     print_table(["check", "where", "printed", "found"], [[f.check, f.where, f.printed, f.found] for f in off])
     total, agree = Counter(f.check for f in findings), Counter(f.check for f in findings if f.agrees)
     for check, count in total.items():
         print(f"{check}: {agree[check]} of {count} agree")
-    return 0

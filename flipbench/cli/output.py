@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -23,7 +24,17 @@ def print_json(document: Any, indent: int = 2) -> None:
     print(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
-def print_table(columns: list[str], rows: list[list[str]], right: frozenset[str] = frozenset()) -> None:
+def print_either(
+    as_json: bool, document: Any, columns: list[str], rows: list[list[str]], right: Collection[str] = ()
+) -> None:
+    """A document for machines, or a table for people; ``right`` names the columns that are aligned so."""
+    if as_json:
+        print_json(document)
+    else:
+        print_table(columns, rows, right)
+
+
+def print_table(columns: list[str], rows: list[list[str]], right: Collection[str] = ()) -> None:
     """A plain table on stdout; as wide as it needs where stdout is not a terminal."""
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")

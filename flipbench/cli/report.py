@@ -13,14 +13,13 @@ MISMATCH = 3
 """Exit code where something does not follow from the predictions."""
 
 
-def report(args: argparse.Namespace) -> int:
+def report(args: argparse.Namespace) -> None:
     """Render one suite, or every suite that comes with flipbench and has results."""
     documents = [document for suite in _suites(args) if (document := _report(suite, args)) is not None]
     if not documents:
         raise UserError("no suite has results yet; run one with 'flipbench run SUITE'")
     if args.json:
         print_json(documents[0] if args.suite else documents, indent=1)
-    return 0
 
 
 def _report(suite: api.Suite, args: argparse.Namespace) -> dict[str, Any] | None:
@@ -61,12 +60,11 @@ def verify(args: argparse.Namespace) -> int:
     return MISMATCH if any(one.mismatches for one in checked) else 0
 
 
-def bundle(args: argparse.Namespace) -> int:
+def bundle(args: argparse.Namespace) -> None:
     """Write the archive and print its path."""
     path, runs = api.bundle(suite_of(args), args.to)
     print(f"{runs} runs, {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
     print(path)
-    return 0
 
 
 def _suites(args: argparse.Namespace) -> Iterator[api.Suite]:

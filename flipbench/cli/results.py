@@ -24,27 +24,25 @@ STANDINGS = {
 """Titles of the sections of settings that ``explain`` prints."""
 
 
-def status(args: argparse.Namespace) -> int:
+def status(args: argparse.Namespace) -> None:
     """Print a line a cell."""
     suite = suite_of(args)
     cells = api.status(suite)
     if args.json:
-        results = str(Path(suite.outputs.results))
-        document = {"suite": suite.suite, "protocol": suite.protocol, "results": results}
+        document = {"suite": suite.suite, "protocol": suite.protocol, "results": suite.outputs.results}
         print_json({**document, "cells": [asdict(cell) for cell in cells]})
-        return 0
+        return
     rows = [
         [c.dataset, c.method, c.trials or "", f"{c.done}/{c.expected}", _digits(c.auc), "; ".join(c.failed)]
         for c in cells
     ]
-    print_table(["data set", "method", "trials", "runs", "AUC", "failed"], rows, frozenset({"trials", "runs", "AUC"}))
+    print_table(["data set", "method", "trials", "runs", "AUC", "failed"], rows, ["trials", "runs", "AUC"])
     if missing := {data.label for data in suite.data} - {cell.dataset for cell in cells}:
         print(f"not prepared here: {', '.join(sorted(missing))}", file=sys.stderr)
     print(f"{suite.suite} · {suite.protocol}: {sum(c.done for c in cells)} of {suite.runs * len(cells)} runs done")
-    return 0
 
 
-def ledger(args: argparse.Namespace) -> int:
+def ledger(args: argparse.Namespace) -> None:
     """Print what every search cost and found; expected bests are at the trials that all methods have done."""
     suite = suite_of(args)
     entries = api.ledger(suite)
@@ -53,7 +51,7 @@ def ledger(args: argparse.Namespace) -> int:
     if args.json:
         tune = suite.tune.model_dump()
         print_json({"suite": suite.suite, "tune": tune, "equal": equal, "searches": [asdict(e) for e in entries]})
-        return 0
+        return
     rows = [
         [
             e.dataset,
@@ -69,12 +67,11 @@ def ledger(args: argparse.Namespace) -> int:
     ]
     best = f"best {suite.tune.select}"
     columns = ["data set", "method", "trials", "failed", "device-hours", best, "expected", "at a border"]
-    print_table(columns, rows, right=frozenset(columns[2:7]))
+    print_table(columns, rows, columns[2:7])
     print(f"{suite.suite} · {suite.tune.search}, {suite.tune.budget} points a method, chosen on validation rows")
-    return 0
 
 
-def show(args: argparse.Namespace) -> int:
+def show(args: argparse.Namespace) -> None:
     """Print the documents of the runs and failures whose keys begin so."""
     paths = Store(Path(args.results)).find(args.key)
     if not paths:
@@ -84,14 +81,13 @@ def show(args: argparse.Namespace) -> int:
     documents = [{"path": str(path), **_documents(path)} for path in paths]
     if args.json:
         print_json(documents)
-        return 0
+        return
     for document in documents:
         print(document.pop("path"))
         for name, part in document.items():
             print(f"  {name}")
             for line in (line for key, value in part.items() for line in _lines(key, value)):
                 print(f"    {line}")
-    return 0
 
 
 def _documents(path: Path) -> dict[str, Any]:
@@ -109,12 +105,12 @@ def _lines(key: str, value: Any) -> list[str]:
     return [f"{key}: {json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value}"]
 
 
-def explain(args: argparse.Namespace) -> int:
+def explain(args: argparse.Namespace) -> None:
     """Print a cell's metrics, runs, differences, settings and trials."""
     record = api.explain(suite_of(args), args.row, args.dataset)
     if args.json:
         print_json(record)
-        return 0
+        return
     print(f"{record['row']} · {record['dataset']} · {record['suite']} · {record['protocol']}")
     for metric, shown in record["metrics"].items():
         print(f"  {METRIC_NAMES[metric]:8} {_metric(shown, len(record['runs']))}")
@@ -127,17 +123,10 @@ def explain(args: argparse.Namespace) -> int:
         for r in record["runs"]
     ]
     _section("runs", ["seed", "key", "AUC", "logloss", "epochs", "device"], runs)
-    differences = [
-        [
-            f"{d['row']} − {d['against']}",
-            METRIC_NAMES[d["metric"]],
-            f"{d['value']:+.4f}",
-            _interval(d),
-            f"{d['p']:.2g}",
-            str(d["seeds"]),
-        ]
-        for d in record["differences"]
-    ]
+    differences = []
+    for d in record["differences"]:
+        what = [f"{d['row']} − {d['against']}", METRIC_NAMES[d["metric"]]]
+        differences.append([*what, f"{d['value']:+.4f}", _interval(d), f"{d['p']:.2g}", str(d["seeds"])])
     _section("differences", ["row less other", "metric", "difference", "95 %", "p", "seeds"], differences)
     for standing, title in STANDINGS.items():
         settings = [
@@ -151,7 +140,6 @@ def explain(args: argparse.Namespace) -> int:
         for t in sorted(record["trials"], key=lambda t: -(t["auc"] or 0.0))
     ]
     _section("trials", ["key", "validation AUC", "settings"], trials)
-    return 0
 
 
 def _metric(shown: dict[str, Any], seeds: int) -> str:

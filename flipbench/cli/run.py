@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from flipbench import api
+from flipbench.cli.display import Display
 from flipbench.cli.output import print_json, print_table, suite_of
 from flipbench.cost.estimate import Estimate, budget_of
 from flipbench.cost.plan_cost import about, counted
@@ -13,30 +14,31 @@ from flipbench.plan.stage import Stage
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run, or with ``--dry-run`` show what would."""
+    """Run, or with ``--dry-run`` show what would; 2 where stages failed."""
     suite = suite_of(args)
+    names = ("device", "workers", "backend", "address", "gpu_share", "stall", "stack", "budget")
+    options: dict[str, Any] = {name: getattr(args, name) for name in names}
     if args.dry_run:
-        return _dry_run(suite, args)
-    from flipbench.cli.display import Display
-
+        api.RunOptions(**{**options, "workers": None}).check()
+        api.plan(suite, unprepared="raise")
+        _show(cost := api.cost(suite, device=args.device, workers=args.workers))
+        if args.budget:
+            cost.check(args.budget)
+        return 0
     with Display() as display:
-        summary = api.run(suite, on_event=display, **_options(args))
+        summary = api.run(suite, on_event=display, **options)
     print(f"{suite.suite}: {summary.done} of {summary.total} runs done in {summary.folder}", file=sys.stderr)
-    if summary.failures:
-        print(f"{len(summary.failures)} stages failed:", file=sys.stderr)
-        for line in summary.failures.values():
-            print(f"  {line}", file=sys.stderr)
-        return 2
-    return 0
+    if not summary.failures:
+        return 0
+    print(f"{len(summary.failures)} stages failed:", *summary.failures.values(), sep="\n  ", file=sys.stderr)
+    return 2
 
 
-def plan(args: argparse.Namespace) -> int:
+def plan(args: argparse.Namespace) -> None:
     """Print a line a (data set, method, role): stages, done, to run, and what these cost."""
     suite = suite_of(args)
     if args.budget:
         budget_of(args.budget)
-    from flipbench.cli.display import Display
-
     with Display() as display:
         cost = api.cost(suite, device=args.device, workers=args.workers, calibrate=args.calibrate, on_event=display)
     if args.json:
@@ -47,22 +49,6 @@ def plan(args: argparse.Namespace) -> int:
         print(f"not planned: {line}", file=sys.stderr)
     if args.budget:
         cost.check(args.budget)
-    return 0
-
-
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("device", "workers", "backend", "address", "gpu_share", "stall", "stack", "budget")
-    return {name: getattr(args, name) for name in names}
-
-
-def _dry_run(suite: api.Suite, args: argparse.Namespace) -> int:
-    api.RunOptions(**{**_options(args), "workers": None}).check()
-    api.plan(suite, unprepared="raise")
-    cost = api.cost(suite, device=args.device, workers=args.workers)
-    _show(cost)
-    if args.budget:
-        cost.check(args.budget)
-    return 0
 
 
 def _show(cost: api.PlanCost) -> None:
@@ -77,7 +63,7 @@ def _show(cost: api.PlanCost) -> None:
         for group, count in groups.items()
     ]
     columns = ["data set", "method", "stage", "stages", "done", "to run", "expected", "memory", "known from"]
-    print_table(columns, rows, right=frozenset(columns[3:8]))
+    print_table(columns, rows, columns[3:8])
     print(_total(cost, len(stages)))
 
 

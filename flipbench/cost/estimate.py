@@ -11,7 +11,6 @@ from statistics import median
 from typing import Any, Literal
 
 from flipbench.cost import calibration
-from flipbench.cost.calibration import Rates
 from flipbench.errors import UserError
 from flipbench.identity import key_of
 from flipbench.plan import registry
@@ -71,17 +70,14 @@ class Costs:
         if here := [run for run in same if run.here]:
             return _estimate(here, "measured")
         if rates := self.rates.get(calibration.kind_of(stage)):
-            return self._by_rates(stage, rates, "calibrated")
+            steps, rows, at_most = self._work(stage, rates.rows)
+            seconds = rates.setup + steps * rates.step + rows * rates.row
+            return Estimate(seconds, rates.memory_mb, rates.device_memory_mb, "calibrated", at_most)
         place, role = _place(stage.spec), stage.role
         if same:
             return _estimate(same, "measured")
         like = self._alike.get((place, role, stage.method)) or self._alike.get((place, role))
         return _estimate(like, "alike") if like else None
-
-    def _by_rates(self, stage: Stage, rates: Rates, source: Source) -> Estimate:
-        steps, rows, at_most = self._work(stage, rates.rows)
-        seconds = rates.setup + steps * rates.step + rows * rates.row
-        return Estimate(seconds, rates.memory_mb, rates.device_memory_mb, source, at_most)
 
     def _work(self, stage: Stage, rows: int) -> tuple[int, int, bool]:
         """Training steps, rows to score, and whether early stopping may leave fewer of both.

@@ -88,18 +88,15 @@ class Pool:
     """Worker processes that run stages.
 
     Args:
-        workers: processes. device: torch device of all of them. threads: CPU threads of each.
+        workers: processes. device: torch device of all of them.
         stall: seconds without a sign of progress after which a stage's process is ended and the stage has failed.
         stack: how many stages of one signature a process trains together at most.
     """
 
-    def __init__(
-        self, store: Store, workers: int, device: str, threads: int = 1, stall: float = math.inf, stack: int = 1
-    ) -> None:
-        self.store, self.device, self.threads, self.stall, self.stack = store, device, threads, stall, stack
+    def __init__(self, store: Store, workers: int, device: str, stall: float = math.inf, stack: int = 1) -> None:
+        self.store, self.workers, self.device, self.stall, self.stack = store, workers, device, stall, stack
         self._context = multiprocessing.get_context("spawn")
         self._slots: list[_Slot] = []
-        self.workers = workers
 
     def __enter__(self) -> "Pool":
         return self
@@ -203,8 +200,7 @@ class Pool:
 
     def _spawn(self) -> _Slot:
         ours, theirs = self._context.Pipe()
-        worker = Worker(theirs, self.store, self.device, self.threads)
-        process = self._context.Process(target=worker.serve, daemon=True)
+        process = self._context.Process(target=Worker(theirs, self.store, self.device).serve, daemon=True)
         with large_pages():
             process.start()
         theirs.close()

@@ -22,7 +22,7 @@ from uuid import uuid4
 from flipbench.errors import UserError
 from flipbench.plan.stage import Stage
 from flipbench.schedule.events import Failed, Finished, Listener, Progress, Started
-from flipbench.schedule.worker import MAX_DEATHS, reason_of, run_when_free
+from flipbench.schedule.worker import MAX_DEATHS, THREADS, reason_of, run_when_free
 from flipbench.store.runs import Store
 
 POLL_SECONDS = 0.3
@@ -45,7 +45,6 @@ class _Job:
     mark: Path
     home: str | None
     device: str
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,6 @@ class Cluster:
         address: of a running cluster (``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``); None for one that runs on this
             machine or, where none does, one of this machine alone.
         device: torch device of the tasks: ``cpu``, ``cuda``, or ``auto`` for ``cuda`` where the cluster has a GPU.
-        threads: CPUs that a task asks for, and CPU threads that it uses.
         gpu_share: of a GPU that a task on ``cuda`` asks for.
         stall: seconds without a sign of progress after which a stage's task is ended and the stage has failed.
 
@@ -133,7 +131,6 @@ class Cluster:
         store: Store,
         address: str | None,
         device: str = "auto",
-        threads: int = 1,
         gpu_share: float = 1.0,
         stall: float = math.inf,
     ) -> None:
@@ -144,23 +141,17 @@ class Cluster:
         has = self._ray.cluster_resources()
         self.device = device if device != "auto" else "cuda" if has.get("GPU") else "cpu"
         share = gpu_share if self.device == "cuda" else 0.0
-        room = has.get("CPU", 0) / threads
+        room = has.get("CPU", 0) / THREADS
         self.workers = int(min(room, has.get("GPU", 0) / share) if share else room)
         if self.workers < 1:
             self._ray.shutdown()
-            needed = f"{threads} CPU" + (f" and {share:g} GPU" if share else "")
+            needed = f"{THREADS} CPU" + (f" and {share:g} GPU" if share else "")
             raise UserError(f"--backend ray: the cluster has no room for a stage, which needs {needed}")
         root = store.root.resolve()
         home = os.environ.get("FLIPBENCH_HOME")
-        self._job = _Job(
-            root,
-            root / ".work" / f"command-{uuid4().hex}",
-            str(Path(home).expanduser().resolve()) if home else None,
-            self.device,
-            threads,
-        )
-        remote = self._ray.remote(num_cpus=threads, num_gpus=share, max_retries=MAX_DEATHS - 1)
-        self._task = remote(_run)
+        shared_home = str(Path(home).expanduser().resolve()) if home else None
+        self._job = _Job(root, root / ".work" / f"command-{uuid4().hex}", shared_home, self.device)
+        self._task = self._ray.remote(num_cpus=THREADS, num_gpus=share, max_retries=MAX_DEATHS - 1)(_run)
         self._stdout = contextlib.redirect_stdout(sys.stderr)  # where Ray says that a node died
         self._board = self._ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote()
 
@@ -216,8 +207,7 @@ class Cluster:
         except self._ray.exceptions.RayError as error:
             reason = f"no progress for {self.stall:g} s" if key in state.stalled else _how_it_ended(error)
             with contextlib.suppress(OSError):  # a disk that is full: the stage is unfinished, and tried again
-                seconds = round(time.monotonic() - state.began[key], 3)
-                self.store.fail(stage, reason, "", {"seconds": seconds})
+                self.store.fail(stage, reason, "", {"seconds": round(time.monotonic() - state.began[key], 3)})
             outcome = _Outcome(reason=reason)
         if outcome.reason:
             state.failures[key] = outcome.reason
@@ -261,7 +251,6 @@ def _run(job: _Job, stage: Stage, board: Any, *parents: _Outcome) -> _Outcome:
             stage,
             Store(job.root),
             job.device,
-            job.threads,
             tick=lambda position: board.write.remote(stage.key, position),
             waiting=lambda: board.write.remote(stage.key, None),
         )

@@ -15,6 +15,9 @@ from flipbench.store.runs import Store
 CLAIM_POLL_SECONDS = 0.5
 """Between tries to claim a stage that another command holds."""
 
+THREADS = 1
+"""CPU threads of a stage: float sums depend on how many there are, and two stages side by side are faster."""
+
 MAX_DEATHS = 2
 """Processes that may die of one stage (ended for its memory, say) before it counts as failed."""
 
@@ -26,7 +29,6 @@ def run_when_free(
     stage: Stage,
     store: Store,
     device: str,
-    threads: int,
     tick: Callable[[dict[str, Any]], None],
     waiting: Callable[[], object],
 ) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def run_when_free(
     while True:
         with store.claim(stage) as held:
             if held:
-                return run_stage(stage, store, device, threads, tick)
+                return run_stage(stage, store, device, THREADS, tick)
         waiting()
         time.sleep(CLAIM_POLL_SECONDS)
 
@@ -57,7 +59,6 @@ class Worker:
     pipe: Connection
     store: Store
     device: str
-    threads: int
 
     def serve(self) -> None:
         """The process's whole life."""
@@ -70,9 +71,7 @@ class Worker:
 
     def _run(self, stage: Stage) -> Outcome:
         try:
-            return run_when_free(
-                stage, self.store, self.device, self.threads, self._tick, lambda: self._send("waiting", None, None)
-            )
+            return run_when_free(stage, self.store, self.device, self._tick, lambda: self._send("waiting"))
         except Exception as error:  # a stage's failure is a result of its own; the slot goes on
             return error
 
@@ -91,10 +90,9 @@ class Worker:
             to_train = [stage for stage in held if not self.store.done(stage)]
             try:
                 if to_train:
-                    run_stack(to_train, self.store, self.device, self.threads, self._tick, end)
+                    run_stack(to_train, self.store, self.device, THREADS, self._tick, end)
             except Exception as error:  # too little memory for all of them, a model that cannot be stacked
-                line = f"{len(to_train)} x {to_train[0]}: not stacked ({reason_of(error)})"
-                self._send("note", None, line)
+                self._send("note", body=f"{len(to_train)} x {to_train[0]}: not stacked ({reason_of(error)})")
         yield from (stage for stage in stages if stage.key not in ended)
 
     def _ended(self, stage: Stage, outcome: Outcome) -> None:
@@ -104,9 +102,9 @@ class Worker:
             self._send("done", stage.key, outcome)
 
     def _tick(self, position: dict[str, Any]) -> None:
-        self._send("tick", None, position)
+        self._send("tick", body=position)
 
-    def _send(self, kind: str, key: str | None, body: Any) -> None:
+    def _send(self, kind: str, key: str | None = None, body: Any = None) -> None:
         try:
             self.pipe.send((kind, key, body))
         except ConnectionError:  # the parent is gone: no failure of the stage, which leaves its checkpoint

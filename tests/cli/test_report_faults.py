@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flipbench.cli import main
 from flipbench.plan import suite
 from flipbench.store.planning import plan_of, store_of
 
@@ -32,16 +31,14 @@ def stored(suite_file, stored_runs):
 
 
 @pytest.fixture
-def report(capsys, tmp_path):
+def report(cli, tmp_path):
     """Calls the command; returns its exit code, standard output and error, and the cells of the JSON it wrote."""
 
     def call(path):
-        code = main(["report", str(path), "--no-figures"])
-        out = capsys.readouterr()
-        assert "Traceback" not in out.err
         written = tmp_path / "reports" / "mini.json"
+        outputs = cli("report", path, "--no-figures")
         cells = json.loads(written.read_text())["cells"] if written.exists() else []
-        return code, out.out, out.err, {(c["method"], c["metric"]): c for c in cells}
+        return *outputs, {(c["method"], c["metric"]): c for c in cells}
 
     return call
 
