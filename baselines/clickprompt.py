@@ -10,21 +10,30 @@ from dataclasses import replace
 from torch import Tensor
 
 from flipbench.methods.base import PLMMethod, PretrainingMethod
-from flipbench.methods.context import Parts
-from flipbench.methods.flip.batch import masked_tokens
-from flipbench.methods.flip.ctr import FLIPID
-from flipbench.methods.flip.masking import TextMask
-from flipbench.methods.flip.objectives import token_loss
-from flipbench.models.click_model import ClickModel
+from flipbench.methods.context import MethodContext
+from flipbench.models.click_model import ClickModel, IDClickModel
 from flipbench.models.encoder import Encoder
 from flipbench.models.id_model import IDModel
-from flipbench.models.mlm_head import TokenHead, token_head
+from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
 from flipbench.models.prompted import Fusion, PromptedClicks
 from flipbench.models.soft_prompt import Form, Pooling, SoftPrompts
-from flipbench.plan.settings import TINYBERT, Code, Guess
+from flipbench.plan.settings import (
+    EPOCHS,
+    LEARNING_RATE,
+    PENALTY,
+    PRECISION,
+    RATIO,
+    ROWS,
+    SHARE,
+    TINYBERT,
+    Code,
+    Guess,
+    Range,
+)
+from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
-from flipbench.train.pretrain import Draw, PretrainModel
+from flipbench.train.pretrain import MakeBatch, PretrainModel
 
 
 class PAMLM(PretrainingMethod):
@@ -33,29 +42,29 @@ class PAMLM(PretrainingMethod):
     version = 1
     settings = {
         "form": Code("prefix", "finetuning launcher; the other is 'prompt'", ("prefix", "prompt")),
-        "prompts": Code(10, "K"),
-        "mask_ratio": Code(0.15, "of the tokens; 80 % masked, 10 % random, 10 % as they were"),
-        "epochs": Code(20, "10, 20 and 30 tried"),
-        "batch_size": Code(1024, "pretraining launcher"),
-        "learning_rate": Code(5e-5, "pretraining launcher: AdamW; the ID-based model's own rate is not known"),
-        "weight_decay": Code(0.0, "pretraining launcher"),
-        "decay": Code("cosine", "cosine and linear tried"),
-        "warmup": Code(0.05, "0.05 and 0.1 tried"),
-        "precision": Guess("float32", "as the other methods; the code has float16"),
+        "prompts": Code(10, "K", Range(1, 1 << 12)),
+        "mask_ratio": Code(0.15, "of the tokens; 80 % masked, 10 % random, 10 % as they were", RATIO),
+        "epochs": Code(20, "10, 20 and 30 tried", EPOCHS),
+        "batch_size": Code(1024, "pretraining launcher", ROWS),
+        "learning_rate": Code(
+            5e-5, "pretraining launcher: AdamW; the ID-based model's own rate is not known", LEARNING_RATE
+        ),
+        "weight_decay": Code(0.0, "pretraining launcher", PENALTY),
+        "decay": Code("cosine", "cosine and linear tried", ("epoch-cosine", "linear", "cosine")),
+        "warmup": Code(0.05, "0.05 and 0.1 tried", SHARE),
+        "precision": Guess("float32", "as the other methods; the code has float16", PRECISION),
     }
 
-    grid = {}
-
     @staticmethod
-    def model(parts: Parts, ids: Tensor, *, form: Form, prompts: int, mask_ratio: float) -> PretrainModel:
-        id_model, encoder = parts.id_model(), parts.encoder()
-        check_length(parts.tokens, ids, encoder.max_positions - prompts)
+    def model(context: MethodContext, ids: Tensor, *, form: Form, prompts: int, mask_ratio: float) -> PretrainModel:
+        id_model, encoder = context.id_model(), context.encoder()
+        check_length(context.tokens, ids, encoder.max_positions - prompts)
         soft = SoftPrompts(encoder, id_model.representation_dim, prompts, form)
-        return PromptedMLM(id_model, encoder, soft, token_head(parts.plm, encoder))
+        return PromptedMLM(id_model, encoder, soft, token_head(context.plm, encoder))
 
     @staticmethod
-    def draw(parts: Parts, *, form: Form, prompts: int, mask_ratio: float) -> Draw:
-        return masked_tokens(parts.tokens, mask_ratio, parts.streams)
+    def make_batch(context: MethodContext, ids: Tensor, *, form: Form, prompts: int, mask_ratio: float) -> MakeBatch:
+        return masked_token_batches(context.tokens, mask_ratio, context.streams)
 
 
 class ClickPrompt(PLMMethod):
@@ -71,16 +80,18 @@ class ClickPrompt(PLMMethod):
         ),
         "fusion": Guess("weighted", "the code has all three: see PromptedClicks", ("weighted", "add", "plm")),
         "alpha_start": Code(0.5, "alpha weighs the PLM: the other way round than in FLIP"),
-        "learning_rate": Guess(1e-3, "of the ID-based model and the new layers; the launcher takes it as an argument"),
-        "plm_learning_rate": Guess(5e-5, "as in its pretraining; the launcher takes it as an argument"),
-        "weight_decay": Code(0.0, "0, 0.1 and 0.5 tried"),
-        "embedding_l2": Guess(1e-4, "as for the baselines"),
-        "decay": Code("cosine", "cosine and linear tried"),
-        "warmup": Guess(0.0, "the launcher takes it as an argument"),
-        "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument"),
-        "max_epochs": Code(4, "on MovieLens-1M; 2 and 3 elsewhere"),
-        "patience": Code(2, "finetuning launcher"),
-        "precision": Guess("float32", "as the other methods; the code has float16"),
+        "learning_rate": Guess(
+            1e-3, "of the ID-based model and the new layers; the launcher takes it as an argument", LEARNING_RATE
+        ),
+        "plm_learning_rate": Guess(5e-5, "as in its pretraining; the launcher takes it as an argument", LEARNING_RATE),
+        "weight_decay": Code(0.0, "0, 0.1 and 0.5 tried", PENALTY),
+        "embedding_l2": Guess(1e-4, "as for the baselines", PENALTY),
+        "decay": Code("cosine", "cosine and linear tried", ("none", "linear", "cosine")),
+        "warmup": Guess(0.0, "the launcher takes it as an argument", SHARE),
+        "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument", ROWS),
+        "max_epochs": Code(4, "on MovieLens-1M; 2 and 3 elsewhere", EPOCHS),
+        "patience": Code(2, "finetuning launcher", EPOCHS),
+        "precision": Guess("float32", "as the other methods; the code has float16", PRECISION),
     }
     grid = {
         "pooling": ["cls", "avg", "avg_first_last", "avg_top2"],  # code
@@ -91,11 +102,11 @@ class ClickPrompt(PLMMethod):
     }
 
     @staticmethod
-    def model(parts: Parts, *, pooling: Pooling, fusion: Fusion, alpha_start: float) -> ClickModel:
-        id_model, encoder, before = parts.id_model(), parts.encoder(), parts.pretraining
+    def model(context: MethodContext, *, pooling: Pooling, fusion: Fusion, alpha_start: float) -> ClickModel:
+        id_model, encoder, before = context.id_model(), context.encoder(), context.pretraining
         prompts = SoftPrompts(encoder, id_model.representation_dim, before["prompts"], before["form"])
-        if found := parts.pretrained("prompts."):
-            prompts.load_state_dict(found)
+        if pretrained := context.pretrained("prompts."):
+            prompts.load_state_dict(pretrained)
         return PromptedClicks(id_model, encoder, prompts, pooling, fusion, alpha_start)
 
 
@@ -107,22 +118,22 @@ class ClickPromptID(PLMMethod):
     settings = {
         "backbone": Code("dcnv2", "its DCNv2 is the full-rank, parallel one; 6 cross layers and 6 x 256 there"),
         "plm": Guess(TINYBERT, "the FLIP paper's, for comparison; ClickPrompt's is RoBERTa-base"),
-        "learning_rate": Code(1e-3, "ID-based launcher"),
-        "weight_decay": Code(0.0, "ID-based launcher"),
-        "embedding_l2": Guess(1e-4, "as for the baselines"),
-        "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument"),
-        "max_epochs": Code(10, "10 and 20 tried"),
-        "patience": Code(3, "ID-based launcher"),
-        "precision": Guess("float32", "as the other methods; the code has float16"),
+        "learning_rate": Code(1e-3, "ID-based launcher", LEARNING_RATE),
+        "weight_decay": Code(0.0, "ID-based launcher", PENALTY),
+        "embedding_l2": Guess(1e-4, "as for the baselines", PENALTY),
+        "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument", ROWS),
+        "max_epochs": Code(10, "10 and 20 tried", EPOCHS),
+        "patience": Code(3, "ID-based launcher", EPOCHS),
+        "precision": Guess("float32", "as the other methods; the code has float16", PRECISION),
     }
     grid = {"learning_rate": [1e-4, 5e-4, 1e-3], "embedding_l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3]}  # the baselines' range
 
     @staticmethod
-    def model(parts: Parts) -> ClickModel:
-        return FLIPID(parts.id_model())
+    def model(context: MethodContext) -> ClickModel:
+        return IDClickModel(context.id_model())
 
     @staticmethod
-    def reader(parts: Parts) -> None:
+    def collator(context: MethodContext) -> None:
         return None
 
 

@@ -7,14 +7,26 @@ from torch import Tensor, nn
 
 from flipbench.data.split import Rows
 from flipbench.methods.base import PLMMethod
-from flipbench.methods.context import Parts
+from flipbench.methods.context import MethodContext
 from flipbench.models.click_model import ClickModel, TanhHead
 from flipbench.models.encoder import Encoder
 from flipbench.models.precision import autocast, full_precision
-from flipbench.plan.settings import TINYBERT, Code, Guess, Paper
+from flipbench.plan.settings import (
+    EPOCHS,
+    LEARNING_RATE,
+    PENALTY,
+    PRECISION,
+    ROWS,
+    SHARE,
+    TINYBERT,
+    WIDTH,
+    Code,
+    Guess,
+    Paper,
+)
 from flipbench.protocol import Precision
 from flipbench.text.sides import Sides, SideTexts
-from flipbench.train.finetune import SCORING_BATCH, Scores
+from flipbench.train.finetune import SCORING_BATCH, Scorer
 from flipbench.train.move import move
 
 
@@ -30,27 +42,27 @@ class CTRBERT(PLMMethod):
     version = 1
     settings = {
         "plm": Paper(TINYBERT, "V-A4"),
-        "head_dim": Code(128, "released ctr_bert.py"),
-        "dropout": Code(0.2, "released ctr_bert.py; of the head"),
-        "learning_rate": Code(5e-5, "released ctr_bert.py"),
-        "weight_decay": Code(1e-3, "released ctr_bert.py"),
-        "batch_size": Paper(256, "V-A4; 2048 for GoodReads"),
-        "max_epochs": Code(10, "released ctr_bert.py"),
-        "patience": Code(3, "released ctr_bert.py"),
-        "precision": Guess("float32", "neither says; bfloat16 is for speed"),
+        "head_dim": Code(128, "released ctr_bert.py", WIDTH),
+        "dropout": Code(0.2, "released ctr_bert.py; of the head", SHARE),
+        "learning_rate": Code(5e-5, "released ctr_bert.py", LEARNING_RATE),
+        "weight_decay": Code(1e-3, "released ctr_bert.py", PENALTY),
+        "batch_size": Paper(256, "V-A4; 2048 for GoodReads", ROWS),
+        "max_epochs": Code(10, "released ctr_bert.py", EPOCHS),
+        "patience": Code(3, "released ctr_bert.py", EPOCHS),
+        "precision": Guess("float32", "neither says; bfloat16 is for speed", PRECISION),
     }
     grid = {"learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5, as for FLIP_PLM
 
     @staticmethod
-    def model(parts: Parts, *, head_dim: int, dropout: float) -> ClickModel:
-        return TwoTowers(parts.encoder(), parts.encoder(), head_dim, dropout)
+    def model(context: MethodContext, *, head_dim: int, dropout: float) -> ClickModel:
+        return TwoTowers(context.encoder(), context.encoder(), head_dim, dropout)
 
     @staticmethod
-    def reader(parts: Parts, *, head_dim: int, dropout: float) -> Sides:
-        return Sides.of(parts.tokens, parts.table)
+    def collator(context: MethodContext, *, head_dim: int, dropout: float) -> Sides:
+        return Sides.of(context.tokens, context.table)
 
     @classmethod
-    def scores(cls) -> Scores:
+    def scorer(cls) -> Scorer:
         return score_distinct
 
 
@@ -82,7 +94,7 @@ class TwoTowers(ClickModel):
 
 @torch.inference_mode()
 def score_distinct(
-    model: TwoTowers, rows: Rows, reader: Sides, precision: Precision, device: torch.device | str
+    model: TwoTowers, rows: Rows, collator: Sides, precision: Precision, device: torch.device | str
 ) -> NDArray[np.float32]:
     """Logits [n] of rows: each distinct user's and item's text is encoded once, and the head joins them by row."""
     device = torch.device(device)
@@ -90,16 +102,16 @@ def score_distinct(
     ids = torch.from_numpy(rows.ids)
     states, places = [], []
     with autocast(precision, device):
-        for tower, columns in enumerate(reader.columns):
+        for tower, columns in enumerate(collator.columns):
             distinct, place = torch.unique(ids[:, columns], dim=0, return_inverse=True)
-            order = reader.store.lengths(distinct).argsort(stable=True)
+            order = collator.store.lengths(distinct).argsort(stable=True)
             encoded = [
-                model.encode(tower, move(reader.side(part), device))
+                model.encode(tower, move(collator.side(part), device))
                 for part in torch.split(distinct[order], SCORING_BATCH)
             ]
             states.append(torch.cat(encoded))
             places.append(order.argsort()[place].to(device))
         pairs = zip(*(torch.split(place, SCORING_BATCH) for place in places), strict=True)
         logits = [model.score(states[0][user], states[1][item]).cpu() for user, item in pairs]
-    found: NDArray[np.float32] = torch.cat(logits).numpy()
-    return found
+    scores: NDArray[np.float32] = torch.cat(logits).numpy()
+    return scores

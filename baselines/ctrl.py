@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
-from flipbench.methods.flip.methods import FLIPID, SETTINGS
-from flipbench.plan.settings import PRETRAIN, Guess, Paper, Settings
+from flipbench.methods.flip.methods import FLIPID
+from flipbench.methods.flip.settings import FINETUNE_SETTINGS
+from flipbench.plan.settings import WIDTH, Guess, Paper, Settings
 
 _WITH_THE_PLM = ("plm_learning_rate", "alpha_start")
 
@@ -21,9 +22,13 @@ class CTRL(FLIPID):
 
     version: ClassVar[int] = 1
     settings: ClassVar[Settings] = {
-        PRETRAIN + "mlm": Paper(False, "II: CTRL aligns instances alone"),
-        PRETRAIN + "mtm": Paper(False, "II: CTRL aligns instances alone"),
-        PRETRAIN + "icl_similarity": Guess("max", "arXiv 2306.02841, from memory; Table II's is not said"),
-        PRETRAIN + "icl_parts": Guess(4, "arXiv 2306.02841 searches it; its choice is not known here"),
-        **{name: setting for name, setting in SETTINGS.items() if name not in _WITH_THE_PLM},
+        "pretrain": {
+            "mlm": Paper(False, "II: CTRL aligns instances alone"),
+            "mtm": Paper(False, "II: CTRL aligns instances alone"),
+            "icl_similarity": Guess(
+                "max", "arXiv 2306.02841, from memory; Table II's is not said", ("dot", "unit", "max")
+            ),
+            "icl_parts": Guess(4, "arXiv 2306.02841 searches it; its choice is not known here", WIDTH),
+        },
+        **{name: setting for name, setting in FINETUNE_SETTINGS.items() if name not in _WITH_THE_PLM},
     }

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from flipbench.methods.base import PLMMethod
-from flipbench.methods.context import Parts
+from flipbench.methods.context import MethodContext
 from flipbench.models import t5
 from flipbench.models.click_model import ClickModel
-from flipbench.plan.settings import Code, Guess
-from flipbench.text.reader import Reader
+from flipbench.plan.settings import EPOCHS, LEARNING_RATE, PENALTY, PRECISION, ROWS, SHARE, Code, Guess, Range
+from flipbench.text.collator import TextCollator
 from flipbench.text.templates import Templated, TemplateStore
 from flipbench.text.tokens import TokenBatch
 
@@ -48,40 +48,40 @@ class P5(PLMMethod):
         ),
         "templates_scored": Guess("first", "one fixed wording, or the mean logit of all", ("first", "average")),
         "whole_words": Code(True, "P5: an embedding of each token's word number is added to the token's"),
-        "learning_rate": Code(1e-3, "P5: AdamW"),
-        "adam_eps": Code(1e-6, "P5"),
-        "weight_decay": Code(0.01, "P5; there on all but biases, here on all"),
-        "decay": Code("linear", "P5"),
-        "warmup": Code(0.05, "P5"),
-        "clip": Code(1.0, "P5's launchers"),
-        "batch_size": Code(128, "P5 small: 32 on each of 4 GPUs"),
-        "max_epochs": Code(10, "P5"),
-        "patience": Guess(3, "as for the other baselines; P5 keeps the epoch of best validation loss"),
-        "precision": Guess("float32", "as the other methods"),
+        "learning_rate": Code(1e-3, "P5: AdamW", LEARNING_RATE),
+        "adam_eps": Code(1e-6, "P5", Range(0.0, 1.0)),
+        "weight_decay": Code(0.01, "P5; there on all but biases, here on all", PENALTY),
+        "decay": Code("linear", "P5", ("none", "linear", "cosine")),
+        "warmup": Code(0.05, "P5", SHARE),
+        "clip": Code(1.0, "P5's launchers", Range(0.0, 1e6)),
+        "batch_size": Code(128, "P5 small: 32 on each of 4 GPUs", ROWS),
+        "max_epochs": Code(10, "P5", EPOCHS),
+        "patience": Guess(3, "as for the other baselines; P5 keeps the epoch of best validation loss", EPOCHS),
+        "precision": Guess("float32", "as the other methods", PRECISION),
     }
     grid = {"learning_rate": [1e-4, 3e-4, 1e-3], "weight_decay": [0.0, 0.01]}  # about P5's own, downwards
 
     @staticmethod
-    def model(parts: Parts, *, templates_scored: str, whole_words: bool) -> ClickModel:
-        tokens = _prompts(parts).store.tokenizer
+    def model(context: MethodContext, *, templates_scored: str, whole_words: bool) -> ClickModel:
+        tokens = _prompts(context).store.tokenizer
         starts = t5.word_starts(tokens) if whole_words else None
-        seq2seq = t5.load(parts.plm, tokens, seed=parts.streams.seed_of("init", 2))
+        seq2seq = t5.load(context.plm, tokens, seed=context.streams.seed_of("init", 2))
         return P5Model(seq2seq, t5.answer_tokens(tokens, ANSWERS), starts)
 
     @staticmethod
-    def reader(parts: Parts, *, templates_scored: str, whole_words: bool) -> Reader:
-        return Templated(_prompts(parts), templates_scored == "average")
+    def collator(context: MethodContext, *, templates_scored: str, whole_words: bool) -> TextCollator:
+        return Templated(_prompts(context), templates_scored == "average")
 
 
 _stores: dict[tuple[str, str], TemplateStore] = {}
 
 
-def _prompts(parts: Parts) -> TemplateStore:
+def _prompts(context: MethodContext) -> TemplateStore:
     """The table's prompts under the T5, built once a process."""
-    key = (parts.table.fingerprint, parts.plm)
+    key = (context.table.fingerprint, context.plm)
     if key not in _stores:
-        tokens = t5.load_tokenizer(parts.plm, parts.table, [*TEMPLATES, *ANSWERS])
-        _stores[key] = TemplateStore.build(parts.table, tokens, TEMPLATES)
+        tokens = t5.load_tokenizer(context.plm, context.table, [*TEMPLATES, *ANSWERS])
+        _stores[key] = TemplateStore.build(context.table, tokens, TEMPLATES)
     return _stores[key]
 
 
@@ -125,19 +125,19 @@ class P5Model(ClickModel):
 
     def scores(self, text: TokenBatch, before: Tensor) -> Tensor:
         """Scores [B, n, V] of the token that follows each of ``before`` [B, n] in the answer."""
-        found: Tensor = self.t5(
+        scores: Tensor = self.t5(
             inputs_embeds=self.embed(text), attention_mask=text.attention_mask.long(), decoder_input_ids=before
         ).logits
-        return found
+        return scores
 
     def embed(self, text: TokenBatch) -> Tensor:
         """What the encoder reads [B, L, d]: a token's embedding, and beside it that of its word's number (code).
 
         Words count from 1; the end, which is of none, has 0.
         """
-        found: Tensor = self.t5.shared(text.tokens)
+        embedded: Tensor = self.t5.shared(text.tokens)
         if self.starts_word is None or self.whole_words is None:
-            return found
+            return embedded
         word = self.starts_word[text.tokens].cumsum(1).clamp(max=WORDS - 1).masked_fill(text.tokens == self.end, 0)
-        found = found + self.whole_words(word)
-        return found
+        embedded = embedded + self.whole_words(word)
+        return embedded

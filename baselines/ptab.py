@@ -5,17 +5,28 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from flipbench.methods.base import PLMMethod, PretrainingMethod
-from flipbench.methods.context import Parts
-from flipbench.methods.flip.batch import masked_tokens
-from flipbench.methods.flip.masking import TextMask
-from flipbench.methods.flip.objectives import token_loss
+from flipbench.methods.context import MethodContext
 from flipbench.models.click_model import ClickModel, TanhHead
 from flipbench.models.encoder import Encoder
-from flipbench.models.mlm_head import TokenHead, token_head
+from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
-from flipbench.plan.settings import TINYBERT, Code, Guess, Paper
+from flipbench.plan.settings import (
+    EPOCHS,
+    LEARNING_RATE,
+    PENALTY,
+    PRECISION,
+    RATIO,
+    ROWS,
+    SHARE,
+    TINYBERT,
+    WIDTH,
+    Code,
+    Guess,
+    Paper,
+)
+from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
-from flipbench.train.pretrain import Draw, PretrainModel
+from flipbench.train.pretrain import MakeBatch, PretrainModel
 
 
 class TokenMLM(PretrainingMethod):
@@ -27,25 +38,24 @@ class TokenMLM(PretrainingMethod):
 
     version = 1
     settings = {
-        "mask_ratio": Code(0.15, "released mlm.py"),
-        "epochs": Code(10, "released mlm.py; 5 on GoodReads"),
-        "batch_size": Code(1024, "released mlm.py: 512, gradients summed over two steps"),
-        "learning_rate": Code(5e-5, "released mlm.py"),
-        "weight_decay": Code(1e-3, "released mlm.py"),
-        "decay": Code("epoch-cosine", "released mlm.py"),
-        "precision": Guess("float32", "neither says; bfloat16 is for speed"),
+        "mask_ratio": Code(0.15, "released mlm.py", RATIO),
+        "epochs": Code(10, "released mlm.py; 5 on GoodReads", EPOCHS),
+        "batch_size": Code(1024, "released mlm.py: 512, gradients summed over two steps", ROWS),
+        "learning_rate": Code(5e-5, "released mlm.py", LEARNING_RATE),
+        "weight_decay": Code(1e-3, "released mlm.py", PENALTY),
+        "decay": Code("epoch-cosine", "released mlm.py", ("epoch-cosine", "linear", "cosine")),
+        "precision": Guess("float32", "neither says; bfloat16 is for speed", PRECISION),
     }
-    grid = {}
 
     @staticmethod
-    def model(parts: Parts, ids: Tensor, *, mask_ratio: float) -> PretrainModel:
-        encoder = parts.encoder()
-        check_length(parts.tokens, ids, encoder.max_positions)
-        return MaskedPrompts(encoder, token_head(parts.plm, encoder))
+    def model(context: MethodContext, ids: Tensor, *, mask_ratio: float) -> PretrainModel:
+        encoder = context.encoder()
+        check_length(context.tokens, ids, encoder.max_positions)
+        return MaskedPrompts(encoder, token_head(context.plm, encoder))
 
     @staticmethod
-    def draw(parts: Parts, *, mask_ratio: float) -> Draw:
-        return masked_tokens(parts.tokens, mask_ratio, parts.streams)
+    def make_batch(context: MethodContext, ids: Tensor, *, mask_ratio: float) -> MakeBatch:
+        return masked_token_batches(context.tokens, mask_ratio, context.streams)
 
 
 class MaskedPrompts(PretrainModel):
@@ -69,20 +79,20 @@ class PTab(PLMMethod):
     pretraining = "mlm"
     settings = {
         "plm": Paper(TINYBERT, "V-A4"),
-        "head_dim": Code(128, "released ptab.py"),
-        "dropout": Code(0.2, "released ptab.py; of the head"),
-        "learning_rate": Code(5e-5, "released ptab.py"),
-        "weight_decay": Code(1e-3, "released ptab.py"),
-        "batch_size": Paper(256, "V-A4; 2048 for GoodReads"),
-        "max_epochs": Code(10, "released ptab.py"),
-        "patience": Code(3, "released ptab.py"),
-        "precision": Guess("float32", "neither says; bfloat16 is for speed"),
+        "head_dim": Code(128, "released ptab.py", WIDTH),
+        "dropout": Code(0.2, "released ptab.py; of the head", SHARE),
+        "learning_rate": Code(5e-5, "released ptab.py", LEARNING_RATE),
+        "weight_decay": Code(1e-3, "released ptab.py", PENALTY),
+        "batch_size": Paper(256, "V-A4; 2048 for GoodReads", ROWS),
+        "max_epochs": Code(10, "released ptab.py", EPOCHS),
+        "patience": Code(3, "released ptab.py", EPOCHS),
+        "precision": Guess("float32", "neither says; bfloat16 is for speed", PRECISION),
     }
     grid = {"learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5, as for FLIP_PLM
 
     @staticmethod
-    def model(parts: Parts, *, head_dim: int, dropout: float) -> ClickModel:
-        return TextClassifier(parts.encoder(), head_dim, dropout)
+    def model(context: MethodContext, *, head_dim: int, dropout: float) -> ClickModel:
+        return TextClassifier(context.encoder(), head_dim, dropout)
 
 
 class TextClassifier(ClickModel):

@@ -77,23 +77,23 @@ def train(folder: Path, name: str, model: str, steps: int) -> dict[str, Any]:
 
     from flipbench.data.store import open_table
     from flipbench.plan import registry
-    from flipbench.plan.settings import TRAINING
-    from flipbench.train.id_models import Recipe, adam
+    from flipbench.train.config import TrainConfig
+    from flipbench.train.id_models import adam
     from flipbench.train.rng import make_deterministic
-    from flipbench.train.row_adam import EARLY, RowAdam
+    from flipbench.train.row_adam import EARLY_STEPS, RowAdam
 
     make_deterministic(1)
     table = open_table(name, verify=False)
     declared = registry.get(model)
-    own = {key: setting.value for key, setting in declared.settings.items() if key not in TRAINING}
-    recipe = Recipe(**{key: declared.settings[key].value for key in TRAINING} | {"embedding_l2": 0.0})  # type: ignore[arg-type]
+    settings = {key: setting.value for key, setting in declared.settings.items()}  # type: ignore[union-attr]
+    config, own = TrainConfig.split(settings | {"embedding_l2": 0.0})
     torch.manual_seed(0)
     network = declared.load()(table.num_features, len(table.fields), **own)
-    optimizer = adam(network, recipe)
+    optimizer = adam(network, config)
     ids, labels = torch.from_numpy(table.ids), torch.from_numpy(table.labels)
     order = torch.randperm(len(table))
     parts = []
-    for step in range(EARLY + steps):
+    for step in range(EARLY_STEPS + steps):
         rows = order[step * BATCH : (step + 1) * BATCH]
         marks = [time.perf_counter()]
         batch, targets = ids[rows], labels[rows].float()
@@ -109,7 +109,7 @@ def train(folder: Path, name: str, model: str, steps: int) -> dict[str, Any]:
         marks.append(time.perf_counter())
         parts.append(np.diff(marks))
     names = ("rows ms", "forward ms", "backward ms", "optimizer ms")
-    medians = np.median(parts[EARLY:], axis=0) * 1e3  # the first steps map memory, and see features new to them
+    medians = np.median(parts[EARLY_STEPS:], axis=0) * 1e3  # the first steps map memory, and see features new to them
     tables = sum(p.nbytes for p in network.embedding_tables())
     kept = sum(t.nbytes for p in network.embedding_tables() for t in optimizer.state[p].values())
     gradient = 0 if isinstance(optimizer, RowAdam) else tables

@@ -1,4 +1,4 @@
-"""The parts that a method's model is made of, each loaded when it is asked for."""
+"""What a method's model is made of, each part loaded when it is asked for."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,22 +10,23 @@ from torch import Tensor
 from flipbench.data.table import Table
 from flipbench.models.encoder import Encoder, load, load_tokenizer
 from flipbench.models.id_model import IDModel
+from flipbench.plan import registry
 from flipbench.plan.stage import Stage
-from flipbench.run.tasks import fresh_id_model, saved_weights
 from flipbench.store.runs import Store
 from flipbench.text.tokens import TokenStore
 from flipbench.train.rng import Streams
+from flipbench.train.weights import saved_weights
 
 M = TypeVar("M", bound=torch.nn.Module)
 
 _token_stores: dict[tuple[str, str], TokenStore] = {}
 
 
-class Parts:
-    """What a stage's method is made of.
+class MethodContext:
+    """The data, the random numbers and the parts of a stage's method.
 
-    Where the stage has a pretraining, parts come with its weights. No part's start moves torch's default generator, and
-    each is a function of the seed alone.
+    Where the stage has a pretraining, parts come with its weights. Each part's start is a function of the seed alone
+    and, but for :meth:`fresh_id_model`, moves torch's default generator not at all.
 
     Attributes:
         table: the data. streams: the run's random numbers.
@@ -44,11 +45,18 @@ class Parts:
             _token_stores[key] = TokenStore.build(self.table, load_tokenizer(self.plm, self.table))
         return _token_stores[key]
 
+    def fresh_id_model(self) -> IDModel:
+        """The ID-based model that the setting ``backbone`` names, never pretrained.
+
+        Leaves torch's default generator in the stream ``init`` behind the model's draws.
+        """
+        backbone = self._stage.spec["backbone"]
+        return fresh_id_model(backbone["name"], backbone["settings"], self.table, self.streams.seed)
+
     def id_model(self) -> IDModel:
         """The ID-based model that the setting ``backbone`` names."""
-        backbone = self._stage.spec["backbone"]
         with torch.random.fork_rng(devices=[]):
-            model = fresh_id_model(backbone["name"], backbone["settings"], self.table, self.streams.seed)
+            model = self.fresh_id_model()
         return self._pretrained("id_model.", model)
 
     def encoder(self) -> Encoder:
@@ -65,8 +73,7 @@ class Parts:
     def pretraining(self) -> Mapping[str, Any]:
         """The settings of the pretraining that the stage, or the one whose weights it scores, starts from."""
         stage = self._stage.parents.get("fit", self._stage)
-        found: Mapping[str, Any] = stage.parents["pretrain"].spec["settings"] if "pretrain" in stage.parents else {}
-        return found
+        return stage.parents["pretrain"].spec["settings"] if "pretrain" in stage.parents else {}
 
     @cached_property
     def _weights(self) -> dict[str, Tensor]:
@@ -75,6 +82,13 @@ class Parts:
         return saved_weights(self._store, pretraining) if self._store and pretraining else {}
 
     def _pretrained(self, part: str, module: M) -> M:
-        if found := self.pretrained(part):
-            module.load_state_dict(found)
+        if weights := self.pretrained(part):
+            module.load_state_dict(weights)
         return module
+
+
+def fresh_id_model(name: str, settings: Mapping[str, Any], table: Table, seed: int) -> IDModel:
+    """A registered ID-based model for a table, its weights drawn from the seed's stream ``init``."""
+    torch.manual_seed(Streams(seed).seed_of("init"))
+    model: IDModel = registry.get(name).load()(table.num_features, len(table.fields), **settings)
+    return model

@@ -5,11 +5,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
+from flipbench.models.id_model import IDModel
+from flipbench.models.precision import full_precision
+
 
 class ClickModel(nn.Module):
     """Base of the models with a PLM: :meth:`forward` gives the logit that is reported, :meth:`loss` what is minimised.
 
-    ``text`` is what the method's reader makes of the rows (:mod:`flipbench.text.reader`); None where it has none.
+    ``text`` is what the method's collator makes of the rows (:mod:`flipbench.text.collator`); None where it has none.
     """
 
     def forward(self, ids: Tensor, text: Any) -> Tensor:
@@ -27,6 +30,27 @@ class ClickModel(nn.Module):
     def embedding_tables(self) -> list[nn.Parameter]:
         """Those of the ID-based model that ``embedding_l2`` shrinks."""
         return []
+
+
+class IDClickModel(ClickModel):
+    """An ID-based model alone with its own head, trained as a baseline is, from other weights (FLIP_ID, Eq. 18)."""
+
+    def __init__(self, id_model: IDModel) -> None:
+        super().__init__()
+        self.id_model = id_model
+
+    def forward(self, ids: Tensor, text: Any = None) -> Tensor:
+        return id_logit(self.id_model, ids)
+
+    def embedding_tables(self) -> list[nn.Parameter]:
+        return self.id_model.embedding_tables()
+
+
+def id_logit(id_model: IDModel, ids: Tensor) -> Tensor:
+    """s_ID [B], outside autocast."""
+    with full_precision(ids):
+        logit: Tensor = id_model(ids)
+        return logit
 
 
 class TanhHead(nn.Sequential):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear
+from torch.nn.functional import cross_entropy, gelu, linear
 
 from flipbench.models.encoder import read_config, read_weights
 from flipbench.text.quiet import quiet
@@ -72,3 +72,20 @@ def token_head(spec: str, encoder: Encoder) -> TokenHead:
     with torch.no_grad():
         head.bias.copy_(model.get_parameter(bias))
     return head
+
+
+def token_loss(logits: Tensor, targets: Tensor, rows: Tensor, batch: int, per_sample: bool) -> Tensor:
+    """Cross-entropy of the masked tokens (Eq. 6).
+
+    Args:
+        logits: [m, V]. targets: [m] int64.
+        rows: [m] int64, the row of the batch that each token is in.
+        batch: B. A row without a masked token counts as 0.
+        per_sample: average over a row's tokens, then over B rows (Eq. 14); else over all m tokens.
+    """
+    losses = cross_entropy(logits.float(), targets, reduction="none")
+    if not per_sample:
+        return losses.sum() / max(len(losses), 1)
+    # not bincount: on a GPU it would wait to learn its size
+    per_row = losses.new_zeros(batch).index_add(0, rows, torch.ones_like(losses))
+    return (losses / per_row[rows]).sum() / batch

@@ -2,19 +2,23 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from flipbench.errors import UserError, nearest
 from flipbench.plan import registry
-from flipbench.plan import search as tune
 from flipbench.plan.registry import Declaration
-from flipbench.plan.settings import Value, check_rules, check_value
+from flipbench.plan.search import Search, TrialMetric
+from flipbench.plan.search import search as search_points
+from flipbench.plan.settings import Value, check_value, flatten, nest
 from flipbench.plan.stage import DataCondition, Stage, evaluation_stage, inspection_stage, selection_stage
 from flipbench.plan.suite import DataEntry, MethodEntry, Suite
 
-if TYPE_CHECKING:
-    from flipbench.store.runs import Store
+
+class FinishedRuns(Protocol):
+    """What of a results folder decides which stages are still to run (:class:`flipbench.store.runs.Store`)."""
+
+    def done(self, stage: Stage) -> bool: ...
+    def has_weights(self, stage: Stage) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Cell:
     data: DataEntry
     trials: tuple[Stage, ...]
     evaluations: tuple[Stage, ...]
-    settings: Mapping[str, Value] | None
-    search: tune.Search | None = None
+    settings: Mapping[str, Any] | None
+    search: Search | None = None
     inspections: tuple[Stage, ...] = ()
 
     @property
@@ -52,28 +56,28 @@ class Plan:
 
     def stages(self) -> list[Stage]:
         """Every stage once, parents first."""
-        found: dict[str, Stage] = {}
+        stages: dict[str, Stage] = {}
         for cell in self.cells:
             for stage in (*cell.trials, *cell.ends):
                 for each in _with_parents(stage):
-                    found.setdefault(each.key, each)
-        return list(found.values())
+                    stages.setdefault(each.key, each)
+        return list(stages.values())
 
-    def needed(self, store: "Store") -> list[Stage]:
+    def needed(self, store: FinishedRuns) -> list[Stage]:
         """The stages still to run, parents first: the unfinished, and parents whose weights they read."""
-        found: dict[str, Stage] = {}
+        stages: dict[str, Stage] = {}
 
         def need(stage: Stage) -> None:
             for parent in stage.parents.values():
                 if not (store.has_weights(parent) if stage.reads_weights(parent) else store.done(parent)):
                     need(parent)
-            found.setdefault(stage.key, stage)
+            stages.setdefault(stage.key, stage)
 
         for cell in self.cells:
             for stage in (*cell.trials, *cell.ends):
                 if not store.done(stage):
                     need(stage)
-        return list(found.values())
+        return list(stages.values())
 
     @property
     def choosing(self) -> bool:
@@ -81,7 +85,7 @@ class Plan:
         return any(cell.settings is None for cell in self.cells)
 
 
-def expand(suite: Suite, fingerprints: Mapping[str, str], trial_metric: tune.TrialMetric) -> Plan:
+def expand(suite: Suite, fingerprints: Mapping[str, str], trial_metric: TrialMetric) -> Plan:
     """The plan of a suite.
 
     Args:
@@ -103,61 +107,63 @@ def expand(suite: Suite, fingerprints: Mapping[str, str], trial_metric: tune.Tri
     return Plan(suite, tuple(cells))
 
 
-def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, trial_metric: tune.TrialMetric) -> Cell:
+def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, trial_metric: TrialMetric) -> Cell:
     declared = registry.get(row.method)
-    shared = {k: v for k, v in {**suite.settings, **data.settings}.items() if k in declared.settings}
-    fixed = {**shared, **row.settings}
+    known = flatten(declared.settings)
+    shared = {n: v for n, v in {**flatten(suite.settings), **flatten(data.settings)}.items() if n in known}
+    fixed = {**shared, **flatten(row.settings)}
     settings = resolve(declared, fixed)
     condition = DataCondition(suite.protocol, data.name, fingerprint, data.order, data.users)
     if suite.inspect:
         kinds = [(what, seed) for what in suite.inspect for seed in range(suite.seeds)]
         measured = tuple(inspection_stage(what, condition, declared, settings, seed) for what, seed in kinds)
         return Cell(row, data, (), (), settings, None, measured)
-    search: tune.Search | None = None
-    best: Mapping[str, Value] | None = settings
+    search: Search | None = None
+    best: Mapping[str, Any] | None = settings
     if suite.tune:
-        fits = partial(_fits, declared)
-        search = tune.search(
-            suite.tune, declared.grid, settings, fixed, partial(_trial, condition, declared), trial_metric, fits
+        search = search_points(
+            suite.tune,
+            flatten(declared.grid),
+            flatten(settings),
+            fixed,
+            lambda point: selection_stage(evaluation_stage(condition, declared, resolve(declared, point), 0)),
+            trial_metric,
+            lambda point: not declared.problem(nest(point)),
         )
-        best = None if search.best is None else search.points[search.best]
-    evaluations = (
-        tuple(evaluation_stage(condition, declared, best, seed) for seed in range(suite.seeds)) if best else ()
-    )
+        best = None if search.best is None else nest(search.points[search.best])
+    seeds = range(suite.seeds) if best else ()
+    evaluations = tuple(evaluation_stage(condition, declared, best or {}, seed) for seed in seeds)
     return Cell(row, data, search.trials if search else (), evaluations, best, search)
 
 
-def _fits(declared: Declaration, point: Mapping[str, Value]) -> bool:
-    return not any(rule.problem(point) for rule in declared.rules)
-
-
-def _trial(condition: DataCondition, declared: Declaration, point: Mapping[str, Value]) -> Stage:
-    return selection_stage(evaluation_stage(condition, declared, resolve(declared, point), 0))
-
-
-def resolve(declared: Declaration, given: Mapping[str, Value]) -> dict[str, Value]:
+def resolve(declared: Declaration, given: Mapping[str, Any]) -> dict[str, Any]:
     """A method's settings: the declared defaults, those of the flavour over them, and what is given over both.
 
     Values take the type of the declared default, so that ``1`` and ``1.0`` are one setting.
 
+    Args:
+        given: nested as in a suite, or by dotted names.
+
+    Returns:
+        All of its settings, nested as in a suite.
+
     Raises:
         UserError: an unknown setting, a value of the wrong type or out of range, or settings that do not go together.
     """
-    settings: dict[str, Value] = {name: setting.value for name, setting in declared.settings.items()}
+    known = flatten(declared.settings)
+    settings: dict[str, Value] = {name: setting.value for name, setting in known.items()}
     flavour = str(given.get("flavour", settings.get("flavour", "")))
     if "flavour" in settings and flavour not in declared.flavours:
         raise UserError(f"{declared.name}: unknown flavour '{flavour}'{nearest(flavour, declared.flavours)}")
     for layer in (declared.flavours.get(flavour, {}), given):
-        for name, value in layer.items():
+        for name, value in flatten(layer).items():
             if name not in settings:
                 raise UserError(f"{declared.name}: unknown setting '{name}'{nearest(name, settings)}")
-            own = declared.settings[name]
-            settings[name] = check_value(f"{declared.name}: {name}", name, value, own.value, own.choices)
-    try:
-        check_rules(declared.rules, settings)
-    except UserError as error:
-        raise UserError(f"{declared.name}: {error}") from None
-    return settings
+            settings[name] = check_value(f"{declared.name}: {name}", value, known[name])
+    nested = nest(settings)
+    if problem := declared.problem(nested):
+        raise UserError(f"{declared.name}: {problem}")
+    return nested
 
 
 def narrow(suite: Suite, only: Iterable[str]) -> Suite:

@@ -1,23 +1,31 @@
-"""Methods by name: entry points, and each method's declarations without importing torch.
+"""Methods, pretrainings and inspections by name: entry points, and what each declares, without importing torch.
 
-A method class declares ``version``, ``settings`` and ``grid`` as literals. They are read from the
-source file's syntax tree, so that ``list``, ``plan`` and ``status`` answer at once; a class whose
-declarations are not literals is imported instead, slower but just as valid.
+A class declares ``version``, ``settings`` and so on in its body. Where that can be read from the source file's syntax
+tree for certain it is, so that ``list``, ``plan`` and ``status`` answer at once; everything else is imported, slower
+but just as valid (:mod:`flipbench.plan.declarations`).
 """
 
-import ast
-import importlib
-import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flipbench.errors import UserError, nearest
-from flipbench.plan import settings as method
-from flipbench.plan.settings import PRETRAIN, TRAINING, TRAINING_GRID, TRAINING_RULES, Rules, Setting, Value
+from flipbench.plan.declarations import read_declarations
+from flipbench.plan.settings import (
+    PRETRAIN,
+    TRAINING,
+    TRAINING_GRID,
+    TRAINING_RULES,
+    Rules,
+    Setting,
+    Settings,
+    Value,
+    flatten,
+)
+
+T = TypeVar("T")
 
 GROUPS = {"id": "flipbench.id_models", "plm": "flipbench.plm_methods", "hybrid": "flipbench.hybrid_methods"}
 """Entry-point group by kind of method: an ID-based model, a PLM alone, or both."""
@@ -25,19 +33,29 @@ GROUPS = {"id": "flipbench.id_models", "plm": "flipbench.plm_methods", "hybrid":
 PRETRAININGS = "flipbench.pretrainings"
 """Entry-point group of the pretrainings that methods name."""
 
+INSPECTIONS = "flipbench.inspections"
+"""Entry-point group of what can be measured of a pretraining."""
+
+_METHOD = ("version", "settings", "grid", "flavours", "pretraining", "rules", "switches")
+_DEFAULTS: dict[str, Any] = {"grid": {}, "flavours": {}, "pretraining": "", "rules": (), "switches": (), "needs": ()}
+_INSPECTION = ("version", "settings", "pretrainings", "needs")
+
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is known of a method before its code runs.
+    """What is known of a method, or of a pretraining, before its code runs.
 
     Attributes:
-        name: registered name. kind: one of :data:`GROUPS`. target: ``module:Class``. summary: first docstring line.
+        name: registered name. kind: one of :data:`GROUPS`; empty for a pretraining. target: ``module:Class``.
+        summary: first docstring line.
         version: raised by its author when results change.
-        settings: what a run of it is determined by, with the sources of the defaults.
+        settings: what a run of it is determined by, with the sources of the defaults; a pretraining's under
+            ``pretrain``.
         grid: search values by setting.
         flavours: other defaults under a name that the setting ``flavour`` chooses.
         pretraining: registered name of the pretraining that it starts from; empty for none.
         rules: what must hold between the settings.
+        switches: of a pretraining, the settings that leave nothing to pretrain on where all of them are off.
     """
 
     name: str
@@ -45,26 +63,74 @@ class Declaration:
     target: str
     summary: str
     version: int
-    settings: Mapping[str, Setting]
-    grid: Mapping[str, list[Any]]
-    flavours: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    settings: Settings
+    grid: Mapping[str, Any]
+    flavours: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pretraining: str = ""
     rules: Rules = ()
+    switches: Sequence[str] = ()
 
     @property
     def guesses(self) -> list[str]:
-        """Names of the settings that neither the paper nor released code states."""
-        return sorted(name for name, setting in self.settings.items() if setting.source == "guess")
+        """Dotted names of the settings that neither the paper nor released code states."""
+        flat: dict[str, Setting] = flatten(self.settings)
+        return sorted(name for name, setting in flat.items() if setting.source == "guess")
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        """How settings do not go together, those of the pretraining included; empty where they do."""
+        problems = (rule.problem(settings) for rule in self.rules)
+        if first := next(filter(None, problems), ""):
+            return first
+        if self.pretraining and (inner := pretraining(self.pretraining).problem(settings[PRETRAIN])):
+            return f"{PRETRAIN}.{inner}"
+        return ""
+
+    def is_on(self, settings: Mapping[str, Any]) -> bool:
+        """Of a pretraining, whether its settings leave anything to pretrain on."""
+        return not self.switches or any(settings[name] for name in self.switches)
 
     def load(self) -> type:
         """The class itself (imports torch)."""
-        found: type = EntryPoint(self.name, self.target, self.kind).load()
-        return found
+        return load(self.name, self.target)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of an inspection before its code runs.
+
+    Attributes:
+        version: raised by its author when figures change.
+        settings: how much is looked at.
+        pretrainings: registered names of those that it can measure.
+        needs: their switches that must be on.
+    """
+
+    name: str
+    target: str
+    version: int
+    settings: Mapping[str, Value]
+    pretrainings: Sequence[str]
+    needs: Sequence[str] = ()
+
+    def load(self) -> type:
+        """The class itself (imports torch)."""
+        return load(self.name, self.target)
+
+
+def load(name: str, target: str) -> type:
+    """The class at ``module:Class``."""
+    loaded: type = EntryPoint(name, target, "").load()
+    return loaded
 
 
 def names(kind: str | None = None) -> list[str]:
     """Registered method names, in registration order."""
-    return list(_targets(kind))
+    return list(_methods(kind))
+
+
+def inspections() -> list[str]:
+    """Registered names of what can be measured of a pretraining."""
+    return list(_targets(INSPECTIONS))
 
 
 @cache
@@ -74,90 +140,65 @@ def get(name: str) -> Declaration:
     Raises:
         UserError: no such method; names the nearest.
     """
-    targets = _targets(None)
-    if name not in targets:
-        raise UserError(f"unknown model '{name}'{nearest(name, targets)}")
-    kind, target = targets[name]
-    try:
-        found = _declared(target)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"model '{name}' ({target}) cannot be loaded: {error}") from None
-    settings, grid, rules = found.settings, found.grid, found.rules
+    kind, target = _entry(name, _methods(None), "model")
+    declared = Declaration(name, kind, target, *_read(name, "model", target, _METHOD))
+    settings, grid, rules = declared.settings, declared.grid, declared.rules
     if kind == "id":
         settings, grid, rules = {**TRAINING, **settings}, {**TRAINING_GRID, **grid}, [*TRAINING_RULES, *rules]
-    if found.pretraining:
-        first = {PRETRAIN + own: setting for own, setting in pretraining(found.pretraining).settings.items()}
-        settings = {**first, **settings}
-    return replace(found, name=name, kind=kind, settings=settings, grid=grid, rules=rules)
+    if declared.pretraining:
+        changed: Any = settings.get(PRETRAIN, {})
+        inner = {**pretraining(declared.pretraining).settings, **changed}
+        settings = {PRETRAIN: inner, **{n: s for n, s in settings.items() if n != PRETRAIN}}
+    return replace(declared, settings=settings, grid=grid, rules=rules)
 
 
 @cache
 def pretraining(name: str) -> Declaration:
-    """The declaration of a registered pretraining; its settings are named without ``pretrain.``.
+    """The declaration of a registered pretraining.
 
     Raises:
         UserError: no such pretraining; names the nearest.
     """
-    targets = {point.name: point.value for point in entry_points(group=PRETRAININGS)}
-    if name not in targets:
-        raise UserError(f"unknown pretraining '{name}'{nearest(name, targets)}")
-    try:
-        found = _declared(targets[name])
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"pretraining '{name}' ({targets[name]}) cannot be loaded: {error}") from None
-    return replace(found, name=name)
+    target = _entry(name, _targets(PRETRAININGS), "pretraining")
+    return Declaration(name, "", target, *_read(name, "pretraining", target, _METHOD))
 
 
 @cache
-def _targets(kind: str | None) -> dict[str, tuple[str, str]]:
-    return {
-        point.name: (group_kind, point.value)
-        for group_kind, group in GROUPS.items()
-        if kind in (None, group_kind)
-        for point in entry_points(group=group)
-    }
+def inspection(name: str) -> Inspection:
+    """The declaration of a registered inspection.
+
+    Raises:
+        UserError: no such inspection; names the nearest.
+    """
+    target = _entry(name, _targets(INSPECTIONS), "inspection")
+    _, *declared = _read(name, "inspection", target, _INSPECTION)
+    return Inspection(name, target, *declared)
 
 
-def _declared(target: str) -> Declaration:
-    """What the class at ``module:Class`` declares; its name and kind are not known here."""
-    return _from_source(target) or _from_class(target)
+@cache
+def _targets(group: str) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=group)}
 
 
-_NAMES = ("version", "settings", "grid", "pretraining", "rules")
-"""The declarations that a class body may hold as literals; those after the third have defaults."""
+@cache
+def _methods(kind: str | None) -> dict[str, tuple[str, str]]:
+    """Kind and target by name."""
+    groups = {k: group for k, group in GROUPS.items() if kind in (None, k)}
+    return {name: (k, target) for k, group in groups.items() for name, target in _targets(group).items()}
 
 
-def _from_source(target: str) -> Declaration | None:
-    """Declarations evaluated from the class body's own assignments; None where they are not literal."""
-    module, _, class_name = target.partition(":")
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ImportError(f"no module '{module}'")
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == class_name), None)
-    if node is None:
-        return None
-    found: dict[str, Any] = {}
-    for item in node.body:
-        names = [t.id for t in item.targets if isinstance(t, ast.Name)] if isinstance(item, ast.Assign) else []
-        if names and names[0] in _NAMES:
-            try:  # only flipbench.plan.settings's own names are in reach, no builtins
-                code = compile(ast.Expression(item.value), spec.origin, "eval")  # type: ignore[attr-defined]
-                found[names[0]] = eval(code, {**vars(method), "__builtins__": {}})  # noqa: S307
-            except NameError:
-                return None
-    if not set(_NAMES[:3]) <= found.keys():
-        return None
-    return Declaration("", "", target, _first_line(ast.get_docstring(node)), **found)
+def _entry(name: str, entries: Mapping[str, T], what: str) -> T:
+    if name not in entries:
+        raise UserError(f"unknown {what} '{name}'{nearest(name, entries)}")
+    return entries[name]
 
 
-def _from_class(target: str) -> Declaration:
-    module, _, class_name = target.partition(":")
-    cls = getattr(importlib.import_module(module), class_name)
-    more = {name: getattr(cls, name) for name in ("flavours", "pretraining", "rules") if hasattr(cls, name)}
-    summary = _first_line(cls.__doc__)
-    return Declaration("", "", target, summary, cls.version, dict(cls.settings), dict(cls.grid), **more)
-
-
-def _first_line(doc: str | None) -> str:
-    return (doc or "").strip().partition("\n")[0]
+def _read(name: str, what: str, target: str, attributes: Sequence[str]) -> list[Any]:
+    """The summary of the class at ``target``, and what it declares, with defaults where it declares nothing."""
+    try:
+        summary, declared = read_declarations(target, attributes)
+        return [summary, *(declared[a] if a in declared else _DEFAULTS[a] for a in attributes)]
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {error}") from None
+    except KeyError as error:
+        raise UserError(f"{what} '{name}' ({target}) declares no {error}") from None

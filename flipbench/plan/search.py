@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flipbench.identity import canonical
-from flipbench.plan.settings import Value
+from flipbench.plan.settings import Axes, Fits, Value
 from flipbench.protocol import Metric
 
 if TYPE_CHECKING:
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 TrialMetric = Callable[["Stage", Metric], float | None]
 """A trial's validation figure; NaN where the trial failed, None while it has yet to run."""
-
-Fits = Callable[[Mapping[str, Value]], bool]
-"""Whether a point's settings go together."""
-
-Axes = Mapping[str, Sequence[Value]]
-"""The searched settings, each with its grid's values and, where it is none of them, its declared one."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Nothing here imports torch, so that listing and planning stay instant.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -14,45 +14,82 @@ Source = Literal["paper", "code", "guess"]
 
 
 @dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``, both of them valid."""
+
+    low: float
+    high: float
+
+
+Valid = Range | tuple[str, ...]
+
+LEARNING_RATE = Range(1e-12, 10.0)
+PENALTY = Range(0.0, 1e3)
+"""Weight decay, embedding L2."""
+RATIO = Range(1e-6, 1.0)
+"""A share that is not nothing."""
+SHARE = Range(0.0, 0.999)
+"""Of units dropped, of steps that warm up."""
+ROWS = Range(1, 1 << 24)
+"""Of a batch."""
+EPOCHS = Range(1, 100_000)
+WIDTH = Range(1, 1 << 16)
+LAYERS = Range(1, 64)
+PRECISION = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
 class Setting:
-    """A setting's default, who says so, and where.
+    """A setting: its default, who says so, where, and what else it may be.
 
     ``paper``: printed in the FLIP paper (``where`` names the section). ``code``: read in a
     released implementation. ``guess``: neither says it; ``where`` gives the reason.
 
     Attributes:
-        choices: the values that a setting of words may have; empty where any will do.
+        valid: the range of a number, or the choices of a text; empty where any value of the default's type will do.
+        only_with: the value that another setting of the same method must have for this one to be read, as (name,
+            value); elsewhere it is no part of a key. None where it is always read.
     """
 
     value: Value
     source: Source
     where: str
-    choices: tuple[str, ...] = ()
+    valid: Valid = ()
+    only_with: tuple[str, Value] | None = None
 
 
-def Paper(value: Value, where: str, choices: tuple[str, ...] = ()) -> Setting:  # noqa: N802 - reads as a tag
-    return Setting(value, "paper", where, choices)
+def Paper(value: Value, where: str, valid: Valid = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802 - reads as a tag
+    return Setting(value, "paper", where, valid, only_with)
 
 
-def Code(value: Value, where: str, choices: tuple[str, ...] = ()) -> Setting:  # noqa: N802
-    return Setting(value, "code", where, choices)
+def Code(value: Value, where: str, valid: Valid = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802
+    return Setting(value, "code", where, valid, only_with)
 
 
-def Guess(value: Value, where: str, choices: tuple[str, ...] = ()) -> Setting:  # noqa: N802
-    return Setting(value, "guess", where, choices)
+def Guess(value: Value, where: str, valid: Valid = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802
+    return Setting(value, "guess", where, valid, only_with)
 
 
-Settings = Mapping[str, Setting]
+Settings = Mapping[str, "Setting | Mapping[str, Setting]"]
+"""By name; a pretraining's settings that a method declares otherwise stand under ``pretrain``."""
 Grid = Mapping[str, list[Any]]
 """Search values by setting name; the source of each bound stands beside it in the method file."""
 
+Axes = Mapping[str, Sequence[Value]]
+"""Searched settings by dotted name, each with its grid's values and, where it is none of them, its declared one."""
+
+Fits = Callable[[Mapping[str, Value]], bool]
+"""Whether the settings of a point, by dotted name, go together."""
+
 TRAINING: dict[str, Setting] = {
-    "learning_rate": Code(1e-3, "released ctr_base.py: Adam, 1e-3"),
-    "embedding_l2": Guess(1e-4, "best validation AUC of DCNv2 on MovieLens-1M over 0, 1e-6, 1e-5, 1e-4"),
-    "batch_size": Paper(256, "V-A4"),
-    "max_epochs": Code(10, "released ctr_base.py"),
-    "patience": Code(3, "released ctr_base.py: early stopping on AUC"),
-    "precision": Code("float32", "released ctr_base.py; bfloat16: matrix products by autocast, all else float32"),
+    "learning_rate": Code(1e-3, "released ctr_base.py: Adam, 1e-3", LEARNING_RATE),
+    "embedding_l2": Guess(1e-4, "best validation AUC of DCNv2 on MovieLens-1M over 0, 1e-6, 1e-5, 1e-4", PENALTY),
+    "batch_size": Paper(256, "V-A4", ROWS),
+    "max_epochs": Code(10, "released ctr_base.py", EPOCHS),
+    "patience": Code(3, "released ctr_base.py: early stopping on AUC", EPOCHS),
+    "precision": Code(
+        "float32", "released ctr_base.py; bfloat16: matrix products by autocast, all else float32", PRECISION
+    ),
 }
 """How an ID-based model is trained: settings that every one of them has beside its own."""
 
@@ -64,7 +101,7 @@ TRAINING_GRID: dict[str, list[Any]] = {
 
 DEEP: dict[str, Setting] = {
     "hidden": Paper([300, 300, 128], "V-A4"),
-    "dropout": Code(0.0, "released ctr_base.py"),
+    "dropout": Code(0.0, "released ctr_base.py", SHARE),
     "batch_norm": Code(False, "released ctr_base.py; before the ReLU where it is on"),
 }
 """The deep part that all models but AFM have."""
@@ -82,6 +119,18 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in settings.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return flat
+
+
+def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`flatten` was given: dotted names as nested mappings."""
+    nested: dict[str, Any] = {}
+    for name, value in settings.items():
+        *outer, last = name.split(".")
+        inner = nested
+        for each in outer:
+            inner = inner.setdefault(each, {})
+        inner[last] = value
+    return nested
 
 
 class Rule(Protocol):
@@ -149,62 +198,27 @@ def check_rules(rules: Rules, settings: Mapping[str, Any]) -> None:
 TRAINING_RULES: Rules = [AtLeast("batch_size", 2, "batch_norm needs rows to compare", where="batch_norm")]
 """Of every ID-based model."""
 
-PRETRAIN = "pretrain."
-"""Settings that begin so belong to the pretraining, and to its key alone."""
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "learning_rate": (1e-12, 10.0),
-    "plm_learning_rate": (1e-12, 10.0),
-    "weight_decay": (0.0, 1e3),
-    "epochs": (1, 100_000),
-    "mask_ratio": (1e-6, 1.0),
-    "warmup": (0.0, 0.999),
-    "prompts": (1, 1 << 12),
-    "head_dim": (1, 1 << 16),
-    "adam_eps": (0.0, 1.0),
-    "clip": (0.0, 1e6),
-    "embedding_l2": (0.0, 1e3),
-    "batch_size": (1, 1 << 24),
-    "max_epochs": (1, 100_000),
-    "patience": (1, 100_000),
-    "dropout": (0.0, 0.999),
-    "embedding_dim": (1, 1 << 16),
-    "cross_layers": (1, 64),
-    "attention_layers": (1, 64),
-    "heads": (1, 1 << 16),
-    "experts": (1, 1 << 10),
-    "rank": (1, 1 << 16),
-    "attention_dim": (1, 1 << 16),
-    "log_neurons": (1, 1 << 20),
-}
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "precision": ("float32", "bfloat16"),
-    "decay": ("none", "linear", "cosine"),
-    "pretrain.decay": ("epoch-cosine", "linear", "cosine"),
-}
+PRETRAIN = "pretrain"
+"""The setting whose value is a mapping: the settings of the pretraining, which belong to its key alone."""
 
 
-def check_value(where: str, name: str, value: Value, default: Value, choices: tuple[str, ...] = ()) -> Value:
-    """``value`` in the type of the declared ``default``, one of the ``choices`` where there are any.
+def check_value(where: str, value: Value, setting: Setting) -> Value:
+    """``value`` in the type of the setting's default, and one of its valid values.
 
     Raises:
-        UserError: another type, or out of the setting's range; begins with ``where``.
+        UserError: another type, or not valid; begins with ``where``.
     """
+    default, valid = setting.value, setting.valid
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
         raise UserError(f"{where}: expected {_TYPE_WORDS[type(default)]}, got {value!r}")
     if isinstance(value, list) and not (value and all(type(v) is int and v > 0 for v in value)):
         raise UserError(f"{where}: expected one or more whole numbers above 0, got {value!r}")
-    plain = name.removeprefix(PRETRAIN)
-    choices = choices or _CHOICES.get(name) or _CHOICES.get(plain, ())
-    if choices and value not in choices:
-        raise UserError(f"{where}: unknown '{value}'{nearest(str(value), choices)}")
-    if plain in _RANGES and isinstance(value, int | float):
-        low, high = _RANGES[plain]
-        if not low <= value <= high:
-            raise UserError(f"{where}: {value} is not between {low:g} and {high:g}")
+    if isinstance(valid, tuple) and valid and value not in valid:
+        raise UserError(f"{where}: unknown '{value}'{nearest(str(value), valid)}")
+    if isinstance(valid, Range) and isinstance(value, int | float) and not valid.low <= value <= valid.high:
+        raise UserError(f"{where}: {value} is not between {valid.low:g} and {valid.high:g}")
     return value
 
 

@@ -9,25 +9,11 @@ from flipbench.errors import UserError
 from flipbench.identity import key_of
 from flipbench.plan import registry
 from flipbench.plan.registry import Declaration
-from flipbench.plan.settings import PRETRAIN, TRAINING, Value
+from flipbench.plan.settings import PRETRAIN, TRAINING, Value, flatten
 from flipbench.protocol import Order, Protocol
 
 ENGINE_VERSION = 1
 """Part of every key: raise it when a change in the engine changes results."""
-
-ALIGNMENT = "pretraining"
-"""Registered name of FLIP's pretraining, which CTRL's and ALT's are settings of."""
-
-INSPECTIONS: dict[str, dict[str, Any]] = {
-    "embeddings": {"version": 1, "settings": {"sample": 2000}},
-    "alignment": {"version": 1, "settings": {"rows": 1024}},
-}
-"""What can be measured of a pretraining, by role: its version (raise it when a change changes results) and how much is
-looked at: features in a picture, test rows. See :mod:`flipbench.methods.flip.inspect`.
-"""
-
-DRAWN = "drawn.parquet"
-"""Beside the figures of an inspection: what a picture of it is drawn from."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +24,8 @@ class Stage:
         role: ``pretrain`` (align an ID-based model and a PLM on the training rows, labels unused), ``select``
             (train with a validation part, keep the epoch count), ``refit`` (train on the whole training part for
             that many epochs), ``fit`` (as-released: train, keep the best epoch on test), ``evaluate`` (score the
-            test rows) or one of :data:`INSPECTIONS` (measure a pretraining; labels unused).
+            test rows) or a registered inspection (measure a pretraining; labels
+            unused).
         spec: what determines the result, as JSON values; parents appear by key.
         parents: the stages whose results this one reads, by role.
         local_paths: where this machine has what the specification names by fingerprint (a PLM's folder).
@@ -99,10 +86,15 @@ class DataCondition:
     users: float = 1.0
 
 
-def evaluation_stage(
-    condition: DataCondition, declared: Declaration, settings: Mapping[str, Value], seed: int
-) -> Stage:
-    """The ``evaluate`` stage of one run, with its parents under the protocol."""
+def evaluation_stage(condition: DataCondition, declared: Declaration, settings: Mapping[str, Any], seed: int) -> Stage:
+    """The ``evaluate`` stage of one run, with its parents under the protocol.
+
+    Args:
+        settings: of the method, nested as in a suite.
+
+    Raises:
+        UserError: its PLM or backbone does not exist.
+    """
     common: dict[str, Any] = {
         **_data(condition),
         "protocol": condition.protocol,
@@ -118,7 +110,7 @@ def evaluation_stage(
 
         local_paths = {"plm": str(settings["plm"])}
         plm = fingerprint(local_paths["plm"])
-        common |= {**_backbone(settings), "plm": plm, "settings": _without_pretraining(settings)}
+        common |= {**_backbone(settings), "plm": plm}
         pretraining = _pretraining(condition, declared, settings, plm, seed, local_paths)
         first = {"pretrain": pretraining} if pretraining else {}
 
@@ -138,36 +130,34 @@ def selection_stage(last: Stage) -> Stage:
 
 
 def inspection_stage(
-    what: str, condition: DataCondition, declared: Declaration, settings: Mapping[str, Value], seed: int
+    what: str, condition: DataCondition, declared: Declaration, settings: Mapping[str, Any], seed: int
 ) -> Stage:
-    """The stage that measures one of :data:`INSPECTIONS` of the pretraining that a method's ``settings`` name.
+    """The stage of a registered inspection of the pretraining that a method's ``settings`` name.
 
     Raises:
         UserError: there is no such pretraining, or it has not learned what is to be measured.
     """
     from flipbench.text.source import fingerprint
 
-    pretraining, local_paths = None, {"plm": str(settings.get("plm", ""))}
-    if declared.pretraining == ALIGNMENT:
+    inspection = registry.inspection(what)
+    local_paths = {"plm": str(settings.get("plm", ""))}
+    pretraining = None
+    if declared.pretraining in inspection.pretrainings:
         pretraining = _pretraining(condition, declared, settings, fingerprint(local_paths["plm"]), seed, local_paths)
     if pretraining is None:
-        raise UserError(f"inspect: {what}: nothing is pretrained")
-    if what == "alignment" and not pretraining.spec["settings"]["icl"]:
-        raise UserError("inspect: alignment: compares what ICL projects, and pretrain.icl is off")
+        raise UserError(f"inspect: {what}: nothing is pretrained that it could measure")
+    if off := next((name for name in inspection.needs if not pretraining.spec["settings"][name]), None):
+        raise UserError(f"inspect: {what}: measures what {PRETRAIN}.{off} learns, which is off")
     spec = {
         **_data(condition),
-        "method": "pretraining",
-        **INSPECTIONS[what],
+        "method": pretraining.method,
+        "version": inspection.version,
+        "settings": dict(inspection.settings),
         "seed": seed,
         "role": what,
         "parents": {"pretrain": pretraining.key},
     }
     return Stage(what, spec, {"pretrain": pretraining}, local_paths)
-
-
-def _canonical_settings(settings: Mapping[str, Value]) -> dict[str, Value]:
-    """Settings as a key spells them: ``precision`` came later than the first results, which all had float32."""
-    return {name: value for name, value in settings.items() if (name, value) != ("precision", "float32")}
 
 
 def _data(condition: DataCondition) -> dict[str, Any]:
@@ -183,7 +173,7 @@ def _data(condition: DataCondition) -> dict[str, Any]:
 def _pretraining(
     condition: DataCondition,
     declared: Declaration,
-    settings: Mapping[str, Value],
+    settings: Mapping[str, Any],
     plm: str,
     seed: int,
     local_paths: Mapping[str, str],
@@ -191,26 +181,16 @@ def _pretraining(
     """The pretraining that a run starts from: one for every method and finetuning that names the same; None without."""
     if not declared.pretraining:
         return None
-    own: dict[str, Any] = {
-        name.removeprefix(PRETRAIN): value for name, value in settings.items() if name.startswith(PRETRAIN)
-    }
-    if declared.pretraining == ALIGNMENT:
-        from flipbench.methods.flip.settings import canonical_settings
-
-        try:
-            own = canonical_settings(own)
-        except UserError as error:
-            raise UserError(PRETRAIN + str(error)) from None
-        if not own:
-            return None
-    found = registry.pretraining(declared.pretraining)
+    pretraining = registry.pretraining(declared.pretraining)
+    if not pretraining.is_on(settings[PRETRAIN]):
+        return None
     spec = {
         **_data(condition),
-        "method": found.name,
-        "version": found.version,
+        "method": pretraining.name,
+        "version": pretraining.version,
         **_backbone(settings),
         "plm": plm,
-        "settings": own,
+        "settings": _settings_read(pretraining, settings[PRETRAIN]),
         "seed": seed,
         "role": "pretrain",
         "parents": {},
@@ -218,19 +198,27 @@ def _pretraining(
     return Stage("pretrain", spec, local_paths=local_paths)
 
 
-def _backbone(settings: Mapping[str, Value]) -> dict[str, Any]:
+def _settings_read(declared: Declaration, settings: Mapping[str, Any]) -> dict[str, Value]:
+    """The settings that are read where the others have their values: only those determine a result."""
+    conditions = {name: setting.only_with for name, setting in flatten(declared.settings).items()}
+    return {n: v for n, v in settings.items() if not (c := conditions[n]) or settings[c[0]] == c[1]}
+
+
+def _backbone(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The ID-based model at its declared settings, without those of its training; nothing where there is none."""
     if "backbone" not in settings:
         return {}
     declared = registry.get(str(settings["backbone"]))
     if declared.kind != "id":
         raise UserError(f"backbone: '{declared.name}' is no ID-based model; valid: {', '.join(registry.names('id'))}")
-    own = {name: setting.value for name, setting in declared.settings.items() if name not in TRAINING}
-    return {"backbone": {"name": declared.name, "version": declared.version, "settings": own}}
+    model = {name: s.value for name, s in flatten(declared.settings).items() if name not in TRAINING}
+    return {"backbone": {"name": declared.name, "version": declared.version, "settings": model}}
 
 
-def _without_pretraining(settings: Mapping[str, Value]) -> dict[str, Value]:
-    """What a finetuning is determined by beside its parents; ``flavour`` only names a set of the others."""
-    named = ("backbone", "plm", "flavour")
-    own = {name: value for name, value in settings.items() if name not in named and not name.startswith(PRETRAIN)}
-    return _canonical_settings(own)
+def _canonical_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
+    """What a fit is determined by beside its parents and what its specification names apart, as a key spells it.
+
+    ``flavour`` only names a set of the others; ``precision`` came later than the first results, which all had float32.
+    """
+    apart = ("backbone", "plm", "flavour", PRETRAIN)
+    return {n: v for n, v in settings.items() if n not in apart and (n, v) != ("precision", "float32")}

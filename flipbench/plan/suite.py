@@ -1,5 +1,6 @@
 """A suite file: every choice that could be argued about, written down before the run."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,21 +11,18 @@ from flipbench import yamlfile
 from flipbench.data import dataset as datasets
 from flipbench.errors import UserError, nearest
 from flipbench.plan import registry
-from flipbench.plan.settings import Value
+from flipbench.plan.settings import Value, flatten, nest
 from flipbench.protocol import Order, Protocol
 
 
-def _flat(settings: Any) -> Any:
-    """``pretrain: {epochs: 5}`` as ``pretrain.epochs: 5``."""
-    if not isinstance(settings, dict):
-        return settings
-    flat: dict[Any, Any] = {}
-    for name, value in settings.items():
-        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
+def _nested(settings: Any) -> Any:
+    """Dotted names as nested mappings too; anything else is pydantic's to refuse."""
+    is_named = isinstance(settings, dict) and all(isinstance(name, str) for name in settings)
+    return nest(flatten(settings)) if is_named else settings
 
 
-SettingValues = Annotated[dict[str, Value], BeforeValidator(_flat)]
+SettingValues = Annotated[dict[str, Value | dict[str, Value]], BeforeValidator(_nested)]
+"""Settings as a suite writes them: those of a pretraining nested under ``pretrain``."""
 
 
 class _Strict(BaseModel):
@@ -152,7 +150,7 @@ class Suite(_Strict):
     """Rows: names, or ``name: {settings}``; ``{method: NAME}`` in the settings gives a row another name."""
     tune: Tune | None = None
     """Search settings before the seeds are run; absent: every method at its declared settings."""
-    inspect: list[Literal["embeddings", "alignment"]] = []
+    inspect: list[str] = []
     """What is measured of each row's pretraining; nothing is finetuned or scored then. ``embeddings``: how its table
     of features fills its space (figures 2, 8). ``alignment``: whether it finds the same masked field in text and
     table (figure 9)."""
@@ -178,29 +176,37 @@ class Suite(_Strict):
         for entry in self.data:
             if entry.order not in (orders := datasets.get(entry.name).orders):
                 raise UserError(f"data: '{entry.name}' has no order '{entry.order}'; valid: {', '.join(orders)}")
-        labels = [m.label for m in self.methods]
-        for kind, found in (("method", labels), ("data set", [d.label for d in self.data])):
-            if twice := next((name for name in found if found.count(name) > 1), None):
-                raise UserError(f"{kind} '{twice}' is listed twice")
-        anyone: set[str] = set()
-        for row in self.methods:
-            known = registry.get(row.method).settings
-            anyone |= known.keys()
-            if unknown := next((name for name in row.settings if name not in known), None):
-                raise UserError(f"{row.label}: unknown setting '{unknown}'{nearest(unknown, known)}")
-        shared = [*self.settings, *(name for entry in self.data for name in entry.settings)]
-        for name in shared:
-            if name not in anyone:
-                raise UserError(f"settings: no method has '{name}'{nearest(name, anyone)}")
-        if twice := next((what for what in self.inspect if self.inspect.count(what) > 1), None):
+        labels = [row.label for row in self.methods]
+        for what, names in (("method", labels), ("data set", [entry.label for entry in self.data])):
+            if twice := _repeated(names):
+                raise UserError(f"{what} '{twice}' is listed twice")
+        self._settings_exist()
+        if twice := _repeated(self.inspect):
             raise UserError(f"inspect: '{twice}' is listed twice")
+        for name in self.inspect:
+            registry.inspection(name)
         if self.inspect and self.tune:
             raise UserError("tune: nothing is finetuned where 'inspect' is given")
-        if self.compare.reference is not None and self.compare.reference not in labels:
-            raise UserError(
-                f"compare.reference '{self.compare.reference}' is no row{nearest(self.compare.reference, labels)}"
-            )
+        if (reference := self.compare.reference) is not None and reference not in labels:
+            raise UserError(f"compare.reference '{reference}' is no row{nearest(reference, labels)}")
         return self
+
+    def _settings_exist(self) -> None:
+        """Raises UserError where a row sets what its method lacks, or the suite what all methods lack."""
+        of_any: set[str] = set()
+        for row in self.methods:
+            known = flatten(registry.get(row.method).settings)
+            of_any |= known.keys()
+            if unknown := next((name for name in flatten(row.settings) if name not in known), None):
+                raise UserError(f"{row.label}: unknown setting '{unknown}'{nearest(unknown, known)}")
+        for settings in (self.settings, *(entry.settings for entry in self.data)):
+            if unknown := next((name for name in flatten(settings) if name not in of_any), None):
+                raise UserError(f"settings: no method has '{unknown}'{nearest(unknown, of_any)}")
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """The first name that is there twice."""
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def load(name: str) -> Suite:
@@ -230,10 +236,10 @@ def find(name: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.exists():
         return path
-    found = {p.stem: p for p in available()}
-    if name not in found:
-        raise UserError(f"unknown suite '{name}'{nearest(name, found)}")
-    return found[name]
+    shipped = {p.stem: p for p in available()}
+    if name not in shipped:
+        raise UserError(f"unknown suite '{name}'{nearest(name, shipped)}")
+    return shipped[name]
 
 
 def available() -> list[Path]:

@@ -12,6 +12,7 @@ from flipbench.identity import key_of
 from flipbench.paper.values import paper_value
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell
+from flipbench.plan.settings import flatten, nest
 from flipbench.plan.suite import Suite
 from flipbench.store.runs import DONE, Store
 
@@ -150,5 +151,5 @@ def _set(cell: Cell, free: bool) -> dict[str, Any]:
     """The cell's settings that are not as declared; if ``free``, without those that a search chooses."""
     declared = registry.get(cell.method.method)
     searched = declared.grid if free else ()
-    used = cell.settings or {}
-    return {n: v for n, v in used.items() if v != declared.settings[n].value and n not in searched}
+    known, used = flatten(declared.settings), flatten(cell.settings or {})
+    return nest({n: v for n, v in used.items() if v != known[n].value and n not in searched})

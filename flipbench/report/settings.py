@@ -6,7 +6,7 @@ from typing import Literal
 
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell
-from flipbench.plan.settings import Source, Value
+from flipbench.plan.settings import Source, Value, flatten
 
 Standing = Literal["paper", "code", "guess", "searched", "otherwise"]
 """Of a value as run. ``paper``, ``code``: as they state it. ``guess``: neither says what it should be, whatever it is
@@ -44,12 +44,12 @@ class Unstated:
 def settings_of(cell: Cell) -> tuple[Used, ...]:
     """Every setting of a cell, in the order of its declaration; as declared while a search has not chosen."""
     declared = registry.get(cell.method.method)
-    used = cell.settings or {}
+    used = flatten(cell.settings or {})
     chosen = used.get("flavour", "")
-    flavour = {**declared.flavours.get(str(chosen), {}), "flavour": chosen}
+    flavour = {**flatten(declared.flavours.get(str(chosen), {})), "flavour": chosen}
     searched = cell.search.axes if cell.search else {}
     found = []
-    for name, setting in declared.settings.items():
+    for name, setting in flatten(declared.settings).items():
         value = used.get(name, setting.value)
         standing: Standing = setting.source
         if setting.source != "guess" and name in searched:

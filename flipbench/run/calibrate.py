@@ -25,7 +25,7 @@ from flipbench.data.store import open_table
 from flipbench.memory import large_pages
 from flipbench.plan.stage import Stage
 from flipbench.run.stages import environment
-from flipbench.run.tasks import pretraining_of, task_of
+from flipbench.run.tasks import PretrainTask, fit_task
 from flipbench.store.runs import Store
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.rng import make_deterministic
@@ -78,17 +78,17 @@ def sample(stage: Stage, device: str, threads: int = 1) -> Iterator[Sample]:
     with TemporaryDirectory(prefix="flipbench-") as folder:
         checkpoint = Checkpoint(Path(folder) / "checkpoint.pt", stage.key)
         if stage.role == "pretrain":
-            pretraining = pretraining_of(stage, table, rows, device)
+            pretraining = PretrainTask(stage, table, rows, device)
             yield Sample(len(table), rows, lambda: pretraining.run(checkpoint, lambda *_: None), None)
             return
         # an evaluation builds the same model, and reads no weights of a pretraining that has not been run
         evaluation = Stage("evaluate", stage.spec, {"fit": stage}, stage.local_paths)
-        task = task_of(evaluation, table, Store(Path(folder)), device)
+        task = fit_task(evaluation, table, Store(Path(folder)), device)
         model = task.build()
         yield Sample(
             len(table),
             rows,
-            lambda: task.fit(model, rows, None, task.max_epochs, checkpoint, lambda *_: None),
+            lambda: task.fit(model, rows, None, task.config.max_epochs, checkpoint, lambda *_: None),
             lambda part: task.predict(model, part),
         )
 
@@ -202,13 +202,13 @@ def of_each(stages: Mapping[str, Stage], look: Callable[[Stage], T], slots: int)
                 assert isinstance(pipe, Connection)
                 key, process = running.pop(pipe)
                 try:
-                    found: T | Exception = pipe.recv()
+                    result: T | Exception = pipe.recv()
                 except EOFError:
                     process.join()
-                    found = RuntimeError(f"its process ended (exit code {process.exitcode})")
+                    result = RuntimeError(f"its process ended (exit code {process.exitcode})")
                 process.join()
                 pipe.close()
-                yield key, found
+                yield key, result
     finally:
         for _, process in running.values():
             process.kill()
@@ -218,7 +218,7 @@ def of_each(stages: Mapping[str, Stage], look: Callable[[Stage], T], slots: int)
 def _look(pipe: Connection, look: Callable[[Stage], object], stage: Stage) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     try:
-        found: object = look(stage)
+        result: object = look(stage)
     except Exception as error:
-        found = error
-    pipe.send(found)
+        result = error
+    pipe.send(result)

@@ -27,14 +27,16 @@ from torch.nn.modules.dropout import _DropoutNd
 from flipbench.data.split import Rows
 from flipbench.models.id_model import IDModel
 from flipbench.plan.stage import Stage
-from flipbench.run.stages import Fit, Run, Tick
+from flipbench.run.stages import Fit, StageRun, Tick
 from flipbench.run.tasks import IDTask
 from flipbench.store.runs import Store
 from flipbench.train.checkpoint import Checkpoint
-from flipbench.train.id_models import Recipe, adam, predict
+from flipbench.train.config import TrainConfig
+from flipbench.train.history import Fitted, Schedule, batch_bounds
+from flipbench.train.id_models import adam, click_metrics, predict
 from flipbench.train.rng import Streams, make_deterministic
 from flipbench.train.row_adam import RowAdam
-from flipbench.train.trainer import LOOK, DivergedError, Fitted, Progress, Schedule, Training, batch_bounds
+from flipbench.train.trainer import PROGRESS_SECONDS, DivergedError, Progress, Training
 
 Ended = Callable[[Stage, dict[str, Any] | Exception], None]
 """Called with a stage that is over: its metrics, or what it died of (recorded in the store already)."""
@@ -42,10 +44,10 @@ Ended = Callable[[Stage, dict[str, Any] | Exception], None]
 
 @dataclass
 class Member:
-    """One training of a stack; ``recipe.batch_size`` is the same for all, ``recipe.precision`` is float32."""
+    """One training of a stack; ``config.batch_size`` is the same for all, ``config.precision`` is float32."""
 
     model: IDModel
-    recipe: Recipe
+    config: TrainConfig
     streams: Streams
     checkpoint: Checkpoint | None = None
     progress: Progress | None = None
@@ -81,13 +83,13 @@ def run_stack(
     """
     make_deterministic(threads)
     with ExitStack() as open_runs:
-        runs = [open_runs.enter_context(Run(stage, store, device, threads)) for stage in stages]
+        runs = [open_runs.enter_context(StageRun(stage, store, device, threads)) for stage in stages]
         fits = [Fit(run) for run in runs]
         members = [_member(fit, tick) for fit in fits]
-        for index, found, seconds in fit_stack(members, fits[0].train, valid=fits[0].valid, device=device):
+        for index, outcome, seconds in fit_stack(members, fits[0].train, valid=fits[0].valid, device=device):
             run = runs[index]
             try:
-                ended(run.stage, _close(run, fits[index], found, seconds, len(stages)))
+                ended(run.stage, _close(run, fits[index], outcome, seconds, len(stages)))
             except Exception as error:
                 ended(run.stage, error)
 
@@ -104,16 +106,16 @@ def _member(fit: Fit, tick: Tick | None) -> Member:
     for module in model.modules():
         if isinstance(module, _BatchNorm) or (isinstance(module, _DropoutNd) and module.p > 0):
             raise TypeError(f"{stage.method} has {type(module).__name__}")
-    recipe = replace(task.recipe, max_epochs=fit.epochs)
-    return Member(model, recipe, Streams(stage.seed), fit.run.checkpoint, fit.run.progress(fit.epochs, tick))
+    config = replace(task.config, max_epochs=fit.epochs)
+    return Member(model, config, Streams(stage.seed), fit.run.checkpoint, fit.run.progress(fit.epochs, tick))
 
 
-def _close(run: Run, fit: Fit, found: Fitted | DivergedError, seconds: float, members: int) -> dict[str, Any]:
+def _close(run: StageRun, fit: Fit, outcome: Fitted | DivergedError, seconds: float, members: int) -> dict[str, Any]:
     """A stage's run folder, or the record of its failure, which is raised again."""
     try:
-        if isinstance(found, DivergedError):
-            raise found
-        result = fit.result(found)
+        if isinstance(outcome, DivergedError):
+            raise outcome
+        result = fit.result(outcome)
     except Exception as error:
         run.failed(error, seconds, stacked=members)
         raise
@@ -127,17 +129,16 @@ class _Trained:
         self.index, self.member, self.seconds = index, member, 0.0
         if member.checkpoint:
             member.checkpoint.spent = lambda: self.seconds
-        model, recipe = member.model.to(device), member.recipe
-        optimizer = adam(model, recipe)
+        model, config = member.model.to(device), member.config
+        optimizer = adam(model, config)
         if isinstance(optimizer, RowAdam):
             raise TypeError(f"{type(optimizer).__name__} does not work element by element")
         self.training = Training(
             model,
             optimizer,
-            Schedule(rows, recipe.batch_size, recipe.max_epochs, recipe.patience),
+            Schedule(rows, config.batch_size, config.max_epochs, config.patience),
             device,
-            valid=valid,
-            scores=lambda rows: predict(model, rows, device),
+            measure=lambda: click_metrics(valid, None if valid is None else predict(model, valid, device)),
             checkpoint=member.checkpoint,
         )
 
@@ -145,7 +146,7 @@ class _Trained:
         return self.training.epoch, self.training.step
 
     def order(self) -> Tensor:
-        """The rows of its epoch [n], as :func:`flipbench.train.trainer.train_epochs` orders them."""
+        """The rows of its epoch [n], as :func:`flipbench.train.trainer.train` orders them."""
         order = self.member.streams.generator("order", self.training.epoch)
         return torch.randperm(self.training.schedule.rows, generator=order)
 
@@ -163,9 +164,9 @@ def _train_level(running: list[_Trained], ids: Tensor, labels: Tensor) -> Iterat
     bounds = batch_bounds(schedule.rows, schedule.batch_size)
     while running:
         for member in running:
-            if member.training.over:
+            if member.training.finished:
                 yield member.index, member.training.finish(), member.seconds
-        if running := [member for member in running if not member.training.over]:
+        if running := [member for member in running if not member.training.finished]:
             diverged = _train_epoch(running, bounds, ids, labels)
             for member in running:
                 if error := diverged.get(member.index):
@@ -177,7 +178,7 @@ def _train_epoch(
     running: list[_Trained], bounds: list[tuple[int, int]], ids: Tensor, labels: Tensor
 ) -> dict[int, DivergedError]:
     """Train from where the members stand to the end of the epoch, or until some diverge: those, by index."""
-    started = time.perf_counter()
+    started, told = time.perf_counter(), time.monotonic()
     stack = _Stack([member.training for member in running])
     first = running[0]
     orders = torch.stack([member.order() for member in running]).to(ids.device)
@@ -192,7 +193,8 @@ def _train_epoch(
             diverged = _each(running, lambda member: member.training.save())
             if diverged:
                 break
-        if step % LOOK == LOOK - 1:
+        if time.monotonic() - told >= PROGRESS_SECONDS:
+            told = time.monotonic()
             first.tell(first.training.epoch, first.training.step / len(bounds))
     else:
         started = _share(running, started)
@@ -237,11 +239,13 @@ class _Stack:
         for name, tensors in _by_name([model.state_dict(keep_vars=True) for model in models]):
             for tensor, row in zip(tensors, self.shared[name].detach(), strict=True):
                 tensor.data = row
-        self.totals = torch.stack([training.total for training in trainings])
+        none = torch.zeros((), dtype=torch.float64, device=next(iter(self.shared.values())).device)
+        self.totals = torch.stack([training.sums.get("loss", none) for training in trainings])
+        self.trainings = trainings
         for training, row in zip(trainings, self.totals, strict=True):
-            training.total = row
+            training.sums["loss"] = row
         model = copy.deepcopy(models[0]).train()
-        self.logits = vmap(lambda own, ids: functional_call(model, own, (ids,)), randomness="different")
+        self.logits = vmap(lambda weights, ids: functional_call(model, weights, (ids,)), randomness="different")
         self.optimizer = _merged([training.optimizer for training in trainings])
 
     def step(self, ids: Tensor, labels: Tensor) -> None:
@@ -250,18 +254,20 @@ class _Stack:
             logits = self.logits(self.shared, ids).float()
         losses = binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
         losses.sum().backward()  # type: ignore[no-untyped-call]  # no loss depends on another model's weights
-        for shared, own in self.weights:
+        for shared, weights in self.weights:
             if shared.grad is not None:
-                for weight, gradient in zip(own, shared.grad.unbind(), strict=True):
+                for weight, gradient in zip(weights, shared.grad.unbind(), strict=True):
                     weight.grad = gradient
                 shared.grad = None
         self.optimizer.step()
         self.totals += losses.detach() * labels.shape[1]
+        for training in self.trainings:
+            training.rows += labels.shape[1]
 
 
-def _by_name(found: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
-    for name in found[0]:
-        yield name, [each[name] for each in found]
+def _by_name(states: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    for name in states[0]:
+        yield name, [each[name] for each in states]
 
 
 def _merged(optimizers: Sequence[torch.optim.Optimizer]) -> torch.optim.Adam:
@@ -270,7 +276,7 @@ def _merged(optimizers: Sequence[torch.optim.Optimizer]) -> torch.optim.Adam:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             groups[group["lr"], group["weight_decay"]] += group["params"]
-    whole = [{"params": own, "lr": rate, "weight_decay": decay} for (rate, decay), own in groups.items()]
+    whole = [{"params": weights, "lr": rate, "weight_decay": decay} for (rate, decay), weights in groups.items()]
     merged = torch.optim.Adam(whole, fused=True)
     for optimizer in optimizers:
         for group in optimizer.param_groups:

@@ -8,13 +8,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from pyarrow import parquet
 
 import flipbench
 from flipbench import metrics
@@ -23,17 +21,23 @@ from flipbench.data.split import Rows
 from flipbench.data.store import open_table
 from flipbench.data.table import Table
 from flipbench.errors import UserError
-from flipbench.plan.stage import INSPECTIONS, Stage
-from flipbench.run.tasks import pretraining_of, saved_weights, task_of
+from flipbench.methods.base import InspectionMethod
+from flipbench.plan import registry
+from flipbench.plan.stage import Stage
+from flipbench.run.tasks import PretrainTask, fit_task
 from flipbench.store.predictions import write_predictions
-from flipbench.store.runs import WEIGHTS, Store
+from flipbench.store.runs import DRAWN, Store
 from flipbench.train.checkpoint import Checkpoint
-from flipbench.train.id_models import weights_sha256
+from flipbench.train.history import Epoch, Fitted
 from flipbench.train.rng import make_deterministic
-from flipbench.train.trainer import Fitted
+from flipbench.train.weights import save_weights, saved_weights, weights_sha256
 
 Tick = Callable[[dict[str, Any]], None]
 """Called a few times a second with the stage's position: epoch, epochs, share of the epoch, last figures."""
+
+
+TICK_SECONDS = 0.3
+"""Least time between two ticks within an epoch."""
 
 
 def run_stage(stage: Stage, store: Store, device: str, threads: int, tick: Tick | None = None) -> dict[str, Any]:
@@ -48,16 +52,16 @@ def run_stage(stage: Stage, store: Store, device: str, threads: int, tick: Tick 
     if store.done(stage) and (store.has_weights(stage) or not stage.leaves_weights):
         return store.metrics(stage)
     make_deterministic(threads)
-    with Run(stage, store, device, threads) as run:
+    with StageRun(stage, store, device, threads) as run:
         try:
-            result = _RUN.get(stage.role, _fit)(run, tick)
+            result = ROLES.get(stage.role, inspect)(run, tick)
         except Exception as error:
             run.failed(error)
             raise
         return run.done(result)
 
 
-class Run:
+class StageRun:
     """A stage while it runs: its work folder, its log, and how it ends."""
 
     def __init__(self, stage: Stage, store: Store, device: str, threads: int) -> None:
@@ -70,7 +74,7 @@ class Run:
             self._log.write("\n")  # a killed run may have left half a line
         self.event("start", stage=str(stage), device=device, threads=threads)
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> "StageRun":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,16 +103,14 @@ class Run:
         """Passes a loop's position on: a finished epoch to the log, the rest to the display, a few times a second."""
         seen, ticked = -1, 0.0
 
-        def progress(epoch: int, share: float, last: Any) -> None:
+        def progress(epoch: int, share: float, last: Epoch | None) -> None:
             nonlocal seen, ticked
-            closed = last is not None and (share == 1.0 or last.epoch < epoch)
-            if closed and last.epoch > seen:
+            if last is not None and last.epoch > seen:
                 seen = last.epoch
-                self.event("epoch", **asdict(last))
-            if tick and (share == 1.0 or time.monotonic() - ticked > 0.3):
+                self.event("epoch", **last.as_dict())
+            if tick and (share == 1.0 or time.monotonic() - ticked > TICK_SECONDS):
                 ticked = time.monotonic()
-                auc = getattr(last, "auc", None)
-                tick({"epoch": epoch, "epochs": epochs, "share": share, "auc": auc})
+                tick({"epoch": epoch, "epochs": epochs, "share": share, "auc": last and last.auc})
 
         return progress
 
@@ -123,16 +125,16 @@ class Run:
 class Fit:
     """A training with labels, as it starts from its stage, and what is kept of it."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: StageRun) -> None:
         stage, store = run.stage, run.store
         table = _table(stage)
-        self.run, self.task = run, task_of(stage, table, store, run.device)
+        self.run, self.task = run, fit_task(stage, table, store, run.device)
         self.valid: Rows | None = None
         if stage.role == "refit":
             self.epochs = int(store.metrics(stage.parents["select"])["best"]["epoch"]) + 1
             self.train = split.training_rows(table, stage.spec["order"])
         else:
-            self.epochs = self.task.max_epochs
+            self.epochs = self.task.config.max_epochs
             self.train, self.valid = split.selection_rows(table, stage.spec["order"], stage.spec["protocol"])
         self.model = self.task.build()
         self.initial = weights_sha256(self.model.state_dict())
@@ -142,10 +144,10 @@ class Fit:
     def result(self, fitted: Fitted) -> dict[str, Any]:
         """The metrics; the weights are written beside them where a child reads them."""
         if self.run.stage.leaves_weights:
-            _save_weights(self.model, self.run.work)
+            save_weights(self.model, self.run.work)
         return {
-            "best": asdict(fitted.best),
-            "history": [asdict(e) for e in fitted.history],
+            "best": fitted.best.as_dict(),
+            "history": [epoch.as_dict() for epoch in fitted.history],
             "initial_weights": self.initial,
             "weights": weights_sha256(self.model.state_dict()),
             "parameters": self.parameters,
@@ -153,33 +155,36 @@ class Fit:
         }
 
 
-def _fit(run: Run, tick: Tick | None) -> dict[str, Any]:
-    fit = Fit(run)
-    progress = run.progress(fit.epochs, tick)
-    return fit.result(fit.task.fit(fit.model, fit.train, fit.valid, fit.epochs, run.checkpoint, progress))
+def fit(run: StageRun, tick: Tick | None) -> dict[str, Any]:
+    """Train with labels: ``select``, ``refit`` and ``fit``."""
+    training = Fit(run)
+    progress = run.progress(training.epochs, tick)
+    return training.result(
+        training.task.fit(training.model, training.train, training.valid, training.epochs, run.checkpoint, progress)
+    )
 
 
-def _pretrain(run: Run, tick: Tick | None) -> dict[str, Any]:
+def pretrain(run: StageRun, tick: Tick | None) -> dict[str, Any]:
     """Pretrain on the training rows, without their labels."""
-    stage, table = run.stage, _table(run.stage)
-    rows = split.training_rows(table, stage.spec["order"])
-    task = pretraining_of(stage, table, rows, run.device)
+    table = _table(run.stage)
+    rows = split.training_rows(table, run.stage.spec["order"])
+    task = PretrainTask(run.stage, table, rows, run.device)
     run.event("built", parameters=sum(p.numel() for p in task.model.parameters()))
-    history = task.run(run.checkpoint, run.progress(task.epochs, tick))
-    _save_weights(task.model, run.work)
+    fitted = task.run(run.checkpoint, run.progress(task.config.max_epochs, tick))
+    save_weights(task.model, run.work)
     return {
-        "best": asdict(history[-1]),
-        "history": [asdict(e) for e in history],
+        "best": fitted.best.as_dict(),
+        "history": [epoch.as_dict() for epoch in fitted.history],
         "weights": weights_sha256(task.model.state_dict()),
         "rows": {"train": len(rows)},
     }
 
 
-def _evaluate(run: Run, tick: Tick | None) -> dict[str, Any]:
+def evaluate(run: StageRun, tick: Tick | None) -> dict[str, Any]:
     """Score the test rows: the one place where test labels are read under the held-out protocol."""
     stage, store = run.stage, run.store
     table, parent = _table(stage), stage.parents["fit"]
-    task = task_of(stage, table, store, run.device)
+    task = fit_task(stage, table, store, run.device)
     model = task.build()
     model.load_state_dict(saved_weights(store, parent))
     rows = split.test_rows(table, stage.spec["order"])
@@ -196,19 +201,16 @@ def _evaluate(run: Run, tick: Tick | None) -> dict[str, Any]:
     }
 
 
-def _inspect(run: Run, tick: Tick | None) -> dict[str, Any]:
-    """Measure a pretraining; no labels are read."""
-    from flipbench.methods.flip.inspect import inspect
+def inspect(run: StageRun, tick: Tick | None) -> dict[str, Any]:
+    """Measure a pretraining by a registered inspection; no labels are read."""
+    method: type[InspectionMethod] = registry.inspection(run.stage.role).load()
+    measured, drawn = method.measure(run.stage, _table(run.stage), run.store, run.device)
+    parquet.write_table(drawn, run.work / DRAWN, compression="zstd", compression_level=19, write_statistics=False)
+    return measured
 
-    return inspect(run.stage, _table(run.stage), run.store, run.work, run.device)
 
-
-def _save_weights(model: torch.nn.Module, work: Path) -> None:
-    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    first = {tensor.data_ptr(): name for name, tensor in reversed(weights.items())}
-    # safetensors refuses tensors that share memory, as T5's tied embeddings do: each is written out
-    save_file({n: t if first[t.data_ptr()] == n else t.clone() for n, t in weights.items()}, work / WEIGHTS)
-
+ROLES = {"pretrain": pretrain, "select": fit, "refit": fit, "fit": fit, "evaluate": evaluate}
+"""What runs a stage, by role; every other role is a registered inspection's."""
 
 _tables: dict[str, Table] = {}
 
@@ -228,7 +230,7 @@ def _table(stage: Stage) -> Table:
 def environment(device: str, threads: int, seconds: float) -> dict[str, Any]:
     """Where and how fast: what does not determine a result but belongs to its evidence."""
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = {
+    env = {
         "flipbench": flipbench.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -240,9 +242,5 @@ def environment(device: str, threads: int, seconds: float) -> dict[str, Any]:
         "peak_memory_mb": round(peak_kb / (1 << 20 if sys.platform == "darwin" else 1 << 10)),
     }
     if device != "cpu":
-        found["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / (1 << 20))
-    return found
-
-
-_RUN = {"pretrain": _pretrain, "evaluate": _evaluate, **dict.fromkeys(INSPECTIONS, _inspect)}
-"""What runs a stage, by role; all other roles fit a model."""
+        env["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / (1 << 20))
+    return env

@@ -1,42 +1,41 @@
-"""What differs between kinds of method: how a model is built, trained and scored."""
+"""What a stage trains or scores: an ID-based model, a method with a PLM, or a pretraining."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from flipbench.data.split import Rows
 from flipbench.data.table import Table
-from flipbench.errors import UserError
-from flipbench.methods.base import PretrainingMethod
+from flipbench.methods.base import PLMMethod, PretrainingMethod
+from flipbench.methods.context import MethodContext, fresh_id_model
+from flipbench.models.click_model import ClickModel
 from flipbench.models.id_model import IDModel
 from flipbench.plan import registry
-from flipbench.plan.settings import TRAINING
 from flipbench.plan.stage import Stage
-from flipbench.store.runs import WEIGHTS, Store
+from flipbench.store.runs import Store
 from flipbench.train.checkpoint import Checkpoint
-from flipbench.train.id_models import Recipe, fit, predict, weights_sha256
+from flipbench.train.config import TrainConfig
+from flipbench.train.finetune import finetune
+from flipbench.train.history import Fitted
+from flipbench.train.id_models import fit, predict
+from flipbench.train.pretrain import PretrainModel, pretrain
 from flipbench.train.rng import Streams
-from flipbench.train.trainer import Fitted, Progress
-
-if TYPE_CHECKING:
-    from flipbench.train.pretrain import PretrainEpoch
-    from flipbench.train.pretrain import Progress as PretrainProgress
+from flipbench.train.trainer import Progress
 
 
-class Task(Protocol):
+class FitTask(Protocol):
     """A run's model and how it is trained and scored.
 
     Attributes:
-        max_epochs: upper limit of a training with a validation part.
+        config: how it is trained; ``max_epochs`` is the upper limit of a training with a validation part.
     """
 
-    max_epochs: int
+    config: TrainConfig
 
     def build(self) -> nn.Module:
         """The model as training starts from it."""
@@ -53,85 +52,104 @@ class Task(Protocol):
         ...
 
 
-class PretrainTask(Protocol):
-    """A pretraining's model and how it is trained.
-
-    Attributes:
-        model: what is pretrained; holds the last epoch's weights after :meth:`run`.
-        epochs: of the whole training.
-    """
-
-    epochs: int
-
-    @property
-    def model(self) -> nn.Module: ...
-
-    def run(self, checkpoint: Checkpoint, progress: "PretrainProgress") -> "list[PretrainEpoch]":
-        """Pretrain, from where the checkpoint is; every epoch's figures."""
-        ...
-
-
 class IDTask:
     """An ID-based model from fresh weights, drawn from its stream ``init``."""
 
     def __init__(self, stage: Stage, table: Table, device: str) -> None:
         self.stage, self.table, self.device = stage, table, device
-        given = stage.spec["settings"]
-        self.recipe = Recipe(**{name: given.get(name, setting.value) for name, setting in TRAINING.items()})
-        self.max_epochs = self.recipe.max_epochs
+        self.config, self._settings = TrainConfig.split(stage.spec["settings"])
 
     def build(self) -> IDModel:
-        own = {name: value for name, value in self.stage.spec["settings"].items() if name not in TRAINING}
-        return fresh_id_model(self.stage.method, own, self.table, self.stage.seed)
+        return fresh_id_model(self.stage.method, self._settings, self.table, self.stage.seed)
 
     def fit(
         self, model: IDModel, train: Rows, valid: Rows | None, epochs: int, checkpoint: Checkpoint, progress: Progress
     ) -> Fitted:
+        config, streams = replace(self.config, max_epochs=epochs), Streams(self.stage.seed)
         return fit(
+            model, train, config, streams, valid=valid, device=self.device, checkpoint=checkpoint, progress=progress
+        )
+
+    def predict(self, model: IDModel, rows: Rows) -> NDArray[np.float32]:
+        return predict(model, rows, self.device, self.config.precision)
+
+
+class PLMTask:
+    """A :class:`PLMMethod` finetuned, from its pretraining where the stage has one."""
+
+    def __init__(self, stage: Stage, table: Table, store: Store, device: str) -> None:
+        self.device = device
+        self.method: type[PLMMethod] = registry.get(stage.method).load()
+        self.config, self._settings = TrainConfig.split(stage.spec["settings"])
+        self.context = MethodContext(stage, table, store)
+        self.collator = self.method.collator(self.context, **self._settings)
+        self.scorer = self.method.scorer()
+
+    def build(self) -> ClickModel:
+        torch.manual_seed(self.context.streams.seed_of("init", 1))  # for the new layers
+        return self.method.model(self.context, **self._settings)
+
+    def fit(
+        self,
+        model: ClickModel,
+        train: Rows,
+        valid: Rows | None,
+        epochs: int,
+        checkpoint: Checkpoint,
+        progress: Progress,
+    ) -> Fitted:
+        return finetune(
             model,
             train,
-            replace(self.recipe, max_epochs=epochs),
-            Streams(self.stage.seed),
+            self.config,
+            self.context.streams,
+            collator=self.collator,
+            epochs=epochs,
             valid=valid,
+            device=self.device,
+            checkpoint=checkpoint,
+            progress=progress,
+            scorer=self.scorer,
+        )
+
+    def predict(self, model: ClickModel, rows: Rows) -> NDArray[np.float32]:
+        return self.scorer(model, rows, self.collator, self.config.precision, self.device)
+
+
+class PretrainTask:
+    """A :class:`PretrainingMethod` on the training rows, whose labels it does not read.
+
+    Attributes:
+        model: what is pretrained; holds the last epoch's weights after :meth:`run`.
+    """
+
+    def __init__(self, stage: Stage, table: Table, rows: Rows, device: str) -> None:
+        method: type[PretrainingMethod] = registry.pretraining(stage.method).load()
+        settings: Mapping[str, Any]
+        self.ids, self.device = rows.ids, device
+        self.config, settings = TrainConfig.split(stage.spec["settings"])
+        context, ids = MethodContext(stage, table), torch.from_numpy(rows.ids)
+        self.streams = context.streams
+        torch.manual_seed(self.streams.seed_of("init", 1))  # for the new layers
+        self.model: PretrainModel = method.model(context, ids, **settings)
+        self.make_batch = method.make_batch(context, ids, **settings)
+
+    def run(self, checkpoint: Checkpoint, progress: Progress) -> Fitted:
+        """Pretrain, from where the checkpoint is."""
+        return pretrain(
+            self.model,
+            self.ids,
+            self.make_batch,
+            self.config,
+            self.streams,
             device=self.device,
             checkpoint=checkpoint,
             progress=progress,
         )
 
-    def predict(self, model: IDModel, rows: Rows) -> NDArray[np.float32]:
-        return predict(model, rows, self.device, self.recipe.precision)
 
-
-def task_of(stage: Stage, table: Table, store: Store, device: str) -> Task:
+def fit_task(stage: Stage, table: Table, store: Store, device: str) -> FitTask:
     """The task of a stage that fits or scores."""
     if registry.get(stage.method).kind == "id":
         return IDTask(stage, table, device)
-    from flipbench.run.plm_tasks import PLMTask
-
     return PLMTask(stage, table, store, device)
-
-
-def pretraining_of(stage: Stage, table: Table, rows: Rows, device: str) -> PretrainTask:
-    """The task of a stage that pretrains on the training rows."""
-    method: type[PretrainingMethod] = registry.pretraining(stage.method).load()
-    return method.task(stage, table, rows, device)
-
-
-def fresh_id_model(name: str, own: Mapping[str, Any], table: Table, seed: int) -> IDModel:
-    """An ID-based model for a table, its weights drawn from the seed's stream ``init``."""
-    torch.manual_seed(Streams(seed).seed_of("init"))
-    model: IDModel = registry.get(name).load()(table.num_features, len(table.fields), **own)
-    return model
-
-
-def saved_weights(store: Store, stage: Stage) -> dict[str, Tensor]:
-    """The weights that a finished stage left.
-
-    Raises:
-        UserError: they are not the ones that its figures name.
-    """
-    path = store.folder(stage) / WEIGHTS
-    weights: dict[str, Tensor] = load_file(path)
-    if weights_sha256(weights) != store.metrics(stage)["weights"]:
-        raise UserError(f"{path}: not the weights that this run recorded; delete its folder and run the suite again")
-    return weights

@@ -23,6 +23,8 @@ from flipbench.plan.stage import Stage
 
 WEIGHTS = "model.safetensors"
 DONE = "DONE"
+DRAWN = "drawn.parquet"
+"""Beside the figures of an inspection: what a picture of it is drawn from."""
 
 
 class Store:

@@ -82,8 +82,8 @@ class TextTokenizer:
 
     def pieces(self, texts: list[str]) -> list[Encoding]:
         """Tokens and character offsets of texts, in parallel, without the special tokens around a sentence."""
-        found: list[Encoding] = self.rust.encode_batch(texts, add_special_tokens=False)
-        return found
+        encodings: list[Encoding] = self.rust.encode_batch(texts, add_special_tokens=False)
+        return encodings
 
     def sentences(self, texts: list[str]) -> list[list[int]]:
         """Token ids of whole sentences, special tokens included."""
@@ -141,7 +141,7 @@ def from_folder(folder: Path, name: str) -> TextTokenizer:
 
 def _named(folder: Path) -> dict[str, str]:
     """The tokens that the folder names by role."""
-    found: dict[str, str] = {}
+    named: dict[str, str] = {}
     for file in ("special_tokens_map.json", "tokenizer_config.json"):
         try:
             content: Any = json.loads((folder / file).read_text(encoding="utf-8"))
@@ -154,8 +154,8 @@ def _named(folder: Path) -> dict[str, str]:
         for role in ("mask_token", "pad_token"):
             token = content.get(role)
             token = token.get("content") if isinstance(token, dict) else token
-            found |= {role: token} if isinstance(token, str) else {}
-    return found
+            named |= {role: token} if isinstance(token, str) else {}
+    return named
 
 
 def _line(error: Exception) -> str:

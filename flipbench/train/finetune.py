@@ -1,8 +1,7 @@
 """Training and scoring a model with a PLM."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,66 +12,36 @@ from flipbench.data.split import Rows
 from flipbench.models.click_model import ClickModel
 from flipbench.models.precision import autocast, check_precision
 from flipbench.protocol import Precision
-from flipbench.text.reader import Reader
+from flipbench.text.collator import TextCollator
 from flipbench.train.checkpoint import Checkpoint
-from flipbench.train.config import FromSettings
-from flipbench.train.lr_schedule import scheduled
+from flipbench.train.config import TrainConfig
+from flipbench.train.history import Fitted, Schedule, batch_bounds
+from flipbench.train.id_models import click_metrics
+from flipbench.train.lr_schedule import lr_scheduler
 from flipbench.train.move import move
 from flipbench.train.rng import Streams
-from flipbench.train.trainer import Fitted, Progress, Schedule, backpropagate, batch_bounds, train_epochs
+from flipbench.train.trainer import Progress, Training, train
 
 SCORING_BATCH = 1024
+"""Rows scored at once."""
 
-
-@dataclass(frozen=True)
-class FinetuneRecipe(FromSettings):
-    """How a model with a PLM is trained: the settings of a method that bear these names.
-
-    Attributes:
-        learning_rate: AdamW's, of all but the PLM.
-        batch_size: rows a step.
-        max_epochs: upper limit; what ``decay`` reaches 0 at.
-        patience: epochs without a better validation AUC before stopping.
-        plm_learning_rate: of the PLM; 0 for the same as the rest.
-        weight_decay: AdamW's, on every parameter; at 0 it is Adam.
-        embedding_l2: lambda of ``lambda/2 |E|^2`` beside the loss, over all rows of the ID model's tables.
-        precision: ``bfloat16``: autocast where the model leaves it on.
-        decay: of the learning rates over ``max_epochs``. warmup: share of the steps over which they rise before.
-        adam_eps: AdamW's epsilon.
-        clip: largest norm of the gradient; 0 for no limit.
-    """
-
-    learning_rate: float
-    batch_size: int
-    max_epochs: int
-    patience: int
-    plm_learning_rate: float = 0.0
-    weight_decay: float = 0.0
-    embedding_l2: float = 0.0
-    precision: Precision = "float32"
-    decay: Literal["none", "linear", "cosine"] = "none"
-    warmup: float = 0.0
-    adam_eps: float = 1e-8
-    clip: float = 0.0
-
-
-Scores = Callable[[Any, Rows, Any, Precision, torch.device | str], NDArray[np.float32]]
+Scorer = Callable[[Any, Rows, Any, Precision, torch.device | str], NDArray[np.float32]]
 """Logits [n] of rows, in evaluation mode, as :func:`predict` gives them."""
 
 
 def finetune(
     model: ClickModel,
-    train: Rows,
-    recipe: FinetuneRecipe,
+    train_rows: Rows,
+    config: TrainConfig,
     streams: Streams,
     *,
-    reader: Reader | None,
+    collator: TextCollator | None,
     epochs: int | None = None,
     valid: Rows | None = None,
     device: torch.device | str = "cpu",
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
-    scores: Scores | None = None,
+    scorer: Scorer | None = None,
 ) -> Fitted:
     """Train ``model`` in place on its loss with AdamW.
 
@@ -80,71 +49,67 @@ def finetune(
     Without: trains exactly ``epochs``. With ``checkpoint``: continues where the file says, bit for bit.
 
     Args:
-        reader: makes the rows' text; None for a model that reads none.
+        collator: makes the rows' text; None for a model that reads none.
         epochs: as many at most; ``max_epochs`` unless given. What it cuts off changes no learning rate.
-        scores: how validation rows are scored; :func:`predict` unless given.
+        scorer: how validation rows are scored; :func:`predict` unless given.
 
     Raises:
-        UserError: the device cannot do the recipe's precision.
-        DivergedError: the loss or a weight is not finite; the checkpoint is of an earlier, finite step.
+        UserError: the device cannot do the configuration's precision.
+        DivergedError: a loss or a weight is not finite; the checkpoint is of an earlier, finite step.
     """
     device = torch.device(device)
-    check_precision(recipe.precision, device)
+    check_precision(config.precision, device)
     model.to(device)
-    ids, labels = torch.from_numpy(train.ids), torch.from_numpy(train.labels)
-    optimizer = adamw(model, recipe)
+    ids, labels = torch.from_numpy(train_rows.ids), torch.from_numpy(train_rows.labels)
+    optimizer = adamw(model, config)
+    before_step = _before_step(model, optimizer, config, len(train_rows))
 
-    def gradients(rows: Tensor) -> Tensor:
-        if reader is not None:
-            rows = rows[reader.lengths(ids[rows]).argsort(stable=True)]
-        chosen, text = _inputs(ids[rows], reader, True, device)
-        with autocast(recipe.precision, device):
-            loss = model.loss(chosen, text, move(labels[rows].float(), device))
-        return backpropagate(loss, optimizer)
+    def take_step(rows: Tensor, epoch: int, _step: int) -> tuple[dict[str, Tensor], int]:
+        if collator is not None:
+            rows = rows[collator.lengths(ids[rows]).argsort(stable=True)]
+        batch, text = _inputs(ids[rows], collator, True, device)
+        with autocast(config.precision, device):
+            loss = model.loss(batch, text, move(labels[rows].float(), device))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        before_step(epoch)
+        return {"loss": loss.detach()}, len(rows)
 
-    return train_epochs(
-        model,
-        optimizer,
-        gradients,
-        Schedule(len(train), recipe.batch_size, epochs or recipe.max_epochs, recipe.patience),
-        streams,
-        device,
-        valid=valid,
-        scores=lambda rows: (scores or predict)(model, rows, reader, recipe.precision, device),
-        before_step=_before_step(model, optimizer, recipe, len(train)),
-        rows_on=ids.device,  # batches are made on the host, so that none waits for the device
-        checkpoint=checkpoint,
-        progress=progress,
-    )
+    def measure() -> dict[str, float | None]:
+        score = scorer or predict
+        return click_metrics(valid, None if valid is None else score(model, valid, collator, config.precision, device))
+
+    schedule = Schedule(len(train_rows), config.batch_size, epochs or config.max_epochs, config.patience)
+    training = Training(model, optimizer, schedule, device, measure=measure, checkpoint=checkpoint)
+    return train(training, take_step, streams, progress=progress)
 
 
-def adamw(model: ClickModel, recipe: FinetuneRecipe) -> torch.optim.AdamW:
+def adamw(model: ClickModel, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW with two learning rates; without weight decay it is Adam."""
     plm = model.plm_parameters()
-    chosen = {id(p) for p in plm}
+    of_plm = {id(p) for p in plm}
     groups = [
-        {"params": [p for p in model.parameters() if id(p) not in chosen], "lr": recipe.learning_rate},
-        {"params": plm, "lr": recipe.plm_learning_rate or recipe.learning_rate},
+        {"params": [p for p in model.parameters() if id(p) not in of_plm], "lr": config.learning_rate},
+        {"params": plm, "lr": config.plm_learning_rate or config.learning_rate},
     ]
-    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, eps=recipe.adam_eps, fused=True)
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, eps=config.adam_eps, fused=True)
 
 
 def _before_step(
-    model: ClickModel, optimizer: torch.optim.Optimizer, recipe: FinetuneRecipe, rows: int
-) -> Callable[[], None]:
-    """What happens to gradients and learning rates between backward and step."""
-    tables = model.embedding_tables() if recipe.embedding_l2 else []
-    steps = len(batch_bounds(rows, recipe.batch_size)) * recipe.max_epochs
-    rates = None if recipe.decay == "none" else scheduled(optimizer, steps, recipe.warmup, recipe.decay)
+    model: ClickModel, optimizer: torch.optim.Optimizer, config: TrainConfig, rows: int
+) -> Callable[[int], None]:
+    """Called with the epoch: what happens to gradients and learning rates between backward and step."""
+    tables = model.embedding_tables() if config.embedding_l2 else []
+    steps = len(batch_bounds(rows, config.batch_size))
+    set_rates = lr_scheduler(optimizer, config.decay, config.warmup, config.max_epochs, steps)
 
-    def before_step() -> None:
+    def before_step(epoch: int) -> None:
         for table in tables:
             if table.grad is not None:
-                table.grad.add_(table.detach(), alpha=recipe.embedding_l2)
-        if recipe.clip:
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        if rates:
-            rates()
+                table.grad.add_(table.detach(), alpha=config.embedding_l2)
+        if config.clip:
+            nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        set_rates(epoch)
 
     return before_step
 
@@ -153,7 +118,7 @@ def _before_step(
 def predict(
     model: ClickModel,
     rows: Rows,
-    reader: Reader | None,
+    collator: TextCollator | None,
     precision: Precision = "float32",
     device: torch.device | str = "cpu",
 ) -> NDArray[np.float32]:
@@ -165,16 +130,16 @@ def predict(
     model.to(device).eval()
     ids = torch.from_numpy(rows.ids)
     order = torch.arange(len(ids))
-    if reader is not None:
-        order = torch.cat([reader.lengths(part) for part in torch.split(ids, 1 << 16)]).argsort(stable=True)
+    if collator is not None:
+        order = torch.cat([collator.lengths(block) for block in torch.split(ids, 1 << 16)]).argsort(stable=True)
     logits = torch.empty(len(ids))
-    for part in torch.split(order, SCORING_BATCH):
+    for batch in torch.split(order, SCORING_BATCH):
         with autocast(precision, device):
-            logits[part] = model(*_inputs(ids[part], reader, False, device)).float().cpu()
-    found: NDArray[np.float32] = logits.numpy()
-    return found
+            logits[batch] = model(*_inputs(ids[batch], collator, False, device)).float().cpu()
+    scores: NDArray[np.float32] = logits.numpy()
+    return scores
 
 
-def _inputs(ids: Tensor, reader: Reader | None, training: bool, device: torch.device) -> tuple[Tensor, Any]:
-    text = None if reader is None else move(reader.batch(ids, training), device)
+def _inputs(ids: Tensor, collator: TextCollator | None, training: bool, device: torch.device) -> tuple[Tensor, Any]:
+    text = None if collator is None else move(collator.batch(ids, training), device)
     return move(ids.long(), device), text

@@ -1,8 +1,5 @@
 """Training and scoring an ID-based model."""
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,44 +8,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from flipbench import metrics
 from flipbench.data.split import Rows
 from flipbench.models.embedding import FeatureEmbedding
 from flipbench.models.id_model import IDModel
 from flipbench.models.precision import autocast, check_precision
 from flipbench.protocol import Precision
 from flipbench.train.checkpoint import Checkpoint
+from flipbench.train.config import TrainConfig
+from flipbench.train.history import Fitted, Schedule
 from flipbench.train.rng import Streams
-from flipbench.train.row_adam import LARGE, RowAdam
-from flipbench.train.trainer import Fitted, Progress, Schedule, backpropagate, train_epochs
+from flipbench.train.row_adam import MIN_ROWS, RowAdam
+from flipbench.train.trainer import Progress, Training, train
 
 SCORING_BATCH = 8192
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained.
-
-    Attributes:
-        learning_rate: Adam's.
-        embedding_l2: lambda of ``lambda/2 |E|^2`` beside the mean BCE, over all rows of the embedding tables.
-        batch_size: rows a step.
-        max_epochs: upper limit, or the exact number where there is no validation part.
-        patience: epochs without a better validation AUC before stopping.
-        precision: ``float32``, or ``bfloat16`` for the matrix products; tables, sums and the optimizer stay float32.
-    """
-
-    learning_rate: float
-    embedding_l2: float
-    batch_size: int
-    max_epochs: int
-    patience: int
-    precision: Precision = "float32"
+"""Rows scored at once."""
 
 
 def fit(
     model: IDModel,
-    train: Rows,
-    recipe: Recipe,
+    train_rows: Rows,
+    config: TrainConfig,
     streams: Streams,
     *,
     valid: Rows | None = None,
@@ -56,57 +36,57 @@ def fit(
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Train ``model`` in place with Adam on the mean BCE.
+    """Train ``model`` in place with Adam on the mean binary cross-entropy.
 
     With ``valid``: stops when its AUC has not risen for ``patience`` epochs and restores the best epoch.
     Without: trains exactly ``max_epochs``. With ``checkpoint``: continues where the file says, bit for bit.
 
     Raises:
-        DivergedError: the loss or a weight is not finite.
+        UserError: the device cannot do the configuration's precision.
+        DivergedError: a loss or a weight is not finite; the checkpoint is of an earlier, finite step.
     """
     device = torch.device(device)
-    check_precision(recipe.precision, device)
+    check_precision(config.precision, device)
     model.to(device)
-    ids, labels = torch.from_numpy(train.ids).to(device), torch.from_numpy(train.labels).to(device)
-    optimizer = adam(model, recipe)
-    catch_up = optimizer.catch_up if isinstance(optimizer, RowAdam) else _nothing
+    ids, labels = torch.from_numpy(train_rows.ids).to(device), torch.from_numpy(train_rows.labels).to(device)
+    optimizer = adam(model, config)
 
-    schedule = Schedule(len(train), recipe.batch_size, recipe.max_epochs, recipe.patience)
+    def update_rows(batch: Tensor | None) -> None:
+        """Bring the tables' rows that are about to be read up to date; all of them without a batch."""
+        if isinstance(optimizer, RowAdam):
+            optimizer.catch_up(batch)
 
-    def gradients(rows: Tensor) -> Tensor:
+    def take_step(rows: Tensor, _epoch: int, _step: int) -> tuple[dict[str, Tensor], int]:
+        rows = rows.to(device)
         batch = ids.index_select(0, rows)
-        catch_up(batch)
-        with autocast(recipe.precision, device):
+        update_rows(batch)
+        with autocast(config.precision, device):
             logits = model(batch)
         loss = binary_cross_entropy_with_logits(logits.float(), labels.index_select(0, rows).float())
-        return backpropagate(loss, optimizer)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return {"loss": loss.detach()}, len(rows)
 
-    def scores(rows: Rows) -> NDArray[np.float32]:
-        catch_up(None)
-        return predict(model, rows, device, recipe.precision)
+    def measure() -> dict[str, float | None]:
+        update_rows(None)
+        return click_metrics(valid, None if valid is None else predict(model, valid, device, config.precision))
 
-    fitted = train_epochs(
-        model,
-        optimizer,
-        gradients,
-        schedule,
-        streams,
-        device,
-        valid=valid,
-        scores=scores,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
+    schedule = Schedule(len(train_rows), config.batch_size, config.max_epochs, config.patience)
+    training = Training(model, optimizer, schedule, device, measure=measure, checkpoint=checkpoint)
+    fitted = train(training, take_step, streams, progress=progress)
     if valid is None:  # else the best epoch's weights were put back, which were up to date
-        catch_up(None)
+        update_rows(None)
     return fitted
 
 
-def _nothing(_: Tensor | None) -> None:
-    pass
+def click_metrics(rows: Rows | None, logits: NDArray[np.float32] | None) -> dict[str, float | None]:
+    """``auc`` and ``logloss`` of logits [n] for the rows; None without rows."""
+    if rows is None or logits is None:
+        return {"auc": None, "logloss": None}
+    return {"auc": metrics.auc(rows.labels, logits), "logloss": metrics.logloss(rows.labels, logits)}
 
 
-def adam(model: IDModel, recipe: Recipe) -> torch.optim.Adam:
+def adam(model: IDModel, config: TrainConfig) -> torch.optim.Adam:
     """Adam whose weight decay on the embedding tables is the gradient of ``lambda/2 |E|^2``, at no extra pass.
 
     By rows where that is the same and costs less: on large tables without weight decay, on the CPU.
@@ -115,10 +95,10 @@ def adam(model: IDModel, recipe: Recipe) -> torch.optim.Adam:
     chosen = {id(p) for p in tables}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     by_rows = [m for m in model.modules() if isinstance(m, FeatureEmbedding) and m.weight.device.type == "cpu"]
-    if not recipe.embedding_l2 and model.features >= LARGE and {id(m.weight) for m in by_rows} == chosen:
-        return RowAdam(by_rows, rest, recipe.learning_rate)
-    groups: list[dict[str, Any]] = [{"params": tables, "weight_decay": recipe.embedding_l2}, {"params": rest}]
-    return torch.optim.Adam(groups, recipe.learning_rate, fused=True)
+    if not config.embedding_l2 and model.features >= MIN_ROWS and {id(m.weight) for m in by_rows} == chosen:
+        return RowAdam(by_rows, rest, config.learning_rate)
+    groups: list[dict[str, Any]] = [{"params": tables, "weight_decay": config.embedding_l2}, {"params": rest}]
+    return torch.optim.Adam(groups, config.learning_rate, fused=True)
 
 
 @torch.inference_mode()
@@ -128,17 +108,7 @@ def predict(
     """Logits [n] of ``rows``, in evaluation mode."""
     device = torch.device(device)
     model.to(device).eval()
-    ids = torch.from_numpy(rows.ids)
-    parts = torch.split(ids, SCORING_BATCH)
+    batches = torch.split(torch.from_numpy(rows.ids), SCORING_BATCH)
     with autocast(precision, device):
-        logits: NDArray[np.float32] = torch.cat([model(part.to(device)).float().cpu() for part in parts]).numpy()
+        logits: NDArray[np.float32] = torch.cat([model(batch.to(device)).float().cpu() for batch in batches]).numpy()
     return logits
-
-
-def weights_sha256(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names and bytes of a state dict's tensors."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(weights.items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

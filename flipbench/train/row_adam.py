@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from flipbench.models.embedding import FeatureEmbedding
 
-EARLY = 128
+EARLY_STEPS = 128
 """Steps in which the bias corrections change too fast for two nodes: after them the sum's relative error is below 1e-5
 where √v is far below ε, and below 1e-7 elsewhere."""
-SETTLED = 40_000
+SETTLED_STEPS = 40_000
 """Steps after which the bias corrections are 1 in float64."""
-LARGE = 1 << 18
+MIN_ROWS = 1 << 18
 """Rows of a table from which on the bookkeeping pays on a CPU."""
-BLOCK = 1 << 16
+BLOCK_ROWS = 1 << 16
 """Rows brought up to date at a time: bounds the memory."""
 
 
@@ -76,8 +76,8 @@ class RowAdam(torch.optim.Adam):
             return
         self._read = None
         now, current = self._clock
-        for start in range(0, len(current), BLOCK):
-            block = current[start : start + BLOCK]
+        for start in range(0, len(current), BLOCK_ROWS):
+            block = current[start : start + BLOCK_ROWS]
             rows = start + ((block > 0) & (block < now)).nonzero().squeeze(1)
             self._write(rows, self._drift(rows))
 
@@ -88,7 +88,7 @@ class RowAdam(torch.optim.Adam):
         beta1, beta2 = group["betas"]
         since = current.index_select(0, rows).long()
         missed = now.long() - since
-        rule = (_terms if now <= EARLY else _nodes)(since, missed, beta1, beta2)
+        rule = (_terms if now <= EARLY_STEPS else _nodes)(since, missed, beta1, beta2)
         terms = [(a.float().unsqueeze(1), x.float().unsqueeze(1)) for a, x in rule]
         decays = [(beta ** missed.double()).float().unsqueeze(1) for beta in (beta1, beta2)]
         moments = []
@@ -131,7 +131,7 @@ class RowAdam(torch.optim.Adam):
             weight.index_copy_(0, rows, moved)
             weight.grad = None
         self._write(rows, moments)
-        if t == EARLY:  # from here on no row stands at a step that two nodes are too few for
+        if t == EARLY_STEPS:  # from here on no row stands at a step that two nodes are too few for
             self.catch_up()
         super().step(closure)
 
@@ -149,7 +149,7 @@ def _nodes(since: Tensor, missed: Tensor, beta1: float, beta2: float) -> Iterato
     tails, ratios = _tails(beta1, beta2)
     ends, n = since + missed, missed.double()
     powers = (
-        tail[since.clamp(max=SETTLED)] - ratio**n * tail[ends.clamp(max=SETTLED)]
+        tail[since.clamp(max=SETTLED_STEPS)] - ratio**n * tail[ends.clamp(max=SETTLED_STEPS)]
         for tail, ratio in zip(tails, ratios, strict=True)
     )
     total, *sums = powers  # Σ a_j x_jⁱ, i from 0 to 3; all 0 where nothing was missed
@@ -165,15 +165,15 @@ def _nodes(since: Tensor, missed: Tensor, beta1: float, beta2: float) -> Iterato
 
 @cache
 def _tails(beta1: float, beta2: float) -> tuple[list[Tensor], list[float]]:
-    """Σ_{j≥1} a_j x_jⁱ after every step s up to SETTLED, [SETTLED + 1] float64 for each i from 0 to 3; and the ratios
-    by which a term is smaller than the one before, bias corrections aside."""
-    steps = np.arange(1, SETTLED + 1)
+    """Σ_{j≥1} a_j x_jⁱ after every step s up to SETTLED_STEPS, [SETTLED_STEPS + 1] float64 for each i from 0 to 3; and
+    the ratios by which a term is smaller than the one before, bias corrections aside."""
+    steps = np.arange(1, SETTLED_STEPS + 1)
     ratios = [beta1 * beta2 ** (-(i + 1) / 2) for i in range(4)]
     tails = []
     for i, ratio in enumerate(ratios):
         corrections = (1 - beta2**steps) ** ((i + 1) / 2) / (1 - beta1**steps)
-        tail = np.full(SETTLED + 1, ratio / (1 - ratio))  # of corrections that are all 1
-        for s in range(SETTLED - 1, -1, -1):
+        tail = np.full(SETTLED_STEPS + 1, ratio / (1 - ratio))  # of corrections that are all 1
+        for s in range(SETTLED_STEPS - 1, -1, -1):
             tail[s] = ratio * (corrections[s] + tail[s + 1])
         tails.append(torch.from_numpy(tail))
     return tails, ratios

@@ -1,81 +1,53 @@
-"""The epochs of every training with labels: order, steps, early stopping, checkpoints."""
+"""The one training loop: order, steps, early stopping, checkpoints, resuming, divergence and progress.
+
+Trainings with labels (:mod:`flipbench.train.id_models`, :mod:`flipbench.train.finetune`) and without
+(:mod:`flipbench.train.pretrain`) differ in how a step computes its losses and gradients, and in what is measured after
+an epoch. Every draw is a function of seed, epoch and step, so that a training goes on from a checkpoint bit for bit.
+"""
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.distributed as dist
 from torch import Tensor, nn
 
-from flipbench import metrics
-from flipbench.data.split import Rows
 from flipbench.train.checkpoint import Checkpoint
+from flipbench.train.distributed import rank, world_size
+from flipbench.train.history import Epoch, Fitted, Schedule
 from flipbench.train.rng import Streams, seed_device
 
-LOOK = 16
-"""Steps between looks at how far the epoch is."""
+PROGRESS_SECONDS = 1.0
+"""Between looks at the running loss, each of which waits for the device, and reports of progress."""
+
+CHECKPOINT_FORMAT = 2
+"""Of the state in a checkpoint; one of another format is left alone."""
 
 
 class DivergedError(RuntimeError):
-    """The training loss is no longer a number."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch's figures; ``auc`` and ``logloss`` are of the validation part, None without one."""
-
-    epoch: int
-    loss: float
-    auc: float | None = None
-    logloss: float | None = None
-
-
-@dataclass
-class Fitted:
-    """What a training leaves; the model holds the best epoch's weights (the last's without validation)."""
-
-    history: list[Epoch] = field(default_factory=list)
-
-    @property
-    def best(self) -> Epoch:
-        """The epoch of highest validation AUC, the first of equals; the last epoch without validation."""
-        if self.history[-1].auc is None:
-            return self.history[-1]
-        return max(self.history, key=lambda e: (e.auc or 0.0, -e.epoch))
-
-    @property
-    def last(self) -> Epoch | None:
-        """The last finished epoch; None before the first."""
-        return self.history[-1] if self.history else None
-
-    def exhausted(self, patience: int) -> bool:
-        """Whether ``patience`` epochs have passed since the best; never without validation."""
-        last = self.last
-        return last is not None and last.auc is not None and last.epoch - self.best.epoch >= patience
+    """A training loss or a weight is no longer a number."""
 
 
 Progress = Callable[[int, float, Epoch | None], None]
-"""Called with (epoch, share of it done, the last finished epoch's figures)."""
+"""Called with (epoch, share of it done, the last finished epoch)."""
 
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long: ``rows`` an epoch, ``batch_size`` of them a step, ``patience`` epochs without a better AUC."""
-
-    rows: int
-    batch_size: int
-    max_epochs: int
-    patience: int
+TakeStep = Callable[[Tensor, int, int], tuple[dict[str, Tensor], int]]
+"""Given the numbers [b] int64 of a batch's rows, epoch and step: leaves every parameter's gradient, and returns the
+mean losses by name and the number of rows that they are means of."""
 
 
 class Training:
-    """Where one training stands, what it has found so far, and its checkpoint, from which it goes on.
+    """Where one training stands, and its checkpoint, from which it goes on.
+
+    Args:
+        measure: further figures of the epoch just trained.
+        checkpoint: where to save; written by the first process alone.
 
     Attributes:
         epoch: the one to train next or now. step: of it, the first that is still to take.
-        total: float64 scalar, the loss summed over the rows of this epoch so far.
+        sums: float64 scalars on the device, each loss summed over the ``rows`` of this epoch so far: no step waits.
     """
 
     def __init__(
@@ -85,59 +57,75 @@ class Training:
         schedule: Schedule,
         device: torch.device,
         *,
-        valid: Rows | None,
-        scores: Callable[[Rows], NDArray[np.float32]],
+        measure: Callable[[], Mapping[str, float | None]],
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        self.model, self.optimizer, self.schedule = model, optimizer, schedule
-        self.valid, self.scores, self.checkpoint = valid, scores, checkpoint
+        self.model, self.optimizer, self.schedule, self.device = model, optimizer, schedule, device
+        self.measure, self.checkpoint = measure, checkpoint
         self.fitted, self.epoch, self.step = Fitted(), 0, 0
-        self.total = torch.zeros((), device=device, dtype=torch.float64)
+        self.sums: dict[str, Tensor] = {}
+        self.rows = 0
         self._best: dict[str, Tensor] | None = None
-        if checkpoint and (saved := checkpoint.load()):
-            model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            self.fitted = Fitted([Epoch(**e) for e in saved["history"]])
-            self.epoch, self.step, self._best = saved["epoch"], saved["step"], saved["best"]
-            self.total.copy_(saved["total"])
+        self._saved = "none"
+        if checkpoint and (state := checkpoint.load()) and state.get("format") == CHECKPOINT_FORMAT:
+            self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fitted = Fitted([Epoch(epoch, figures) for epoch, figures in state["history"]])
+        self.epoch, self.step, self._best = state["epoch"], state["step"], state["best"]
+        self.sums = {name: total.to(self.device) for name, total in state["sums"].items()}
+        self.rows = state["rows"]
+        self._saved = self._position()
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Whether it has had its epochs, or ``patience`` of them without a better AUC."""
-        return self.epoch >= self.schedule.max_epochs or self.fitted.exhausted(self.schedule.patience)
+        return self.epoch >= self.schedule.max_epochs or self.fitted.should_stop(self.schedule.patience)
+
+    def add(self, losses: Mapping[str, Tensor], rows: int) -> None:
+        """Count a step's mean losses over ``rows`` rows."""
+        for name, loss in losses.items():
+            weighted = (loss.detach() * rows).double()
+            self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
+        self.rows += rows
 
     def save(self) -> None:
         """Write the checkpoint, if there is one.
 
         Raises:
-            DivergedError: the loss or a weight is not finite; the checkpoint is of an earlier, finite step.
+            DivergedError: a loss or a weight is not finite; the checkpoint is of an earlier, finite step.
         """
-        if self.checkpoint:
-            check_finite(self.model, self.total, self.epoch, self.step)
+        if self.checkpoint and rank() == 0:
+            self.check_finite(weights=True)
             self.checkpoint.save(
                 {
-                    "model": copies(self.model),  # a view would be written with all that it is a view of
+                    "format": CHECKPOINT_FORMAT,
+                    "model": copy_of_state(self.model),  # a view would be written with all that it is a view of
                     "optimizer": self.optimizer.state_dict(),
-                    "history": [asdict(e) for e in self.fitted.history],
+                    "history": [(e.epoch, dict(e.figures)) for e in self.fitted.history],
                     "epoch": self.epoch,
                     "step": self.step,
                     "best": self._best,
-                    "total": self.total,
+                    "sums": self.sums,
+                    "rows": self.rows,
                 }
             )
+            self._saved = self._position()
 
     def close_epoch(self) -> Epoch:
         """The figures of the epoch just trained; keeps its weights where it is the best.
 
         Raises:
-            DivergedError: the loss or a weight is not finite.
+            DivergedError: a loss or a weight is not finite.
         """
-        check_finite(self.model, self.total, self.epoch, self.step)
-        closed = Epoch(self.epoch, self.total.item() / self.schedule.rows, *_figures(self.valid, self.scores))
+        self.check_finite(weights=True)
+        closed = Epoch(self.epoch, {**self._mean_losses(), **self.measure()})
         self.fitted.history.append(closed)
-        if self.valid is not None and self.fitted.best is closed:
-            self._best = {name: tensor.cpu() for name, tensor in copies(self.model).items()}
-        self.total.zero_()
+        if closed.auc is not None and self.fitted.best is closed:
+            self._best = {name: tensor.cpu() for name, tensor in copy_of_state(self.model).items()}
+        self.sums, self.rows = {}, 0
         self.epoch, self.step = self.epoch + 1, 0
         self.save()
         return closed
@@ -148,89 +136,73 @@ class Training:
             self.model.load_state_dict(self._best)
         return self.fitted
 
+    def check_finite(self, weights: bool = False) -> None:
+        """Look at the losses so far, and at the weights, which are a step ahead, where asked.
 
-def train_epochs(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    gradients: Callable[[Tensor], Tensor],
-    schedule: Schedule,
+        Raises:
+            DivergedError: one is not finite; says where, and of which step the last good checkpoint is.
+        """
+        where = f"epoch {self.epoch + 1}, by step {self.step}; last good checkpoint: {self._saved}"
+        for name, total in self.sums.items():
+            if not math.isfinite(total.item()):
+                raise DivergedError(f"the training loss '{name}' is {total.item()} in {where}")
+        if weights:
+            check_weights(self.model, where)
+
+    def _mean_losses(self) -> dict[str, float]:
+        totals = torch.stack(list(self.sums.values()))
+        if world_size() > 1:
+            dist.all_reduce(totals)
+            totals /= world_size()
+        return dict(zip(self.sums, (totals / self.rows).tolist(), strict=True))
+
+    def _position(self) -> str:
+        return f"epoch {self.epoch + 1}, step {self.step}"
+
+
+def train(
+    training: Training,
+    take_step: TakeStep,
     streams: Streams,
-    device: torch.device,
     *,
-    valid: Rows | None,
-    scores: Callable[[Rows], NDArray[np.float32]],
-    before_step: Callable[[], None] | None = None,
-    rows_on: torch.device | None = None,
-    checkpoint: Checkpoint | None = None,
+    dropout_stream: tuple[int, ...] = (),
     progress: Progress | None = None,
 ) -> Fitted:
-    """Train ``model`` in place; every draw is a function of seed, epoch and step, so that resuming is bit-exact.
+    """Train to the end, from where ``training`` stands; its model is trained in place.
 
     Args:
-        gradients: rows [b] int64 to their mean loss; leaves every parameter's gradient of it.
-        valid: rows whose AUC stops the training; without them it lasts exactly ``max_epochs``.
-        scores: logits of rows, in evaluation mode.
-        before_step: called between backward and step.
-        rows_on: where ``gradients`` wants its rows; ``device`` unless given.
+        dropout_stream: further parts of the seed of every step's dropout; a process's number, where several train.
 
     Raises:
-        DivergedError: the loss or a weight is not finite; the checkpoint is of an earlier, finite step.
+        DivergedError: a loss or a weight is not finite; the checkpoint is of an earlier, finite step.
     """
-    bounds = batch_bounds(schedule.rows, schedule.batch_size)
-    training = Training(model, optimizer, schedule, device, valid=valid, scores=scores, checkpoint=checkpoint)
-    while not training.over:
+    schedule, device = training.schedule, training.device
+    reported = time.monotonic()
+    while not training.finished:
         epoch = training.epoch
-        order = torch.randperm(schedule.rows, generator=streams.generator("order", epoch)).to(rows_on or device)
-        model.train()
-        for step in range(training.step, len(bounds)):
-            rows = order[slice(*bounds[step])]
-            seed_device(device, streams.seed_of("dropout", epoch, step))
-            loss = gradients(rows)
-            if before_step:
-                before_step()
-            optimizer.step()
-            training.total += loss * len(rows)
+        order = torch.randperm(schedule.rows, generator=streams.generator("order", epoch))
+        training.model.train()
+        for step in range(training.step, len(schedule.batches)):
+            seed_device(device, streams.seed_of("dropout", epoch, step, *dropout_stream))
+            losses, rows = take_step(order[slice(*schedule.batches[step])], epoch, step)
+            training.optimizer.step()
+            training.add(losses, rows)
             training.step = step + 1
-            if checkpoint and checkpoint.due():
+            if training.checkpoint and training.checkpoint.due():
                 training.save()
-            if progress and step % LOOK == LOOK - 1:
-                progress(epoch, training.step / len(bounds), training.fitted.last)
+            if progress and time.monotonic() - reported >= PROGRESS_SECONDS:
+                training.check_finite()
+                progress(epoch, training.step / len(schedule.batches), training.fitted.last)
+                reported = time.monotonic()
         closed = training.close_epoch()
         if progress:
             progress(epoch, 1.0, closed)
     return training.finish()
 
 
-def backpropagate(loss: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
-    """Leave every parameter's gradient of the loss; returns the loss alone."""
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
-
-
-def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
-    """Batches as (start, stop). A last batch of one row joins its neighbour: batch norm needs two."""
-    starts = list(range(0, rows, batch_size))
-    if len(starts) > 1 and rows - starts[-1] == 1:
-        starts.pop()
-    return list(zip(starts, [*starts[1:], rows], strict=True))
-
-
-def copies(model: nn.Module) -> dict[str, Tensor]:
+def copy_of_state(model: nn.Module) -> dict[str, Tensor]:
     """The state of a model, in memory of its own."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def check_finite(model: nn.Module, total: Tensor, epoch: int, step: int) -> None:
-    """Look at the summed loss, and at the weights, which are a step ahead of it.
-
-    Raises:
-        DivergedError: one is not finite.
-    """
-    where = f"epoch {epoch + 1}, by step {step}"
-    if not math.isfinite(total.item()):
-        raise DivergedError(f"the training loss is {total.item()} in {where}")
-    check_weights(model, where)
 
 
 def check_weights(model: nn.Module, where: str) -> None:
@@ -241,10 +213,3 @@ def check_weights(model: nn.Module, where: str) -> None:
     for name, finite in zip(weights, torch.isfinite(torch.stack(extremes)).all(1).tolist(), strict=True):
         if not finite:
             raise DivergedError(f"the weights {name} are not finite in {where}")
-
-
-def _figures(valid: Rows | None, scores: Callable[[Rows], NDArray[np.float32]]) -> tuple[float | None, float | None]:
-    if valid is None:
-        return None, None
-    logits = scores(valid)
-    return metrics.auc(valid.labels, logits), metrics.logloss(valid.labels, logits)

@@ -19,9 +19,8 @@ from flipbench.methods.flip.geometry import geometry
 from flipbench.methods.flip.masking import mask_table, mask_values
 from flipbench.plan import expand as plan
 from flipbench.plan import suite
-from flipbench.plan.stage import DRAWN
 from flipbench.run.stages import run_stage
-from flipbench.store.runs import Store
+from flipbench.store.runs import DRAWN, Store
 
 TINY = "{plm: small, pretrain: {epochs: 1, batch_size: 512}}"
 

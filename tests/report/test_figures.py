@@ -23,11 +23,10 @@ from flipbench.paper import row_name
 from flipbench.plan import expand as plan
 from flipbench.plan import search as tune
 from flipbench.plan import suite
-from flipbench.plan.stage import DRAWN
 from flipbench.report.figures import Figures, font, scores, style, write_figures
 from flipbench.report.figures.calibration import BINS, reliability, side_by_side
 from flipbench.store.predictions import write_predictions
-from flipbench.store.runs import Store
+from flipbench.store.runs import DRAWN, Store
 
 FIELDS = ("user_id", "age", "movie_id")
 SHIFT = {"deepfm": 0.0, "dcnv2": 0.8, "autoint": 0.4}

@@ -6,22 +6,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from flipbench.methods.flip.masking import (
-    TableMask,
-    TextMask,
-    corrupt_tokens,
-    draw_fields,
-    mask_table,
-    mask_tokens,
-    mask_values,
-)
+from flipbench.methods.flip.masking import TableMask, draw_fields, mask_table, mask_tokens, mask_values
 from flipbench.methods.flip.noise import Noise
 from flipbench.methods.flip.settings import PretrainSettings
+from flipbench.text.masking import TextMask
 from flipbench.train.rng import Streams
 
 if TYPE_CHECKING:
     from flipbench.text.tokens import TokenBatch, TokenStore
-    from flipbench.train.pretrain import Draw
 
 
 @dataclass(frozen=True)
@@ -74,50 +66,23 @@ def draw_batch(
     by_length = store.lengths(mine).argsort(stable=True)  # no loss depends on the rows' order, the encoder's speed does
     mine = mine[by_length]
 
-    def own(drawn: Tensor) -> Tensor:
+    def own_rows(drawn: Tensor) -> Tensor:
         return drawn[share].to(store.device)[by_length]
 
     text, text_mask, table_mask, candidates = store.batch(mine), None, None, None
     if settings.mlm:
         generator = streams.generator("masks", epoch, step, 0)
         if settings.mask_unit == "field":
-            chosen = own(draw_fields(rows, fields, settings.text_mask_ratio, generator))
+            chosen = own_rows(draw_fields(rows, fields, settings.text_mask_ratio, generator))
             text_mask = mask_values(text, chosen, store.mask_id)
         else:
-            keys = own(torch.rand(rows, store.longest(ids), generator=generator))
+            keys = own_rows(torch.rand(rows, store.longest(ids), generator=generator))
             text_mask = mask_tokens(text, keys, settings.text_mask_ratio, store)
     if settings.mtm:
         generator = streams.generator("masks", epoch, step, 1)
-        chosen = own(draw_fields(rows, fields, settings.table_mask_ratio, generator))
+        chosen = own_rows(draw_fields(rows, fields, settings.table_mask_ratio, generator))
         table_mask = mask_table(mine, chosen)
         slots = table_mask.fields.shape[1]
-        drawn = own(noise.draw(rows, slots, settings.noise, streams.generator("noise", epoch, step)))
+        drawn = own_rows(noise.draw(rows, slots, settings.noise, streams.generator("noise", epoch, step)))
         candidates = torch.cat([table_mask.targets.unsqueeze(2), drawn], dim=2)
     return PretrainBatch(mine, text, Masks(text_mask, table_mask, candidates))
-
-
-@dataclass(frozen=True)
-class MaskedTokens:
-    """What a step of MLM on single tokens reads: ids [B, F], their clean tokens, and what is hidden of these."""
-
-    ids: Tensor
-    text: "TokenBatch"
-    mask: TextMask
-
-
-def masked_tokens(store: "TokenStore", ratio: float, streams: Streams) -> "Draw":
-    """Draws batches with BERT's corruption of their tokens, by the stream ``masks`` at (epoch, step).
-
-    Args:
-        store: tokens by feature, on the CPU.
-        ratio: probability that a token is to be told.
-    """
-
-    def draw(ids: Tensor, epoch: int, step: int, share: slice) -> MaskedTokens:
-        keys = torch.rand(len(ids), store.longest(ids), 3, generator=streams.generator("masks", epoch, step))
-        by_length = store.lengths(ids[share]).argsort(stable=True)  # the encoder's speed depends on the order, no loss
-        mine = ids[share].long()[by_length]
-        text = store.batch(mine)
-        return MaskedTokens(mine, text, corrupt_tokens(text, keys[share][by_length], ratio, store))
-
-    return draw

@@ -1,4 +1,4 @@
-"""Click prediction after pretraining: FLIP, FLIP_ID and FLIP_PLM (paper IV-D)."""
+"""Click prediction after pretraining: FLIP and FLIP_PLM (paper IV-D)."""
 
 from typing import TYPE_CHECKING
 
@@ -6,30 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from flipbench.models.click_model import ClickModel
+from flipbench.models.click_model import ClickModel, id_logit
 from flipbench.models.id_model import IDModel
 from flipbench.models.precision import full_precision
 
 if TYPE_CHECKING:
     from flipbench.models.encoder import Encoder
     from flipbench.text.tokens import TokenBatch
-
-
-class FLIPID(ClickModel):
-    """FLIP_ID: the ID-based model alone, with its own head (Eq. 18).
-
-    Training it is training the model as a baseline is, from other weights.
-    """
-
-    def __init__(self, id_model: IDModel) -> None:
-        super().__init__()
-        self.id_model = id_model
-
-    def forward(self, ids: Tensor, text: "TokenBatch | None" = None) -> Tensor:
-        return id_logit(self.id_model, ids)
-
-    def embedding_tables(self) -> list[nn.Parameter]:
-        return self.id_model.embedding_tables()
 
 
 class FLIPPLM(ClickModel):
@@ -82,13 +65,6 @@ class FLIP(ClickModel):
 
     def embedding_tables(self) -> list[nn.Parameter]:
         return self.id_model.embedding_tables()
-
-
-def id_logit(id_model: IDModel, ids: Tensor) -> Tensor:
-    """s_ID [B], outside autocast."""
-    with full_precision(ids):
-        logit: Tensor = id_model(ids)
-        return logit
 
 
 def text_logit(encoder: "Encoder", head: nn.Linear, text: "TokenBatch | None") -> Tensor:

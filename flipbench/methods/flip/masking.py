@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from flipbench.errors import UserError
+from flipbench.text.masking import TextMask, hide, maskable
 
 if TYPE_CHECKING:
     from flipbench.text.tokens import TokenBatch, TokenStore
@@ -30,21 +31,6 @@ class TableMask:
 
     ids: Tensor
     fields: Tensor
-    targets: Tensor
-
-
-@dataclass(frozen=True)
-class TextMask:
-    """A masked text.
-
-    Attributes:
-        tokens: [B, L] int64, the chosen tokens replaced by the tokenizer's mask.
-        positions: [m] int64, where tokens are to be told, in [0, B * L): row times L plus column, ascending.
-        targets: [m] int64, the tokens that stood there.
-    """
-
-    tokens: Tensor
-    positions: Tensor
     targets: Tensor
 
 
@@ -73,7 +59,7 @@ def mask_table(ids: Tensor, fields: Tensor) -> TableMask:
 def mask_values(batch: "TokenBatch", fields: Tensor, mask_id: int) -> TextMask:
     """Hide all tokens of the values of ``fields`` [B, n]; never a field's name, "is", "." or a special token."""
     chosen = (batch.field_of.unsqueeze(2) == fields.unsqueeze(1)).any(2)
-    return _hide(batch.tokens, chosen, mask_id)
+    return hide(batch.tokens, chosen, mask_id)
 
 
 def mask_tokens(batch: "TokenBatch", keys: Tensor, ratio: float, store: "TokenStore") -> TextMask:
@@ -84,35 +70,7 @@ def mask_tokens(batch: "TokenBatch", keys: Tensor, ratio: float, store: "TokenSt
     Args:
         keys: [B, L] or wider, independent uniform numbers; the smallest of a row's choose its tokens.
     """
-    tokens, free = batch.tokens, _free(batch, store)
+    tokens, free = batch.tokens, maskable(batch, store)
     count = (free.sum(1) * ratio + 1e-9).long().clamp(min=1)
     rank = keys[:, : tokens.shape[1]].masked_fill(~free, 2.0).argsort(dim=1).argsort(dim=1)
-    return _hide(tokens, free & (rank < count.unsqueeze(1)), store.mask_id)
-
-
-def corrupt_tokens(batch: "TokenBatch", keys: Tensor, ratio: float, store: "TokenStore") -> TextMask:
-    """BERT's corruption: each token that is not special is chosen with probability ``ratio``; of the chosen, 80 %
-    become the mask, 10 % a random token of the vocabulary, 10 % stay. All chosen are targets.
-
-    Args:
-        keys: [B, L, 3] or longer, independent uniform numbers: whether chosen, what becomes of it, which random token.
-    """
-    choice, fate, token = keys[:, : batch.tokens.shape[1]].unbind(2)
-    chosen = _free(batch, store) & (choice < ratio)
-    random = (token * store.vocab_size).long().clamp(max=store.vocab_size - 1)
-    tokens = batch.tokens.masked_fill(chosen & (fate < 0.8), store.mask_id)
-    tokens = torch.where(chosen & (fate >= 0.9), random, tokens)
-    positions = chosen.flatten().nonzero().squeeze(1)
-    return TextMask(tokens, positions, batch.tokens.flatten()[positions])
-
-
-def _free(batch: "TokenBatch", store: "TokenStore") -> Tensor:
-    """[B, L], where the tokens that are not special stand."""
-    special = (batch.tokens == store.cls_id) | (batch.tokens == store.sep_id) | (batch.tokens == store.pad_id)
-    return batch.attention_mask.bool() & ~special
-
-
-def _hide(tokens: Tensor, chosen: Tensor, mask_id: int) -> TextMask:
-    masked = tokens.masked_fill(chosen, mask_id)
-    positions = (masked != tokens).flatten().nonzero().squeeze(1)
-    return TextMask(masked, positions, tokens.flatten()[positions])
+    return hide(tokens, free & (rank < count.unsqueeze(1)), store.mask_id)

@@ -1,137 +1,91 @@
-"""FLIP, FLIP_ID and FLIP_PLM as registered methods: what a suite can set, and who says so.
+"""FLIP, FLIP_ID and FLIP_PLM, their pretraining, as registered methods. Imports no torch."""
 
-The defaults are those of :mod:`flipbench.methods.flip.settings`; here stands where each comes from. Imports no torch.
-"""
-
-from dataclasses import asdict, fields
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flipbench.methods.base import PLMMethod, PretrainingMethod
-from flipbench.methods.flip.settings import PAPER, RELEASED, VERSION, FinetuneSettings, PretrainSettings
-from flipbench.plan.settings import PRETRAIN, TINYBERT, Code, Grid, Guess, Paper, Setting, Settings, Value
+from flipbench.methods.flip.settings import (
+    FINETUNE_SETTINGS,
+    GRID,
+    PRETRAIN_RULES,
+    PRETRAIN_SETTINGS,
+    RELEASED,
+    SWITCHES,
+)
+from flipbench.plan.settings import Grid, Settings
 
 if TYPE_CHECKING:
-    from flipbench.data.split import Rows
-    from flipbench.data.table import Table
-    from flipbench.methods.context import Parts
+    from torch import Tensor
+
+    from flipbench.methods.context import MethodContext
+    from flipbench.methods.flip.batch import PretrainBatch
+    from flipbench.methods.flip.model import Pretraining
     from flipbench.models.click_model import ClickModel
-    from flipbench.plan.stage import Stage
-    from flipbench.run.tasks import PretrainTask
-
-_CHOICE: dict[str, Setting] = {
-    "backbone": Paper("dcnv2", "V-A4: DCNv2; the released code's is dcnv2_mix"),
-    "plm": Paper(TINYBERT, "V-A4"),
-    "flavour": Guess("paper", "the paper's equations, rather than the released code where they differ"),
-}
-_PRETRAIN = {
-    "mlm": Paper,
-    "mtm": Paper,
-    "icl": Paper,
-    "joint_reconstruction": Paper,
-    "mask_unit": Paper,
-    "text_mask_ratio": Paper,
-    "table_mask_ratio": Paper,
-    "icl_head": Paper,
-    "icl_dim": Code,
-    "icl_similarity": Paper,
-    "icl_parts": Guess,
-    "temperature": Paper,
-    "icl_weight": Paper,
-    "icl_gather": Guess,
-    "mtm_query": Paper,
-    "mtm_scale": Paper,
-    "mtm_padding": Paper,
-    "mtm_head": Paper,
-    "mtm_hidden": Guess,
-    "mtm_dim": Code,
-    "mtm_loss": Paper,
-    "noise": Paper,
-    "mlm_average": Paper,
-    "epochs": Paper,
-    "batch_size": Paper,
-    "learning_rate": Paper,
-    "weight_decay": Code,
-    "precision": Guess,
-}
-_FINETUNE = {
-    "learning_rate": Guess,
-    "plm_learning_rate": Code,
-    "weight_decay": Paper,
-    "embedding_l2": Guess,
-    "alpha_start": Code,
-    "batch_size": Paper,
-    "max_epochs": Code,
-    "patience": Code,
-    "precision": Guess,
-}
-"""Who says each default; the docstring under the field of the same name says where."""
-
-
-def _declared(settings: type[PretrainSettings] | type[FinetuneSettings], sources: dict[str, Any]) -> dict[str, Setting]:
-    where = f"flipbench.methods.flip.settings.{settings.__name__}"
-    return {f.name: sources[f.name](f.default, f"{where}.{f.name}") for f in fields(settings)}
-
-
-def _prefixed(items: dict[str, Any]) -> dict[str, Any]:
-    return {PRETRAIN + name: item for name, item in items.items()}
-
-
-SETTINGS: dict[str, Setting] = {**_CHOICE, **_declared(FinetuneSettings, _FINETUNE)}
-"""Those of the finetunings; the pretraining's stand before them."""
-FLAVOURS: dict[str, dict[str, Value]] = {
-    "paper": {},
-    "released": {
-        name: value
-        for name, value in {**_prefixed(asdict(RELEASED.pretrain)), **asdict(RELEASED.finetune)}.items()
-        if value != {**_prefixed(asdict(PAPER.pretrain)), **asdict(PAPER.finetune)}[name]
-    },
-}
-GRID: dict[str, list[Any]] = {
-    "learning_rate": [1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3],  # V-A4
-    "embedding_l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],  # the baselines' range
-}
+    from flipbench.train.pretrain import MakeBatch
 
 
 class Alignment(PretrainingMethod):
     """Modality alignment of an ID-based model and a PLM (Wang et al., RecSys 2024, eq. 1-14)."""
 
-    version: ClassVar[int] = VERSION
-    settings: ClassVar[Settings] = _declared(PretrainSettings, _PRETRAIN)
+    version: ClassVar[int] = 1
+    settings: ClassVar[Settings] = PRETRAIN_SETTINGS
+    rules = PRETRAIN_RULES
+    switches = SWITCHES
 
-    @classmethod
-    def task(cls, stage: "Stage", table: "Table", rows: "Rows", device: str) -> "PretrainTask":
-        from flipbench.methods.flip import task
+    @staticmethod
+    def model(context: "MethodContext", ids: "Tensor", **settings: Any) -> "Pretraining":
+        from flipbench.methods.flip.model import Pretraining
+        from flipbench.methods.flip.noise import feature_counts
+        from flipbench.methods.flip.settings import PretrainSettings
+        from flipbench.text.tokens import check_length
 
-        return task.PretrainTask(stage, table, rows, device)
+        id_model = context.fresh_id_model()  # the new layers are drawn after its, from one stream
+        encoder = context.encoder()
+        check_length(context.tokens, ids, encoder.max_positions)
+        return Pretraining(id_model, encoder, PretrainSettings(**settings), feature_counts(ids, id_model.features))
+
+    @staticmethod
+    def make_batch(context: "MethodContext", ids: "Tensor", **settings: Any) -> "MakeBatch":
+        from flipbench.methods.flip.batch import draw_batch
+        from flipbench.methods.flip.noise import Noise, feature_counts
+        from flipbench.methods.flip.settings import PretrainSettings
+
+        tokens, streams, chosen = context.tokens, context.streams, PretrainSettings(**settings)
+        noise = Noise(feature_counts(ids, context.table.num_features))
+
+        def make(batch: "Tensor", epoch: int, step: int, share: slice) -> "PretrainBatch":
+            return draw_batch(batch, tokens, noise, chosen, streams, epoch, step, share)
+
+        return make
 
 
 class FLIP(PLMMethod):
     """ID-based model and PLM aligned in pretraining, finetuned together (Wang et al., RecSys 2024, eq. 1-17)."""
 
     version: ClassVar[int] = 1
-    settings: ClassVar[Settings] = SETTINGS
+    settings: ClassVar[Settings] = FINETUNE_SETTINGS
     grid: ClassVar[Grid] = GRID
-    flavours = FLAVOURS
+    flavours: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "released": RELEASED}
     pretraining = "pretraining"
 
     @staticmethod
-    def model(parts: "Parts", **own: Any) -> "ClickModel":
+    def model(context: "MethodContext", **settings: Any) -> "ClickModel":
         from flipbench.methods.flip import ctr
 
-        return ctr.FLIP(parts.id_model(), parts.encoder(), own["alpha_start"])
+        return ctr.FLIP(context.id_model(), context.encoder(), settings["alpha_start"])
 
 
 class FLIPID(FLIP):
     """The ID-based model alone after FLIP's pretraining (Wang et al., RecSys 2024, eq. 18)."""
 
     @staticmethod
-    def model(parts: "Parts", **own: Any) -> "ClickModel":
-        from flipbench.methods.flip import ctr
+    def model(context: "MethodContext", **settings: Any) -> "ClickModel":
+        from flipbench.models.click_model import IDClickModel
 
-        return ctr.FLIPID(parts.id_model())
+        return IDClickModel(context.id_model())
 
     @staticmethod
-    def reader(parts: "Parts", **own: Any) -> None:
+    def collator(context: "MethodContext", **settings: Any) -> None:
         return None
 
 
@@ -141,7 +95,7 @@ class FLIPPLM(FLIP):
     grid: ClassVar[Grid] = {"plm_learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5
 
     @staticmethod
-    def model(parts: "Parts", **own: Any) -> "ClickModel":
+    def model(context: "MethodContext", **settings: Any) -> "ClickModel":
         from flipbench.methods.flip import ctr
 
-        return ctr.FLIPPLM(parts.encoder())
+        return ctr.FLIPPLM(context.encoder())

@@ -13,9 +13,10 @@ from flipbench.methods.flip.heads import (
     ResidualProjection,
     TokenOutput,
 )
-from flipbench.methods.flip.masking import TextMask
 from flipbench.methods.flip.settings import PretrainSettings
+from flipbench.models.mlm_head import token_loss
 from flipbench.models.precision import full_precision
+from flipbench.text.masking import TextMask
 from flipbench.train.distributed import gather
 
 
@@ -48,23 +49,6 @@ def candidate_loss(logits: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(-1).mean()
 
 
-def token_loss(logits: Tensor, targets: Tensor, rows: Tensor, batch: int, per_sample: bool) -> Tensor:
-    """Cross-entropy of the masked tokens (Eq. 6).
-
-    Args:
-        logits: [m, V]. targets: [m] int64.
-        rows: [m] int64, the row of the batch that each token is in.
-        batch: B. A row without a masked token counts as 0.
-        per_sample: average over a row's tokens, then over B rows (Eq. 14); else over all m tokens.
-    """
-    losses = cross_entropy(logits.float(), targets, reduction="none")
-    if not per_sample:
-        return losses.sum() / max(len(losses), 1)
-    # not bincount: on a GPU it would wait to learn its size
-    per_row = losses.new_zeros(batch).index_add(0, rows, torch.ones_like(losses))
-    return (losses / per_row[rows]).sum() / batch
-
-
 class InstanceContrast(nn.Module):
     """ICL: matched rows of table and text are drawn together, others of the batch apart (IV-C5)."""
 
@@ -94,7 +78,7 @@ class InstanceContrast(nn.Module):
 
 
 class MaskedTable(nn.Module):
-    """MTM: which features stood in the masked fields, told from noise with the text's help (IV-C4).
+    """MTM: which features stood in the masked fields, discriminated from noise with the text's help (IV-C4).
 
     Args:
         fields: F. counts: [M] int64.

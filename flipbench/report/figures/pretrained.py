@@ -12,11 +12,11 @@ from matplotlib.patches import Rectangle
 
 from flipbench.paper import dataset_name, row_name
 from flipbench.plan.expand import Cell, Plan
-from flipbench.plan.stage import DRAWN, Stage
+from flipbench.plan.stage import Stage
 from flipbench.report.collect import failure_of
 from flipbench.report.figures import style
 from flipbench.report.figures.style import Picture
-from flipbench.store.runs import Store
+from flipbench.store.runs import DRAWN, Store
 
 _GEOMETRY = {
     "mean_cosine": "Mean pairwise cosine",

@@ -226,7 +226,7 @@ def _paper_point(column: Any, cells: list[Cell], axes_of: Mapping[str, list[floa
     for axes, metric in zip(column, get_args(Metric), strict=True):
         printed = paper_value("table2", "flip", data, metric)
         if printed is not None:
-            x = [float(cell.settings[name]) for name in axes_of]  # type: ignore[arg-type]
+            x = [float(cell.settings[name]) for name in axes_of]
             axes.plot(x[:1], [printed], "*", color=style.BLACK, markersize=6, markerfacecolor="white", label="paper")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from flipbench.text.tokens import TokenBatch, TokenStore
 
 
-class Reader(Protocol):
+class TextCollator(Protocol):
     """Makes the text of a batch, on the CPU, from tokens that are stored once a feature."""
 
     def lengths(self, ids: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Prompts:
+class PromptCollator:
     """Every row's whole prompt.
 
     Attributes:
