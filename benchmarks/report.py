@@ -19,11 +19,11 @@ from unittest import mock
 import numpy as np
 
 from flipbench import metrics
-from flipbench.cli.common import plan_of
 from flipbench.data.split import Rows
 from flipbench.plan import suite
 from flipbench.plan.expand import Plan
 from flipbench.report.collect import with_ancestors
+from flipbench.store.planning import plan_of
 from flipbench.store.predictions import write_predictions
 from flipbench.store.runs import Store
 

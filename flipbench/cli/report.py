@@ -1,58 +1,76 @@
-"""``flipbench report [SUITE]``."""
+"""``flipbench report [SUITE]``, ``flipbench verify [SUITE]`` and ``flipbench bundle SUITE``."""
 
 import argparse
-import json
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from flipbench.cli.common import has_results, plan_so_far, results_so_far
+from flipbench import api
+from flipbench.cli.output import print_json, suite_of
 from flipbench.errors import UserError
-from flipbench.plan import expand as plan
-from flipbench.plan import suite
-from flipbench.report import terminal
-from flipbench.report.figures import write_figures
-from flipbench.report.table import overall_table
-from flipbench.report.write import to_json, write_html, write_report
+
+MISMATCH = 3
+"""Exit code where something does not follow from the predictions."""
 
 
-def main(args: argparse.Namespace) -> int:
+def report(args: argparse.Namespace) -> None:
     """Render one suite, or every suite that comes with flipbench and has results."""
-    documents = _report(args)
+    documents = [document for suite in _suites(args) if (document := _report(suite, args)) is not None]
     if not documents:
         raise UserError("no suite has results yet; run one with 'flipbench run SUITE'")
     if args.json:
-        print(json.dumps(documents[0] if args.suite else documents, indent=1, ensure_ascii=False))
-    return 0
+        print_json(documents[0] if args.suite else documents, indent=1)
 
 
-def _report(args: argparse.Namespace) -> list[Any]:
-    """Write the files; returns what ``--json`` prints, of each suite."""
-    names = [args.suite] if args.suite else [str(path) for path in suite.available()]
-    documents: list[Any] = []
-    for name in names:
-        found = plan.with_options(suite.load(name), args.seeds, args.protocol, args.results)
-        if not args.suite and not has_results(found):
-            continue
-        found = plan.narrow(found, args.only)
-        planned, store = plan_so_far(found)
-        results = results_so_far(found, planned, store)
-        inspected = any(store.done(stage) for cell in planned.cells for stage in cell.inspections)
-        if not args.suite and not (results.cells or inspected):
-            continue
-        folder = Path(args.reports or found.outputs.reports)
-        written = []
-        if not found.inspect:
-            table = overall_table(results)
-            documents.append(json.loads(to_json(table)) if args.json else {})
-            if not args.json:
-                terminal.print_table(table)
-            written += write_report(results, folder)
-        if found.inspect or results.cells:
-            pictures = [] if args.no_figures else write_figures(planned, store, folder)
-            written += [*pictures, *write_html(planned, store, results, pictures, folder)]
-            if found.inspect and (pictures or (args.no_figures and inspected)):  # nothing is scored: no table
-                documents.append({"suite": found.suite, "figures": [path.name for path in pictures]})
-        for path in written:
-            print(f"wrote {path}", file=sys.stderr)
-    return documents
+def _report(suite: api.Suite, args: argparse.Namespace) -> dict[str, Any] | None:
+    """Write one report and print its table; what ``--json`` prints, None without results."""
+    from flipbench.report import terminal
+
+    written = api.report(suite, args.reports, not args.no_figures, even_empty=bool(args.suite))
+    if written.table and not args.json:
+        terminal.print_table(written.table)
+    for path in written.paths:
+        print(f"wrote {path}", file=sys.stderr)
+    if written.table:
+        return written.table.as_dict()
+    return {"suite": suite.suite, "figures": [path.name for path in written.figures]} if written.paths else None
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Verify one suite, or every suite that comes with flipbench and has results; 3 where something does not follow."""
+    checked = [api.verify(suite, args.reports) for suite in _suites(args)]
+    if not checked:
+        raise UserError("no suite has results to verify")
+    if args.json:
+        print_json([{"suite": c.suite, "runs": c.runs, "mismatches": [vars(m) for m in c.mismatches]} for c in checked])
+    for one in checked:
+        if one.drawn_by:
+            from flipbench.report.html.figures import drawn_by
+
+            print(
+                f"{one.suite}: of the figures the numbers are compared, not the pictures: {one.drawn_by} drew them, "
+                f"here are {drawn_by()}",
+                file=sys.stderr,
+            )
+        if not args.json:
+            result = f"{len(one.mismatches)} mismatches" if one.mismatches else "all follows"
+            print(f"{one.suite}: {one.runs} runs checked, {result}")
+        for mismatch in one.mismatches:
+            print(f"flipbench: {mismatch.where}: {mismatch.what}", file=sys.stderr)
+    return MISMATCH if any(one.mismatches for one in checked) else 0
+
+
+def bundle(args: argparse.Namespace) -> None:
+    """Write the archive and print its path."""
+    path, runs = api.bundle(suite_of(args), args.to)
+    print(f"{runs} runs, {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+    print(path)
+
+
+def _suites(args: argparse.Namespace) -> Iterator[api.Suite]:
+    """The suite that is named, else all that have results."""
+    if args.suite:
+        yield suite_of(args)
+    else:
+        options = {name: getattr(args, name) for name in ("seeds", "protocol", "results", "only")}
+        yield from api.suites_with_results(**options)

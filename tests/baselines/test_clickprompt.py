@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from flipbench.run.plm_tasks import PLMTask
 from tiny_clicks import Lab, make_table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -23,7 +24,6 @@ from flipbench.models.soft_prompt import Form, SoftPrompts
 from flipbench.plan import expand as plan
 from flipbench.plan import registry
 from flipbench.plan.stage import Stage
-from flipbench.run.plm_tasks import PLMTask
 from flipbench.run.stages import run_stage
 from flipbench.run.tasks import saved_weights
 from flipbench.text.source import fingerprint

@@ -5,12 +5,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from flipbench.text.reader import Prompts
 from tiny_encoder import TinyEncoder
 
 from flipbench import metrics
 from flipbench.methods.flip.ctr import FLIP, FLIPID, FLIPPLM
 from flipbench.methods.flip.settings import RELEASED
-from flipbench.text.reader import Prompts
 from flipbench.train import finetune as loop
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.finetune import FinetuneRecipe, adamw, finetune, predict

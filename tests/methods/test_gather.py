@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 import torch
 import torch.distributed as dist
+from flipbench.methods.flip.pretrain import pretrain
 from tiny_encoder import TinyEncoder
 from torch import nn
 from torch.multiprocessing import spawn
@@ -13,7 +14,6 @@ from baselines.dcnv2 import DCNv2
 from flipbench.data.store import open_table
 from flipbench.methods.flip.model import Pretraining
 from flipbench.methods.flip.objectives import info_nce
-from flipbench.methods.flip.pretrain import pretrain
 from flipbench.methods.flip.settings import PretrainSettings
 from flipbench.models.encoder import load_tokenizer
 from flipbench.text.tokens import TokenStore

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
+from flipbench.methods.flip.pretrain import pretrain
 
 from flipbench.errors import UserError
-from flipbench.methods.flip.pretrain import pretrain
 from flipbench.methods.flip.settings import PAPER, RELEASED
 from flipbench.models.precision import check_precision
 from flipbench.train import pretrain as loop

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from flipbench.cli import main
-from flipbench.cli.common import results_of
 from flipbench.errors import UserError
 from flipbench.plan.settings import flatten
 from flipbench.report.figures import write_figures
 from flipbench.report.html import to_html
+from flipbench.report.so_far import results_so_far as results_of
 from flipbench.report.table import overall_table
 from flipbench.report.write import write_html
 

@@ -8,13 +8,13 @@ import shutil
 import numpy as np
 import pytest
 
-from flipbench.cli.common import results_of
 from flipbench.errors import UserError
 from flipbench.paper.claims import load_claims
 from flipbench.report.claims import OurNumbers, Suite, evaluate
 from flipbench.report.collect import collect
 from flipbench.report.columns import TableColumn
 from flipbench.report.significance import Evidence, pairs
+from flipbench.report.so_far import results_so_far as results_of
 from flipbench.report.table import overall_table
 from flipbench.report.write import render, to_json
 
