@@ -1,8 +1,10 @@
 import pytest
-
-from flipbench.train.rng import make_deterministic
+import torch
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _as_a_run() -> None:
-    make_deterministic(1)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

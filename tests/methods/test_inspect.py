@@ -179,7 +179,7 @@ def test_inspections_share_their_pretraining_with_finetunings(suite_file):
         ({"tune": "{budget: 3}"}, "tune: nothing is finetuned where 'inspect' is given"),
     ],
 )
-def test_what_cannot_be_inspected_is_refused_when_plan(suite_file, changes, words):
+def test_what_cannot_be_inspected_is_refused_when_planned(suite_file, changes, words):
     given = {"settings": TINY, "methods": "[flip]", "inspect": "[embeddings]", **changes}
     with pytest.raises(UserError, match=words):
         plan(suite_file(**given))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from tiny_flip import counts, draw, planted_rows, tokens
@@ -31,6 +31,7 @@ def test_a_ratio_is_so_many_fields(fields, ratio, masked):
 
 
 @given(st.integers(1, 200), st.integers(1, 100))
+@example(100, 29)
 def test_no_rounding_error_costs_a_field(fields, percent):
     assert masked_fields(fields, percent / 100) == max(1, fields * percent // 100)
 
@@ -118,6 +119,9 @@ def test_draws_are_fixed_by_seed_epoch_and_step_and_by_nothing_else():
     assert torch.equal(one.masks.candidates, again.masks.candidates)
     assert torch.equal(one.masks.text.positions, again.masks.text.positions)
     assert torch.equal(one.masks.candidates, alone.masks.candidates), "an ablation keeps the others' draws"
+    positions = one.masks.text.positions
+    in_table = one.masks.table.fields[positions // one.text.tokens.shape[1], 0]
+    assert (one.text.field_of.flatten()[positions] == in_table).float().mean() < 0.5, "text and table are independent"
     for place in ((2, 2, 3), (1, 3, 3), (1, 2, 4)):
         other = draw(PretrainSettings(), *place)
         assert not torch.equal(one.masks.text.tokens, other.masks.text.tokens)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -118,6 +118,7 @@ def test_without_validation_it_trains_exactly_so_long(rows):
 
 
 @given(st.integers(1, 5000), st.integers(1, 600))
+@example(641, 128)
 def test_batches_cover_every_row_once(rows, batch_size):
     bounds = batch_bounds(rows, batch_size)
     assert (bounds[0][0], bounds[-1][1]) == (0, rows)
