@@ -64,7 +64,7 @@ def tokens(folder: Path, plm: Path) -> dict[str, Any]:
     store = TokenStore.build(table, from_folder(plm, plm.name))
     sample = torch.from_numpy(table.ids[:: max(1, len(table) // 100_000)])
     return {
-        "store MB": round(store.nbytes / 1e6),
+        "store MB": round(sum(t.nbytes for t in vars(store).values() if isinstance(t, torch.Tensor)) / 1e6),
         "tokens a row": round(float(store.lengths(sample).float().mean()), 1),
     }
 

@@ -69,7 +69,7 @@ class Plan:
 
         def need(stage: Stage) -> None:
             for parent in stage.parents.values():
-                if not (store.has_weights(parent) if stage.reads_weights(parent) else store.done(parent)):
+                if not (store.has_weights(parent) if parent.leaves_weights else store.done(parent)):
                     need(parent)
             stages.setdefault(stage.key, stage)
 

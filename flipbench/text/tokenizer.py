@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flipbench.errors import UserError
-from flipbench.identity import key_of
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -69,16 +68,6 @@ class TextTokenizer:
 
     def _lacks(self, role: str) -> int:
         raise UserError(f"tokenizer '{self.name}' has no {role} token")
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the canonical JSON of what tokenises: without the settings for truncation and padding.
-
-        The JSON is the installed library's spelling of it; a key that must outlive the library takes
-        :func:`flipbench.text.source.fingerprint`, which is of the files.
-        """
-        content = json.loads(self.rust.to_str())
-        return key_of({key: value for key, value in content.items() if key not in ("truncation", "padding")})
 
     def pieces(self, texts: list[str]) -> list[Encoding]:
         """Tokens and character offsets of texts, in parallel, without the special tokens around a sentence."""

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize, softplus
 
 from flipbench.methods.base import PLMMethod, PretrainingMethod
 from flipbench.models.click_model import ClickModel, id_logit
-from flipbench.plan.settings import EPOCHS, LEARNING_RATE, PENALTY, ROWS, Guess, Range
+from flipbench.plan.settings import Guess, Range, Valid
 from flipbench.text.tokens import TokenBatch
 from flipbench.train.pretrain import PretrainModel
 
@@ -45,10 +45,10 @@ class Match(PretrainingMethod):
     version = 1
     settings = {
         "margin": Guess(0.2, "mine", Range(0.0, 1.0)),
-        "epochs": Guess(1, "mine", EPOCHS),
-        "batch_size": Guess(128, "mine", ROWS),
-        "learning_rate": Guess(1e-3, "mine", LEARNING_RATE),
-        "weight_decay": Guess(0.0, "mine", PENALTY),
+        "epochs": Guess(1, "mine", Valid.EPOCHS),
+        "batch_size": Guess(128, "mine", Valid.ROWS),
+        "learning_rate": Guess(1e-3, "mine", Valid.LEARNING_RATE),
+        "weight_decay": Guess(0.0, "mine", Valid.PENALTY),
     }
 
     @staticmethod
@@ -90,12 +90,12 @@ class MatchSum(PLMMethod):
     settings = {
         "backbone": Guess("dcnv2", "mine"),
         "plm": Guess("small", "mine"),
-        "learning_rate": Guess(1e-3, "mine", LEARNING_RATE),
-        "plm_learning_rate": Guess(5e-5, "mine", LEARNING_RATE),
-        "embedding_l2": Guess(1e-4, "mine", PENALTY),
-        "batch_size": Guess(128, "mine", ROWS),
-        "max_epochs": Guess(2, "mine", EPOCHS),
-        "patience": Guess(1, "mine", EPOCHS),
+        "learning_rate": Guess(1e-3, "mine", Valid.LEARNING_RATE),
+        "plm_learning_rate": Guess(5e-5, "mine", Valid.LEARNING_RATE),
+        "embedding_l2": Guess(1e-4, "mine", Valid.PENALTY),
+        "batch_size": Guess(128, "mine", Valid.ROWS),
+        "max_epochs": Guess(2, "mine", Valid.EPOCHS),
+        "patience": Guess(1, "mine", Valid.EPOCHS),
     }
     grid = {"learning_rate": [1e-4, 1e-3]}
 
