@@ -1,7 +1,7 @@
 """ClickPrompt: an ID-based model makes a PLM's soft prompts (Lin et al., WWW 2024, arXiv 2310.09234).
 
 The ID-based model's representation c becomes K vectors that the PLM reads before the row's text. Both are pretrained
-on telling hidden tokens (PA-MLM), then finetuned together, or the ID-based model alone. ClickPrompt splits 8:1:1 in
+on predicting hidden tokens (PA-MLM), then finetuned together, or the ID-based model alone. ClickPrompt splits 8:1:1 in
 time and selects on the middle part: that is ``held-out`` here, but for the refit on both before the test.
 """
 
@@ -128,7 +128,7 @@ class ClickPromptID(PLMMethod):
 
 
 class PromptedMLM(PretrainModel):
-    """The hidden tokens are told from the others and from the soft prompts; no labels, no other objective."""
+    """Predicts the hidden tokens from the others and from the soft prompts; no labels, no other objective."""
 
     def __init__(self, id_model: IDModel, encoder: Encoder, prompts: SoftPrompts, head: TokenHead) -> None:
         super().__init__()

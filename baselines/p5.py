@@ -32,7 +32,7 @@ ANSWERS = ("no", "yes")
 """What to say for label 0 and for label 1."""
 
 WORDS = 512
-"""Whole words of a prompt that are told apart; all later ones share the last number (code)."""
+"""Whole words of a prompt that are distinguished; all later ones share the last number (code)."""
 
 _IGNORED = -100
 

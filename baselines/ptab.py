@@ -46,7 +46,7 @@ class TokenMLM(PretrainingMethod):
 
 
 class MaskedPrompts(PretrainModel):
-    """Tells hidden tokens from the others of their prompt; mean cross-entropy over all tokens to be told."""
+    """Predicts hidden tokens from the others of their prompt; mean cross-entropy over all of them."""
 
     def __init__(self, encoder: Encoder, head: TokenHead) -> None:
         super().__init__()

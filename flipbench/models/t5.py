@@ -104,7 +104,7 @@ def answer_tokens(tokens: TextTokenizer, words: Sequence[str]) -> list[list[int]
     """The tokens of each of some words to answer with, the end included.
 
     Raises:
-        UserError: two begin with the same token, so that the first step of an answer cannot tell them apart.
+        UserError: two begin with the same token, so that the first step of an answer cannot distinguish them.
     """
     answers = [[*encoding.ids, tokens.sep_id] for encoding in tokens.pieces(list(words))]
     if len({answer[0] for answer in answers}) < len(answers):

@@ -178,7 +178,7 @@ def _train_epoch(
     running: list[_Trained], bounds: list[tuple[int, int]], ids: Tensor, labels: Tensor
 ) -> dict[int, DivergedError]:
     """Train from where the members stand to the end of the epoch, or until some diverge: those, by index."""
-    started, told = time.perf_counter(), time.monotonic()
+    started, reported = time.perf_counter(), time.monotonic()
     stack = _Stack([member.training for member in running])
     first = running[0]
     orders = torch.stack([member.order() for member in running]).to(ids.device)
@@ -193,8 +193,8 @@ def _train_epoch(
             diverged = _each(running, lambda member: member.training.save())
             if diverged:
                 break
-        if time.monotonic() - told >= PROGRESS_SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - reported >= PROGRESS_SECONDS:
+            reported = time.monotonic()
             first.tell(first.training.epoch, first.training.step / len(bounds))
     else:
         started = _share(running, started)
@@ -204,7 +204,7 @@ def _train_epoch(
 
 
 def _share(running: list[_Trained], since: float) -> float:
-    """Divide the time since then among the members, whose checkpoints tell it; returns now."""
+    """Divide the time since then among the members, whose checkpoints hold it; returns now."""
     now = time.perf_counter()
     for member in running:
         member.seconds += (now - since) / len(running)
