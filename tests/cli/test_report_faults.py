@@ -64,7 +64,7 @@ def with_column(store, stage, name, values):
     ("column", "values", "says"),
     [
         ("logit", np.full(400, np.nan, np.float32), "400 of 400 predictions are NaN or infinite"),
-        ("logit", np.zeros(400, np.float32), "every prediction is 0: the model tells no row from another"),
+        ("logit", np.zeros(400, np.float32), "every prediction is 0: the model distinguishes no rows"),
         ("label", np.ones(400, bool), "all 400 labels are equal"),
         ("label", np.arange(400) % 2 == 0, "its test rows are not those of"),
         ("group", np.arange(400, dtype=np.int32), "its test rows are not those of"),
