@@ -25,7 +25,7 @@ ROWS_READ = 100_000
 
 
 def generate(folder: Path, rows: int) -> dict[str, Any]:
-    from flipbench.data.goodreads_generator import generate
+    from goodreads_generator import generate
 
     if not folder.exists():
         generate(folder, rows)
@@ -113,10 +113,10 @@ def train(folder: Path, name: str, model: str, steps: int) -> dict[str, Any]:
     tables = sum(p.nbytes for p in network.embedding_tables())
     kept = sum(t.nbytes for p in network.embedding_tables() for t in optimizer.state[p].values())
     gradient = 0 if isinstance(optimizer, RowAdam) else tables
-    found = {key: round(float(value), 2) for key, value in zip(names, medians, strict=True)}
+    parts_ms = {key: round(float(value), 2) for key, value in zip(names, medians, strict=True)}
     return (
         {"tables MB": round(tables / 1e6), "with Adam MB": round((tables + kept + gradient) / 1e6)}
-        | found
+        | parts_ms
         | {"step ms": round(float(medians.sum()), 2)}
     )
 
@@ -129,14 +129,14 @@ def measured(part: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]
 
 def _measure(part: Callable[..., dict[str, Any]], given: tuple[Any, ...]) -> dict[str, Any]:
     wall, processor = time.perf_counter(), time.process_time()
-    found = part(*given)
+    figures = part(*given)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = {"seconds": round(time.perf_counter() - wall, 1), "CPU seconds": round(time.process_time() - processor, 1)}
     return (
         {"part": " ".join([part.__name__, *(given[1:3] if part is train else ())])}
         | spent
         | {"peak MB": round(usage.ru_maxrss / 1024)}
-        | found
+        | figures
     )
 
 

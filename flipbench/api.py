@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from flipbench.report.slices import Slice
     from flipbench.report.so_far import Verification
     from flipbench.report.status import CellStatus
-    from flipbench.report.table import Table
+    from flipbench.report.table import ResultTable
 
 __all__ = [
     "Event", "Failed", "Finished", "Note", "Plan", "PlanCost", "Planned", "Progress", "Report", "RunOptions",
@@ -66,7 +66,7 @@ class Report:
     scored: the suite inspects pretrainings."""
 
     suite: str
-    table: "Table | None" = None
+    table: "ResultTable | None" = None
     paths: tuple[Path, ...] = ()
     figures: tuple[Path, ...] = ()
 

@@ -15,8 +15,8 @@ from flipbench.store.runs import Store, read_json
 
 METRIC_NAMES = {"auc": "AUC", "logloss": "Logloss"}
 
-STANDINGS = {
-    "otherwise": "settings that are stated, and that the suite sets otherwise",
+PROVENANCES = {
+    "overridden": "settings that are stated, and that the suite sets otherwise",
     "guess": "settings that neither the paper nor released code states",
     "searched": "settings chosen by the search",
     "code": "settings as released code states, where the paper does not",
@@ -128,11 +128,11 @@ def explain(args: argparse.Namespace) -> None:
         what = [f"{d['row']} − {d['against']}", METRIC_NAMES[d["metric"]]]
         differences.append([*what, f"{d['value']:+.4f}", _interval(d), f"{d['p']:.2g}", str(d["seeds"])])
     _section("differences", ["row less other", "metric", "difference", "95 %", "p", "seeds"], differences)
-    for standing, title in STANDINGS.items():
+    for provenance, title in PROVENANCES.items():
         settings = [
             [s["name"], str(s["value"]), str(s["default"]), f"{s['source']}: {s['where']}"]
             for s in record["settings"]
-            if s["standing"] == standing
+            if s["provenance"] == provenance
         ]
         _section(title, ["setting", "here", "declared", "source"], settings)
     trials = [

@@ -87,11 +87,11 @@ def test_figure_2_is_two_panels_of_figure_8():
 
 
 def test_the_swept_values_are_the_papers():
-    from flipbench.report.figures.parts import varied
+    from flipbench.report.figures.select import varied_settings
 
     def swept(name):
         stages(name)
-        return varied(plan.expand(suite.load(name), PRINTS, lambda *_: None))
+        return varied_settings(plan.expand(suite.load(name), PRINTS, lambda *_: None))
 
     ratios = [0.15, 0.3, 0.6]
     assert swept("figure6") == {"pretrain.text_mask_ratio": ratios, "pretrain.table_mask_ratio": ratios}

@@ -27,10 +27,10 @@ def test_expected_best_is_the_mean_over_every_draw(values, trials):
     assert expected_best(values, trials, "logloss") == pytest.approx(sum(lowest) / len(lowest))
 
 
-def test_expected_best_needs_something_to_draw():
-    for values, trials in (([], 1), ([0.5], 0)):
-        with pytest.raises(ValueError, match="at least one"):
-            expected_best(values, trials)
+@pytest.mark.parametrize(("values", "trials"), [([], 1), ([0.5], 0)])
+def test_expected_best_needs_something_to_draw(values, trials):
+    with pytest.raises(ValueError, match="at least one"):
+        expected_best(values, trials)
 
 
 @pytest.fixture

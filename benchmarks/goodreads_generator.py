@@ -170,8 +170,8 @@ def _books(draw: np.random.Generator, number: Integers, work: Integers, author: 
 
 def _authors(author: Integers) -> Iterator[str]:
     for a in author.tolist():
-        found: dict[str, Any] = {"average_rating": "3.98", "author_id": str(a), "text_reviews_count": "7"}
-        yield json.dumps(found | {"name": _words(a, 2) + f" {_WORDS[a % 255]}", "ratings_count": "49"}) + "\n"
+        record: dict[str, Any] = {"average_rating": "3.98", "author_id": str(a), "text_reviews_count": "7"}
+        yield json.dumps(record | {"name": _words(a, 2) + f" {_WORDS[a % 255]}", "ratings_count": "49"}) + "\n"
 
 
 def _genres(draw: np.random.Generator, number: Integers) -> Iterator[str]:
@@ -185,5 +185,5 @@ def _genres(draw: np.random.Generator, number: Integers) -> Iterator[str]:
 def _works(draw: np.random.Generator, work: Integers) -> Iterator[str]:
     kind = draw.integers(0, len(MEDIA), len(work))
     for w, k in zip(work.tolist(), kind.tolist(), strict=True):
-        found = {"books_count": "1", "best_book_id": "", "original_title": "", "rating_dist": "5:1|4:1|total:2"}
-        yield json.dumps(found | {"media_type": MEDIA[k], "work_id": str(w)}) + "\n"
+        record = {"books_count": "1", "best_book_id": "", "original_title": "", "rating_dist": "5:1|4:1|total:2"}
+        yield json.dumps(record | {"media_type": MEDIA[k], "work_id": str(w)}) + "\n"
