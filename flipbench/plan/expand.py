@@ -90,7 +90,7 @@ def expand(suite: Suite, fingerprints: Mapping[str, str], trial_metric: TrialMet
 
     Args:
         fingerprints: content fingerprint by data set name.
-        trial_metric: what is known of a search's trials (see :func:`flipbench.plan.search.trial_metrics`).
+        trial_metric: what is known of a search's trials (see :func:`flipbench.store.runs.Store.trial_metric`).
 
     Raises:
         UserError: a setting has a value of the wrong type or out of range, settings do not go together, or a row has

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from flipbench.plan.expand import Cell
-from flipbench.plan.search import Search, best_of, trial_metrics
+from flipbench.plan.search import Search, best_of
 from flipbench.plan.settings import Value, flatten
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
@@ -46,7 +46,7 @@ def ledger(cells: Iterable[Cell], store: Store, select: Metric) -> list[Entry]:
 
 
 def _entry(cell: Cell, search: Search, store: Store, select: Metric) -> Entry:
-    trial_metric = trial_metrics(store)
+    trial_metric = store.trial_metric
     tried = [(point, trial_metric(trial, select)) for point, trial in zip(search.points, search.trials, strict=True)]
     done = [(point, value) for point, value in tried if value is not None and not math.isnan(value)]
     values = [value for _, value in done]

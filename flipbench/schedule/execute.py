@@ -145,7 +145,7 @@ def measure(plan: Plan, store: Store, device: str, slots: int, tell: Listener) -
     kinds = calibration.representatives(s for s in stages if s.key not in known or known[s.key].source == "alike")
     if not kinds:
         return
-    from flipbench.run import calibrate  # torch
+    from flipbench.cost import measure as calibrate  # torch
 
     for of_kind, rates in calibrate.of_each(kinds, partial(calibrate.measure, device=device), slots):
         if isinstance(rates, Exception):

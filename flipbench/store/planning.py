@@ -5,7 +5,6 @@ from pathlib import Path
 from flipbench.data import store as data_store
 from flipbench.errors import NotPreparedError, UserError
 from flipbench.plan.expand import Plan, expand
-from flipbench.plan.search import trial_metrics
 from flipbench.plan.suite import Suite
 from flipbench.store.runs import Store
 
@@ -52,7 +51,7 @@ def plan_of_known(suite: Suite, store: Store, to_run: bool = False) -> tuple[Pla
         raise UserError(next(iter(missing.values())))
     prepared = [data for data in suite.data if data.name in fingerprints]
     narrowed = suite if not missing else suite.model_copy(update={"data": prepared})
-    return expand(narrowed, fingerprints, trial_metrics(store)), list(missing.values())
+    return expand(narrowed, fingerprints, store.trial_metric), list(missing.values())
 
 
 def has_results(suite: Suite) -> bool:

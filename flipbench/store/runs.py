@@ -9,6 +9,7 @@ A stage that failed leaves ``ROLE-sSEED-KEY12.failed.json`` where its folder wou
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections import Counter
@@ -20,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from flipbench.errors import UserError
 from flipbench.plan.stage import Stage
+from flipbench.protocol import Metric
 
 WEIGHTS = "model.safetensors"
 DONE = "DONE"
@@ -84,6 +86,12 @@ class Store:
 
     def metrics(self, stage: Stage) -> dict[str, Any]:
         return self.read(stage, "metrics.json")
+
+    def trial_metric(self, trial: Stage, select: Metric) -> float | None:
+        """A search's trial as far as it is known: the best epoch's validation metric; NaN failed, None yet to run."""
+        if self.done(trial):
+            return float(self.metrics(trial)["best"][select])
+        return None if self.failure(trial) is None else math.nan
 
     def read(self, stage: Stage, name: str) -> dict[str, Any]:
         """A JSON file of a finished stage.

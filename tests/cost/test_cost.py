@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from flipbench.cost import calibration
 from flipbench.cost import estimate as cost
 from flipbench.cost.calibration import Rates, kind_of
+from flipbench.cost.measure import of_each, train_until
 from flipbench.data import split
 from flipbench.data.store import open_table
 from flipbench.errors import UserError
 from flipbench.memory import TUNABLES
 from flipbench.plan import suite
 from flipbench.plan.stage import Stage
-from flipbench.run.calibrate import of_each, train_until
 from flipbench.run.stages import run_stage
 from flipbench.schedule.local import Pool
 from flipbench.store import planning

@@ -157,7 +157,7 @@ def test_the_winner_is_the_best_finished_trial(suite_file, tmp_path):
     (cell,) = expand(path).cells
 
     def chosen(select="auc"):
-        (found,) = expand(suite_file(tune=f"{{budget: 3, select: {select}}}"), tune.trial_metrics(store)).cells
+        (found,) = expand(suite_file(tune=f"{{budget: 3, select: {select}}}"), store.trial_metric).cells
         return found.search.best
 
     for trial, auc, logloss in zip(cell.trials, (0.7, 0.8, 0.75), (0.5, 0.6, 0.4), strict=True):

@@ -148,7 +148,7 @@ def searched(suite_file, tmp_path):
     """A plan of two searching cells with finished trials, and its store."""
     store, found = Store(tmp_path / "results"), suite.load(str(suite_file(methods="[dcnv2, afm]", tune="{budget: 3}")))
     store.prepare()
-    planned = plan.expand(found, {"planted-tiny": "a" * 64}, tune.trial_metrics(store))
+    planned = plan.expand(found, {"planted-tiny": "a" * 64}, store.trial_metric)
     for cell in planned.cells:
         for index, trial in enumerate(cell.trials):
             store.work(trial)
