@@ -138,7 +138,7 @@ def test_a_member_that_diverges_is_a_recorded_failure_and_the_others_finish(stag
     ended = together([wild, calm], store)
     record = store.failure(wild)
     assert record is not None
-    assert record["reason"].startswith("DivergedError: the training loss is nan")
+    assert record["reason"].startswith("DivergedError: the training loss 'loss' is nan")
     assert record["env"]["stacked"] == 2
     assert store.done(calm)
     assert not store.done(wild)
