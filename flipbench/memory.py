@@ -1,6 +1,5 @@
-"""How processes lay out their memory, and how often they look for garbage."""
+"""How processes lay out their memory."""
 
-import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +22,3 @@ def large_pages() -> Iterator[None]:
         yield
     finally:
         del os.environ[TUNABLES]
-
-
-def collect_rarely() -> None:
-    """Look for garbage among every 20,000 new objects instead of 700: nearly all that is made here is freed without."""
-    gc.set_threshold(20_000, 10, 10)

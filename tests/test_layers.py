@@ -118,3 +118,13 @@ def test_planning_imports_no_torch():
             modules = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
             names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
             assert not any(each.split(".")[0] in ("torch", "transformers") for each in [*modules, *names]), name
+
+
+def test_functions_fit_a_screen():
+    """60 lines at most, docstring included, or a reason in the line above."""
+    for name, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 60:
+                assert lines[node.lineno - 2].lstrip().startswith("# long:"), f"{name}: {node.name}"

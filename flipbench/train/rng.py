@@ -10,8 +10,6 @@ from typing import Any
 import torch
 import torch.utils.deterministic
 
-from flipbench.memory import collect_rarely
-
 
 class Streams:
     """Independent seeds by name: ``init``, ``order``, ``dropout``, ``masks``, ``noise``, ``search``.
@@ -32,18 +30,6 @@ class Streams:
         return torch.Generator().manual_seed(self.seed_of(name, *parts))
 
 
-def seed_device(device: torch.device, seed: int) -> None:
-    """Seed the default generator of the CPU and of ``device``, as a step's dropout reads them.
-
-    ``torch.manual_seed`` draws the same but also queues the seed, with a stack trace, for every kind of accelerator
-    that is absent: half a millisecond, a tenth of a small model's step.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-
-
 def make_deterministic(threads: int) -> None:
     """Ask torch for results that depend on the inputs alone.
 
@@ -59,7 +45,6 @@ def make_deterministic(threads: int) -> None:
     # Adam's moments of features not seen for long decay into denormals, which x86 handles 100x slower.
     torch.set_flush_denormal(True)
     keep_freed_memory()
-    collect_rarely()
 
 
 def keep_freed_memory() -> None:

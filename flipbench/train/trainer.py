@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.distributed import rank, world_size
 from flipbench.train.history import Epoch, Fitted, Schedule
-from flipbench.train.rng import Streams, seed_device
+from flipbench.train.rng import Streams
 
 PROGRESS_SECONDS = 1.0
 """Between looks at the running loss, each of which waits for the device, and reports of progress."""
@@ -176,14 +176,14 @@ def train(
     Raises:
         DivergedError: a loss or a weight is not finite; the checkpoint is of an earlier, finite step.
     """
-    schedule, device = training.schedule, training.device
+    schedule = training.schedule
     reported = time.monotonic()
     while not training.finished:
         epoch = training.epoch
         order = torch.randperm(schedule.rows, generator=streams.generator("order", epoch))
         training.model.train()
         for step in range(training.step, len(schedule.batches)):
-            seed_device(device, streams.seed_of("dropout", epoch, step, *dropout_stream))
+            torch.manual_seed(streams.seed_of("dropout", epoch, step, *dropout_stream))
             losses, rows = take_step(order[slice(*schedule.batches[step])], epoch, step)
             training.optimizer.step()
             training.add(losses, rows)
