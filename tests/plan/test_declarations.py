@@ -88,7 +88,7 @@ def test_of_every_registered_class(name, target, attributes):
             {"flavours": {"paper": {}, "released": {"pretrain": {"a": 0.125}}}},
         ),
         (
-            "class X(PLMMethod):\n rules = [AtLeast('a', least=2, reason='')]\n pretraining = 'mlm'\n switches = ('a',)\n",
+            "class X(PLMMethod):\n rules = [AtLeast('a', 2, reason='')]\n pretraining = 'mlm'\n switches = 'a',\n",
             {"rules": [AtLeast("a", 2, "")], "pretraining": "mlm", "switches": ("a",)},
         ),
         (
