@@ -1,11 +1,9 @@
 """Small instances of every model."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from baselines.afm import AFM
 from baselines.afn import AFN
@@ -53,20 +51,20 @@ def _one_thread():
 
 
 @pytest.fixture(params=CLASSES)
-def name(request: pytest.FixtureRequest) -> str:
+def name(request):
     return str(request.param)
 
 
 @pytest.fixture
-def cls(name: str) -> type[IDModel]:
+def cls(name):
     return CLASSES[name]
 
 
 @pytest.fixture
-def build() -> Build:
+def build():
     """``build(name, std=..., **settings)``: a small model; with ``std`` all weights are redrawn at that scale."""
 
-    def build(name: str, std: float | None = None, fields: int = FIELDS, **settings: Any) -> IDModel:
+    def build(name, std=None, fields=FIELDS, **settings):
         torch.manual_seed(1)
         cls = CLASSES[name]
         declared = {key: setting.value for key, setting in cls.settings.items()}
@@ -81,6 +79,6 @@ def build() -> Build:
 
 
 @pytest.fixture
-def ids() -> Tensor:
+def ids():
     """[64, F] int64, every feature id but the mask."""
     return torch.randint(1, FEATURES, (64, FIELDS), generator=torch.Generator().manual_seed(2))

@@ -3,59 +3,55 @@ such methods."""
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from flipbench.run.plm_tasks import PLMTask
 from tiny_clicks import Lab, make_table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from baselines.clickprompt import PAMLM, PromptedMLM
-from flipbench.data.table import Table
 from flipbench.errors import UserError
 from flipbench.methods.context import Parts
-from flipbench.methods.flip.batch import MaskedTokens
 from flipbench.models import encoder as plm
-from flipbench.models.prompted import Fusion, PromptedClicks
-from flipbench.models.soft_prompt import Form, SoftPrompts
+from flipbench.models.prompted import PromptedClicks
+from flipbench.models.soft_prompt import SoftPrompts
 from flipbench.plan import expand as plan
 from flipbench.plan import registry
-from flipbench.plan.stage import Stage
-from flipbench.run.plm_tasks import PLMTask
 from flipbench.run.stages import run_stage
 from flipbench.run.tasks import saved_weights
 from flipbench.text.source import fingerprint
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
+def table(tmp_path_factory):
     return make_table(tmp_path_factory.mktemp("clicks"), rows=200)
 
 
 @pytest.fixture
-def lab(tmp_path: Path, table: Table, monkeypatch: pytest.MonkeyPatch) -> Lab:
+def lab(tmp_path, table, monkeypatch):
     return Lab(tmp_path / "results", table, monkeypatch)
 
 
-def chain(lab: Lab, method: str = "clickprompt", **changes: object) -> dict[str, Stage]:
+def chain(lab, method="clickprompt", **changes):
     """A method's stages by role, with three prompts."""
     return {stage.role: stage for stage in lab.chain(method, **{"pretrain.prompts": 3, "max_epochs": 1, **changes})}
 
 
 @pytest.fixture
-def parts(lab: Lab, table: Table) -> Parts:
+def parts(lab, table):
     return Parts(chain(lab)["pretrain"], table)
 
 
-def masked(parts: Parts, table: Table, rows: int = 16) -> MaskedTokens:
+def masked(parts, table, rows=16):
     ids = torch.from_numpy(table.ids[:rows].copy())
     batch: Any = PAMLM.draw(parts, form="prefix", prompts=3, mask_ratio=0.15)(ids, 0, 0, slice(None))
     return batch
 
 
-def prompted(parts: Parts, form: Form, seed: int = 0) -> PromptedMLM:
+def prompted(parts, form, seed=0):
     torch.manual_seed(seed)
     ids = torch.from_numpy(parts.table.ids[:16].copy())
     model = PAMLM.model(parts, ids, form=form, prompts=3, mask_ratio=0.15)
@@ -65,13 +61,13 @@ def prompted(parts: Parts, form: Form, seed: int = 0) -> PromptedMLM:
     return model
 
 
-def clicks(parts: Parts, fusion: Fusion = "weighted") -> PromptedClicks:
+def clicks(parts, fusion="weighted"):
     first = prompted(parts, "prefix")
     return PromptedClicks(first.id_model, first.encoder, first.prompts, fusion=fusion)
 
 
 @pytest.mark.parametrize("form", ["prefix", "prompt"])
-def test_the_loss_is_of_the_hidden_tokens_alone_and_reaches_the_ids(parts: Parts, table: Table, form: Form) -> None:
+def test_the_loss_is_of_the_hidden_tokens_alone_and_reaches_the_ids(parts, table, form):
     model = prompted(parts, form).eval()
     batch = masked(parts, table)
     loss = model(batch.ids, batch.text, batch.mask)["mlm"]
@@ -88,11 +84,11 @@ def test_the_loss_is_of_the_hidden_tokens_alone_and_reaches_the_ids(parts: Parts
     assert model.id_model.head.weight.grad is None  # the logit is no part of it
 
 
-def test_the_two_logits_are_mixed_as_the_fusion_says(parts: Parts, table: Table) -> None:
+def test_the_two_logits_are_mixed_as_the_fusion_says(parts, table):
     ids = torch.from_numpy(table.ids[:8].copy()).long()
     text = parts.tokens.batch(ids)
 
-    def logits(fusion: Fusion, alpha: float = 0.5) -> Tensor:
+    def logits(fusion, alpha=0.5):
         model = clicks(parts, fusion).eval()
         if model.alpha is not None:
             assert model.alpha.item() == 0.5
@@ -109,7 +105,7 @@ def test_the_two_logits_are_mixed_as_the_fusion_says(parts: Parts, table: Table)
         torch.testing.assert_close(logits("weighted", alpha), alpha * s_plm + (1 - alpha) * s_id, atol=1e-5, rtol=1e-5)
 
 
-def test_both_finetunings_start_from_one_pretraining(lab: Lab) -> None:
+def test_both_finetunings_start_from_one_pretraining(lab):
     first, second = chain(lab), chain(lab, "clickprompt_id")
     assert first["pretrain"].key == second["pretrain"].key
     assert chain(lab, **{"pretrain.form": "prompt"})["pretrain"].key != first["pretrain"].key
@@ -117,7 +113,7 @@ def test_both_finetunings_start_from_one_pretraining(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("form", ["prefix", "prompt"])
-def test_finetuning_starts_from_the_pretrained_parts(lab: Lab, table: Table, form: Form) -> None:
+def test_finetuning_starts_from_the_pretrained_parts(lab, table, form):
     stages = chain(lab, **{"pretrain.form": form, "pooling": "avg_top2"})
     run_stage(stages["pretrain"], lab.store, "cpu", 1)
     saved = saved_weights(lab.store, stages["pretrain"])
@@ -129,7 +125,7 @@ def test_finetuning_starts_from_the_pretrained_parts(lab: Lab, table: Table, for
     assert PLMTask(stages["evaluate"], table, lab.store, "cpu").build().state_dict().keys() == own.keys()
 
 
-def test_without_the_plm_scoring_reads_no_weight_of_it(lab: Lab, table: Table, tmp_path: Path) -> None:
+def test_without_the_plm_scoring_reads_no_weight_of_it(lab, table, tmp_path):
     """A PLM's folder is pinned by its content, used to pretrain, and then removed."""
     folder = tmp_path / "plm"
     encoder: Any = plm.load("small", table=table)
@@ -158,24 +154,24 @@ def test_without_the_plm_scoring_reads_no_weight_of_it(lab: Lab, table: Table, t
         ("clickprompt_id", {"pooling": "cls"}, "unknown setting 'pooling'"),
     ],
 )
-def test_settings_that_make_no_sense_are_named(name: str, settings: dict[str, Any], words: str) -> None:
+def test_settings_that_make_no_sense_are_named(name, settings, words):
     with pytest.raises(UserError, match=words):
         plan.resolve(registry.get(name), settings)
 
 
-def test_a_plm_too_short_for_prompts_and_text_is_refused(parts: Parts, table: Table) -> None:
+def test_a_plm_too_short_for_prompts_and_text_is_refused(parts, table):
     ids = torch.from_numpy(table.ids[:16].copy())
     with pytest.raises(UserError, match="of 16 rows have more than the 2 tokens"):
         PAMLM.model(parts, ids, form="prompt", prompts=510, mask_ratio=0.15)
 
 
 @pytest.mark.parametrize("name", ["ClickPrompt", "ClickPromptID", "PAMLM"])
-def test_declarations_are_read_without_importing(name: str) -> None:
+def test_declarations_are_read_without_importing(name):
     target = f"baselines.clickprompt:{name}"
     assert registry._from_source(target) == registry._from_class(target)
 
 
-def test_prompts_differ_by_row_and_form(parts: Parts) -> None:
+def test_prompts_differ_by_row_and_form(parts):
     encoder = parts.encoder()
     c = torch.randn(2, 5)
     for form, shape in (("prompt", (2, 3, 64)), ("prefix", (2, 3, 2, 2, 2, 32))):

@@ -7,15 +7,12 @@ from typing import Any
 import pytest
 import torch
 from tiny_clicks import make_table
-from torch import Tensor
 
 from baselines.p5 import ANSWERS, TEMPLATES, P5Model
-from flipbench.data.table import Table
 from flipbench.errors import UserError
 from flipbench.models import t5
 from flipbench.plan import registry
 from flipbench.text.templates import Templated, TemplateStore
-from flipbench.text.tokenizer import TextTokenizer
 from flipbench.text.tokens import TokenBatch
 from flipbench.train.id_models import weights_sha256
 
@@ -23,35 +20,33 @@ PLM = os.environ.get("FLIPBENCH_PLM", "")
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
+def table(tmp_path_factory):
     return make_table(tmp_path_factory.mktemp("clicks"), rows=100)
 
 
 @pytest.fixture(scope="module")
-def tokens(table: Table) -> TextTokenizer:
+def tokens(table):
     return t5.load_tokenizer("small", table, [*TEMPLATES, *ANSWERS])
 
 
 @pytest.fixture(scope="module")
-def store(table: Table, tokens: TextTokenizer) -> TemplateStore:
+def store(table, tokens):
     return TemplateStore.build(table, tokens, TEMPLATES)
 
 
-def build(tokens: TextTokenizer, seed: int = 0, words: bool = True, dropout: float | None = None) -> P5Model:
+def build(tokens, seed=0, words=True, dropout=None):
     torch.manual_seed(seed)
     starts = t5.word_starts(tokens) if words else None
     return P5Model(t5.load("small", tokens, seed=seed, dropout=dropout), t5.answer_tokens(tokens, ANSWERS), starts)
 
 
-def some(store: TemplateStore, table: Table, rows: int = 12) -> tuple[Tensor, TokenBatch]:
+def some(store, table, rows=12):
     ids = torch.from_numpy(table.ids[:rows].copy())
     return ids, store.batch(ids, torch.arange(rows) % len(TEMPLATES))
 
 
 @pytest.mark.parametrize("words", [True, False])
-def test_the_score_is_the_same_however_it_is_decoded(
-    store: TemplateStore, tokens: TextTokenizer, table: Table, words: bool
-) -> None:
+def test_the_score_is_the_same_however_it_is_decoded(store, tokens, table, words):
     model = build(tokens, words=words).eval()
     ids, text = some(store, table)
     no, yes = (answer[0] for answer in t5.answer_tokens(tokens, ANSWERS))
@@ -76,7 +71,7 @@ def test_the_score_is_the_same_however_it_is_decoded(
         torch.testing.assert_close(other, ours, atol=2e-6, rtol=1e-5)
 
 
-def test_the_loss_is_that_of_transformers(store: TemplateStore, tokens: TextTokenizer, table: Table) -> None:
+def test_the_loss_is_that_of_transformers(store, tokens, table):
     model = build(tokens).eval()
     ids, text = some(store, table)
     labels = torch.arange(len(ids)) % 2
@@ -87,9 +82,7 @@ def test_the_loss_is_that_of_transformers(store: TemplateStore, tokens: TextToke
     assert model.answers[:, -1].tolist() == [tokens.sep_id] * 2
 
 
-def test_a_shorter_answer_weighs_as_much_as_a_longer_one(
-    store: TemplateStore, tokens: TextTokenizer, table: Table
-) -> None:
+def test_a_shorter_answer_weighs_as_much_as_a_longer_one(store, tokens, table):
     torch.manual_seed(0)
     model = P5Model(t5.load("small", tokens, dropout=0.0), [[7, 3], [9, 11, 12, 3]], None)
     ids, text = some(store, table, 2)
@@ -101,7 +94,7 @@ def test_a_shorter_answer_weighs_as_much_as_a_longer_one(
     torch.testing.assert_close(both, (each[0] + each[1]) / 2)
 
 
-def test_words_are_numbered_as_they_begin(tokens: TextTokenizer) -> None:
+def test_words_are_numbered_as_they_begin(tokens):
     model = build(tokens)
     assert model.starts_word is not None
     assert model.whole_words is not None
@@ -119,7 +112,7 @@ def test_words_are_numbered_as_they_begin(tokens: TextTokenizer) -> None:
     assert torch.equal(model.embed(batch), expected)
 
 
-def test_all_wordings_score_as_their_mean(store: TemplateStore, tokens: TextTokenizer, table: Table) -> None:
+def test_all_wordings_score_as_their_mean(store, tokens, table):
     model = build(tokens).eval()
     ids = torch.from_numpy(table.ids[:6].copy())
     with torch.inference_mode():
@@ -131,14 +124,14 @@ def test_all_wordings_score_as_their_mean(store: TemplateStore, tokens: TextToke
     assert (every - first).abs().max() > 1e-3
 
 
-def test_declarations_are_read_without_importing() -> None:
+def test_declarations_are_read_without_importing():
     found = registry._from_source("baselines.p5:P5")
     assert found == registry._from_class("baselines.p5:P5")
     assert registry.get("p5").kind == "plm"
     assert set(registry.get("p5").guesses) >= {"plm", "templates_scored"}
 
 
-def test_a_plm_that_is_no_t5_or_has_a_foreign_tokenizer_is_named(tokens: TextTokenizer, tmp_path: Path) -> None:
+def test_a_plm_that_is_no_t5_or_has_a_foreign_tokenizer_is_named(tokens, tmp_path):
     import transformers
 
     own = {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 1, "num_heads": 2}
@@ -155,7 +148,7 @@ def test_a_plm_that_is_no_t5_or_has_a_foreign_tokenizer_is_named(tokens: TextTok
         t5.answer_tokens(tokens, ["yes", "yes"])
 
 
-def test_a_saved_t5_is_loaded_as_it_was(tokens: TextTokenizer, tmp_path: Path) -> None:
+def test_a_saved_t5_is_loaded_as_it_was(tokens, tmp_path):
     model = t5.load("small", tokens, seed=5)
     model.save_pretrained(tmp_path)
     again = t5.load(str(tmp_path), tokens)
@@ -165,7 +158,7 @@ def test_a_saved_t5_is_loaded_as_it_was(tokens: TextTokenizer, tmp_path: Path) -
 
 
 @pytest.mark.skipif(not PLM, reason="FLIPBENCH_PLM names no folder of PLMs")
-def test_t5s_own_tokenizer_has_the_answers_and_marks_words() -> None:
+def test_t5s_own_tokenizer_has_the_answers_and_marks_words():
     own = t5.load_tokenizer(str(Path(PLM, "t5-small")))
     assert t5.answer_tokens(own, ANSWERS) == [[150, 1], [4273, 1]]
     pieces = own.pieces(["Will the user like the incomprehensibly long item?"])[0]

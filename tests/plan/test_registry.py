@@ -40,7 +40,7 @@ print(codes, "torch" in sys.modules)
 
 @pytest.fixture
 def flipbench(tmp_path):
-    """``flipbench(text, *commands)``: a process with a user's package and its entry point, as an installer writes it."""
+    """``flipbench(text, *commands)``: a process with a user's package, with an entry point as an installer writes it."""
 
     def run(text, *commands):
         info = tmp_path / "site" / "mymodels-1.0.dist-info"
