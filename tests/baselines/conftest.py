@@ -1,33 +1,11 @@
-"""Small instances of every model."""
-
-from collections.abc import Callable
+"""Small instances of every ID-based model."""
 
 import pytest
 import torch
+from one_thread import one_thread  # noqa: F401 - fixture
 
-from baselines.afm import AFM
-from baselines.afn import AFN
-from baselines.autoint import AutoInt
-from baselines.dcn import DCN
-from baselines.dcnv2 import DCNv2, DCNv2Mix
-from baselines.deepfm import DeepFM
-from baselines.pnn import PNN
-from baselines.wide_deep import WideDeep
-from baselines.xdeepfm import XDeepFM
-from flipbench.models.id_model import IDModel
+from flipbench.plan import registry
 
-CLASSES: dict[str, type[IDModel]] = {
-    "afm": AFM,
-    "pnn": PNN,
-    "wide_deep": WideDeep,
-    "dcn": DCN,
-    "deepfm": DeepFM,
-    "xdeepfm": XDeepFM,
-    "autoint": AutoInt,
-    "afn": AFN,
-    "dcnv2": DCNv2,
-    "dcnv2_mix": DCNv2Mix,
-}
 FEATURES, FIELDS = 30, 4
 SMALL = {
     "embedding_dim": 8,
@@ -39,25 +17,15 @@ SMALL = {
     "rank": 4,
 }
 
-Build = Callable[..., IDModel]
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(params=CLASSES)
+@pytest.fixture(params=registry.names("id"))
 def name(request):
-    return str(request.param)
+    return request.param
 
 
 @pytest.fixture
 def cls(name):
-    return CLASSES[name]
+    return registry.get(name).load()
 
 
 @pytest.fixture
@@ -66,10 +34,10 @@ def build():
 
     def build(name, std=None, fields=FIELDS, **settings):
         torch.manual_seed(1)
-        cls = CLASSES[name]
+        cls = registry.get(name).load()
         declared = {key: setting.value for key, setting in cls.settings.items()}
-        chosen = declared | {key: value for key, value in SMALL.items() if key in declared} | settings
-        model = cls(FEATURES, fields, **chosen)
+        small = {key: value for key, value in SMALL.items() if key in declared}
+        model = cls(FEATURES, fields, **declared | small | settings)
         if std is not None:
             for parameter in model.parameters():
                 torch.nn.init.normal_(parameter, std=std)

@@ -8,7 +8,7 @@ import pytest
 
 from flipbench.errors import UserError
 from flipbench.plan import registry
-from flipbench.plan.settings import check_value, flatten, nest
+from flipbench.plan.settings import Paper, check_value, flatten, nest
 
 LITERAL = '''
 from flipbench.plan.settings import AtLeast, Guess
@@ -40,7 +40,7 @@ print(codes, "torch" in sys.modules)
 
 @pytest.fixture
 def flipbench(tmp_path):
-    """``flipbench(text, *commands)``: a process with a user's package, with an entry point as an installer writes it."""
+    """``flipbench(text, *commands)``: a process that has a user's package, as installers leave it."""
 
     def run(text, *commands):
         info = tmp_path / "site" / "mymodels-1.0.dist-info"
@@ -95,3 +95,9 @@ def test_settings_have_sources_and_go_together(name):
             assert check_value(name, value, setting) == value
     if declared.kind != "plm":
         assert {"learning_rate", "embedding_l2"} <= grid.keys(), "the same L2 range for all that have tables"
+
+
+@pytest.mark.parametrize("bad", [[], [0], [300, -1], [True], [1.5]])
+def test_layer_widths_are_whole_numbers_above_zero(bad):
+    with pytest.raises(UserError, match="^hidden: expected one or more whole numbers above 0"):
+        check_value("hidden", bad, Paper([300], ""))
