@@ -6,7 +6,6 @@ import pytest
 from tiny_clicks import Lab, make_table, relabelled
 
 from flipbench.plan import registry
-from flipbench.plan.settings import flatten
 from flipbench.run.stages import run_stage
 from flipbench.train.checkpoint import Checkpoint
 
@@ -93,4 +92,3 @@ def test_it_names_its_source(method):
     declared = registry.get(method)
     assert declared.summary.endswith(").")
     assert any(str(year) in declared.summary or "arXiv" in declared.summary for year in range(2019, 2026))
-    assert flatten(declared.grid)

@@ -99,5 +99,5 @@ def test_settings_have_sources_and_go_together(name):
 
 @pytest.mark.parametrize("bad", [[], [0], [300, -1], [True], [1.5]])
 def test_layer_widths_are_whole_numbers_above_zero(bad):
-    with pytest.raises(UserError, match="^hidden: expected one or more whole numbers above 0"):
+    with pytest.raises(UserError, match=r"^hidden: expected one or more whole numbers above 0"):
         check_value("hidden", bad, Paper([300], ""))
