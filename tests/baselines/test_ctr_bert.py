@@ -1,12 +1,10 @@
 """CTR-BERT: what each tower reads, and scoring by distinct users and items."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from tiny_clicks import make_table
+from tiny_plm import PLM, needs_plm
 
 from baselines.ctr_bert import TwoTowers, score_distinct
 from flipbench.data.split import Rows
@@ -16,8 +14,6 @@ from flipbench.text.prompt import sentence
 from flipbench.text.sides import Sides
 from flipbench.text.tokens import TokenStore
 from flipbench.train.finetune import predict
-
-PLM = os.environ.get("FLIPBENCH_PLM", "")
 
 
 def towers(spec, table, seed=0):
@@ -94,9 +90,9 @@ def test_no_text_is_encoded_twice(table, sides, model, monkeypatch):
     assert read == [12, 10]
 
 
-@pytest.mark.skipif(not PLM, reason="FLIPBENCH_PLM names no folder of PLMs")
+@needs_plm
 def test_minilm_scores_each_text_once_as_row_by_row():
-    spec, table = str(Path(PLM, "all-MiniLM-L6-v2")), open_table("planted-tiny")
+    spec, table = str(PLM / "all-MiniLM-L6-v2"), open_table("planted-tiny")
     sides, rows = Sides.of(TokenStore.build(table, load_tokenizer(spec)), table), rows_of(table, 64)
     model = towers(spec, table)
     np.testing.assert_allclose(

@@ -1,11 +1,16 @@
 """Fixtures of the tests that read text: a table, tokenizers, and PLMs saved as ``transformers`` saves them."""
 
+import os
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_text import VALUES, make_table, make_tokenizer
+
+PLM = Path(os.environ.get("FLIPBENCH_PLM", ""))
+needs_plm = pytest.mark.skipif("FLIPBENCH_PLM" not in os.environ, reason="FLIPBENCH_PLM names no folder of PLMs")
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 MODELS = {

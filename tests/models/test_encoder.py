@@ -5,12 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_plm import prompts
+from tiny_plm import PLM, needs_plm, prompts
 from torch import nn
 
 from flipbench.data.store import open_table
@@ -18,8 +17,6 @@ from flipbench.errors import UserError
 from flipbench.models import encoder as plm
 from flipbench.text.tokens import TokenStore
 from flipbench.train.weights import weights_sha256
-
-PLM = os.environ.get("FLIPBENCH_PLM", "")
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])
@@ -205,9 +202,9 @@ def test_an_older_folder_with_vocab_txt_alone(folders, tiny):
     plm.load(str(folder))
 
 
-@pytest.mark.skipif(not PLM, reason="FLIPBENCH_PLM names no folder of PLMs")
+@needs_plm
 def test_the_real_minilm_tells_films_apart():
-    folder = str(Path(PLM) / "all-MiniLM-L6-v2")
+    folder = str(PLM / "all-MiniLM-L6-v2")
     encoder, tokenizer = plm.load(folder).eval(), plm.load_tokenizer(folder)
     assert (encoder.hidden_size, encoder.vocab_size, encoder.max_positions) == (384, 30522, 512)
     texts = ["title is Star Wars (1977).", "title is Return of the Jedi (1983).", "title is The Piano (1993)."]

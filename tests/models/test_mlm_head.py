@@ -1,16 +1,11 @@
 """The masked-language-model head, against ``transformers``."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
-from tiny_plm import prompts, save_plm
+from tiny_plm import PLM, needs_plm, prompts, save_plm
 
 from flipbench.models import encoder as plm
 from flipbench.models.mlm_head import token_head
-
-PLM = os.environ.get("FLIPBENCH_PLM", "")
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
@@ -46,9 +41,9 @@ def test_a_checkpoint_without_a_head_gets_a_fresh_one_by_the_seed(kind, folders,
     assert not heads[0].bias.any()
 
 
-@pytest.mark.skipif(not PLM, reason="FLIPBENCH_PLM names no folder of PLMs")
+@needs_plm
 def test_minilm_has_no_head():
-    spec = str(Path(PLM, "all-MiniLM-L6-v2"))
+    spec = str(PLM / "all-MiniLM-L6-v2")
     head = token_head(spec, plm.load(spec))
     assert head.bias.shape == (30522,)
     assert not head.bias.any()

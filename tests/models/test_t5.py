@@ -1,16 +1,12 @@
 """T5s: what is loaded, what is refused, and how they say their answers."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
+from tiny_plm import PLM, needs_plm
 
 from flipbench.errors import UserError
 from flipbench.models import t5
 from flipbench.train.weights import weights_sha256
-
-PLM = os.environ.get("FLIPBENCH_PLM", "")
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +40,9 @@ def test_answers_must_begin_differently(tokens):
         t5.answer_tokens(tokens, ["yes", "yes"])
 
 
-@pytest.mark.skipif(not PLM, reason="FLIPBENCH_PLM names no folder of PLMs")
+@needs_plm
 def test_t5s_tokenizer_has_the_answers_and_marks_words():
-    tokens = t5.load_tokenizer(str(Path(PLM, "t5-small")))
+    tokens = t5.load_tokenizer(str(PLM / "t5-small"))
     assert t5.answer_tokens(tokens, ["no", "yes"]) == [[150, 1], [4273, 1]]
     pieces = tokens.pieces(["Will the user like the incomprehensibly long item?"])[0]
     assert int(t5.word_starts(tokens)[torch.tensor(pieces.ids)].sum()) == 8 < len(pieces.ids)

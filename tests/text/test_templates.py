@@ -1,12 +1,10 @@
 """Stored prompts in several wordings against their whole sentences."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_plm import PLM, needs_plm
 from tiny_text import FAMILIES
 from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -15,7 +13,6 @@ from flipbench.errors import UserError
 from flipbench.text.templates import Templated, TemplateStore, expand
 from flipbench.text.tokenizer import from_folder, wrap
 
-PLM = os.environ.get("FLIPBENCH_PLM", "")
 TEMPLATES = ("{user} {item} Is it liked?", "An item: {item} Its user: {user}", "{item} {user}")
 
 
@@ -48,7 +45,7 @@ def test_gathered_prompts_are_the_whole_sentences(family, tiny, table):
             assert here.tolist() == there.tolist()
 
 
-def test_the_wording_of_an_example(tiny, table):
+def test_the_wording_of_an_example(table):
     assert expand(table, TEMPLATES[1], ["12", "Wait...", "Drama"]) == (
         "An item: title is Wait.... genre is Drama. Its user: user id is 12."
     )
@@ -101,10 +98,10 @@ def test_a_template_is_drawn_in_training_and_fixed_in_scoring(tiny, table):
     assert every.lengths.view(90, 3).t().tolist() == [b.lengths.tolist() for b in per_template]
 
 
-@pytest.mark.skipif(not PLM, reason="FLIPBENCH_PLM names no folder of PLMs")
+@needs_plm
 def test_t5s_own_tokenizer_keeps_the_parts_apart(table):
     from baselines.p5 import TEMPLATES as OWN
 
-    tokenizer = from_folder(Path(PLM, "t5-small"), "t5-small")
+    tokenizer = from_folder(PLM / "t5-small", "t5-small")
     store = TemplateStore.build(table, tokenizer, OWN)
     assert store.slots.shape[0] == len(OWN)

@@ -4,13 +4,7 @@ import pytest
 import torch
 
 from flipbench.text.masking import corrupt_tokens, masked_token_batches
-from flipbench.text.tokens import TokenStore
 from flipbench.train.rng import Streams
-
-
-@pytest.fixture(scope="module")
-def store(tiny, table):
-    return TokenStore.build(table, tiny("wordpiece"))
 
 
 def test_fifteen_percent_of_the_words_are_chosen_in_eight_one_one(store, table):

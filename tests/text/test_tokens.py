@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_plm import PLM, needs_plm
 from tiny_text import FAMILIES, VALUES, make_table
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -20,7 +21,6 @@ from flipbench.text.tokenizer import from_folder, wrap
 from flipbench.text.tokens import TokenStore, check_length
 
 DATA = os.environ.get("FLIPBENCH_DATA", "")
-PLM = os.environ.get("FLIPBENCH_PLM", "")
 
 
 def reference(table, tokenizer, row):
@@ -74,21 +74,20 @@ def test_any_text_of_any_shape(tiny, tmp_path_factory, data):
 
 
 def test_special_tokens_stand_where_the_tokenizer_puts_them(tiny, table):
-    stores = {family: TokenStore.build(table, tiny(family)) for family in FAMILIES}
     for family in ("wordpiece", "byte-level"):
-        store = stores[family]
+        store = TokenStore.build(table, tiny(family))
         batch = store.batch(torch.from_numpy(table.ids))
         assert (batch.tokens[:, 0] == store.cls_id).all()
-        last = batch.tokens.gather(1, batch.lengths.unsqueeze(1) - 1)
-        assert (last == store.sep_id).all()
+        assert (batch.tokens.gather(1, batch.lengths.unsqueeze(1) - 1) == store.sep_id).all()
         assert len({store.cls_id, store.sep_id, store.mask_id, store.pad_id}) == 4
         assert (batch.tokens == store.mask_id).sum() == 0  # "[MASK]" in a title is text
         assert (batch.tokens == store.sep_id).sum() == len(table)
+    store = TokenStore.build(table, tiny("unigram"))
     with pytest.raises(UserError, match="tokenizer 'tiny unigram' has no cls token"):
-        _ = stores["unigram"].cls_id
+        _ = store.cls_id
     with pytest.raises(UserError, match="has no mask token"):
-        _ = stores["unigram"].mask_id
-    assert stores["unigram"].sep_id == tiny("unigram").rust.token_to_id("</s>")
+        _ = store.mask_id
+    assert store.sep_id == store.tokenizer.rust.token_to_id("</s>")
 
 
 def test_the_full_stop_is_the_values_only_where_a_byte_level_token_holds_both(tiny, table):
@@ -101,8 +100,7 @@ def test_the_full_stop_is_the_values_only_where_a_byte_level_token_holds_both(ti
         assert tokenizer.rust.decode(title).count(".") == 3 + merged
 
 
-def test_the_mask_feature_has_an_empty_piece(tiny, table):
-    store = TokenStore.build(table, tiny("wordpiece"))
+def test_the_mask_feature_has_an_empty_piece(store, table):
     ids = torch.from_numpy(table.ids[:4].copy())
     full = store.lengths(ids)
     ids[:, 1] = 0
@@ -135,15 +133,14 @@ def test_token_ids_of_any_size_come_back(size, table):
     assert store.tokens.dtype == (torch.int16 if size == 1 << 16 else torch.int32)
 
 
-def test_text_longer_than_the_positions_is_counted(tiny, table):
-    store = TokenStore.build(table, tiny("wordpiece"))
+def test_text_longer_than_the_positions_is_counted(store, table):
     ids = torch.from_numpy(table.ids)
     lengths = store.lengths(ids)
     longest = int(lengths.max())
     check_length(store, ids, longest)
     longer = int((lengths > longest - 2).sum())
-    said = rf"'tiny wordpiece': {longer} of 200 rows have more than the {longest - 2} .*\(the longest {longest}\)"
-    with pytest.raises(UserError, match=said):
+    words = rf"'tiny wordpiece': {longer} of 200 rows have more than the {longest - 2} .*\(the longest {longest}\)"
+    with pytest.raises(UserError, match=words):
         check_length(store, ids, longest - 2)
 
 
@@ -153,8 +150,7 @@ def test_a_piece_beyond_the_spans_is_refused_not_wrapped(tiny, tmp_path):
         TokenStore.build(table, tiny("wordpiece"))
 
 
-def test_the_store_counts_its_memory_and_moves(tiny, table):
-    store = TokenStore.build(table, tiny("wordpiece"))
+def test_the_store_counts_its_memory_and_moves(store, table):
     features = table.num_features
     assert store.nbytes == 2 * len(store.tokens) + 8 * (features + 3) + 4 * (features + 2)
     assert store.to("meta").device.type == "meta"
@@ -180,9 +176,9 @@ def movielens():
 
 
 @pytest.mark.parametrize("folder", ["all-MiniLM-L6-v2", "roberta-base", "t5-small"])
-@pytest.mark.skipif(not PLM, reason="FLIPBENCH_PLM names no folder of PLMs")
+@needs_plm
 def test_twenty_thousand_real_rows(folder, movielens):
-    tokenizer = from_folder(Path(PLM) / folder, folder)
+    tokenizer = from_folder(PLM / folder, folder)
     store = TokenStore.build(movielens, tokenizer)
     ids = movielens.ids[np.random.default_rng(1).integers(len(movielens), size=20_000)]
     batch = store.batch(torch.from_numpy(ids))
@@ -199,13 +195,11 @@ def test_the_gpu_gathers_what_the_cpu_gathers(tiny, table):
     store = TokenStore.build(table, tiny("byte-level"))
     ids = torch.from_numpy(table.ids)
     here, there = store.batch(ids), store.to("cuda").batch(ids.cuda())
-    assert all(
-        torch.equal(getattr(here, name), getattr(there, name).cpu()) for name in ("tokens", "lengths", "field_of")
-    )
+    for name in ("tokens", "lengths", "field_of"):
+        assert torch.equal(getattr(here, name), getattr(there, name).cpu())
 
 
-def test_sampled_rows_catch_a_store_that_differs(tiny, table, monkeypatch):
-    tokenizer = tiny("byte-level")
-    lost = replace(tokenizer, prefix=())  # as if its template had not been understood
+def test_sampled_rows_catch_a_store_that_differs(tiny, table):
+    lost = replace(tiny("byte-level"), prefix=())  # as if its template had not been understood
     with pytest.raises(UserError, match="merges across fields"):
         TokenStore.build(table, lost)
