@@ -7,15 +7,8 @@ from one_thread import one_thread  # noqa: F401 - fixture
 from flipbench.plan import registry
 
 FEATURES, FIELDS = 30, 4
-SMALL = {
-    "embedding_dim": 8,
-    "hidden": [12, 6],
-    "cin": [6, 5],
-    "log_neurons": 7,
-    "attention_dim": 5,
-    "experts": 3,
-    "rank": 4,
-}
+SMALL = {"embedding_dim": 8, "hidden": [12, 6], "cin": [6, 5], "log_neurons": 7, "attention_dim": 5}
+SMALL |= {"experts": 3, "rank": 4}
 
 
 @pytest.fixture(params=registry.names("id"))

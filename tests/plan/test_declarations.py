@@ -70,35 +70,31 @@ def test_of_every_registered_class(name, target, attributes):
         assert complete(declared, attributes) == complete(_from_class(module, class_name, attributes), attributes)
 
 
-@pytest.mark.parametrize(
-    ("text", "declares"),
-    [
-        (PLAIN, {"version": 1, "settings": {"a": Guess(1, "why"), **settings.DEEP}, "grid": {"a": [1, 2]}}),
-        ("class X(PLMMethod):\n version: ClassVar[int] = 3\n grid: dict\n", {"version": 3}),
-        (
-            "class X(PLMMethod):\n settings: ClassVar[Settings] = {'pretrain': {'a': Guess(-1.5, '')}}\n",
-            {"settings": {"pretrain": {"a": Guess(-1.5, "")}}},
-        ),
-        (
-            "from flipbench.plan.settings import Paper as P\nclass X(PLMMethod):\n settings = {'a': P(1, 'V')}\n",
-            {"settings": {"a": Paper(1, "V")}},
-        ),
-        (
-            "class X(PLMMethod):\n flavours = {'paper': {}, 'released': {'pretrain': {'a': 1 / 8}}}\n",
-            {"flavours": {"paper": {}, "released": {"pretrain": {"a": 0.125}}}},
-        ),
-        (
-            "class X(PLMMethod):\n rules = [AtLeast('a', 2, reason='')]\n pretraining = 'mlm'\n switches = 'a',\n",
-            {"rules": [AtLeast("a", 2, "")], "pretraining": "mlm", "switches": ("a",)},
-        ),
-        (
-            "class X(PLMMethod):\n version = 1\n other: int = 3\n @staticmethod\n def model(version, settings):\n"
-            "  settings['a'] = version = 2\nclass Model:\n version = 2\n",
-            {"version": 1},
-        ),
-    ],
-    ids=["plain", "annotated", "nested", "aliased import", "flavours", "rules", "methods and others"],
-)
+CLASS = "class X(PLMMethod):\n"
+CERTAIN = {
+    "plain": (PLAIN, {"version": 1, "settings": {"a": Guess(1, "why"), **settings.DEEP}, "grid": {"a": [1, 2]}}),
+    "annotated": (CLASS + " version: ClassVar[int] = 3\n grid: dict", {"version": 3}),
+    "nested": (
+        CLASS + " settings: ClassVar[Settings] = {'pretrain': {'a': Guess(-1.5, '')}}",
+        {"settings": {"pretrain": {"a": Guess(-1.5, "")}}},
+    ),
+    "aliased import": (
+        "from flipbench.plan.settings import Paper as P\n" + CLASS + " settings = {'a': P(1, 'V')}",
+        {"settings": {"a": Paper(1, "V")}},
+    ),
+    "flavours": (CLASS + " flavours = {'p': {}, 'r': {'a': 1 / 8}}", {"flavours": {"p": {}, "r": {"a": 0.125}}}),
+    "rules": (
+        CLASS + " rules = [AtLeast('a', 2, reason='')]\n pretraining = 'mlm'\n switches = 'a',",
+        {"rules": [AtLeast("a", 2, "")], "pretraining": "mlm", "switches": ("a",)},
+    ),
+    "methods and others": (
+        CLASS + " version = 1\n other: int = 3\n def model(self, settings):\n  version = 2\nclass Y: version = 2",
+        {"version": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "declares"), CERTAIN.values(), ids=CERTAIN)
 def test_what_is_certain_is_read_without_an_import(module, text, declares):
     name = module(IMPORTS + text)
     declared = read_declarations(f"{name}:X", _METHOD)

@@ -95,8 +95,7 @@ def test_a_pinned_folder_is_planned_without_it_and_read_only_if_it_is_the_one(tm
 
 
 def test_hub_and_small_have_fingerprints_without_network_or_files():
-    found = {source.fingerprint(s) for s in ("small", f"a/b@{COMMIT}", f"a/c@{COMMIT}", "a/b@v1")}
-    assert len(found) == 4
+    assert len({source.fingerprint(s) for s in ("small", f"a/b@{COMMIT}", f"a/c@{COMMIT}", "a/b@v1")}) == 4
 
 
 def test_planning_imports_neither_torch_nor_transformers():
@@ -122,38 +121,29 @@ class Hub(BaseHTTPRequestHandler):
 
     asked: ClassVar[list[str]] = []
 
-    def do_HEAD(self):
-        self.do_GET()
-
     def do_GET(self):
-        self.asked.append(f"{self.command} {self.path.partition('?')[0]}")
         path = self.path.partition("?")[0]
-        name = path.rpartition("/")[2]
-        if path == "/api/models/lab/tiny/revision/v1":
-            self._answer(json.dumps({"id": "lab/tiny", "sha": COMMIT, "siblings": []}).encode())
-        elif path == f"/api/models/lab/tiny/tree/{COMMIT}":
-            files = [
-                {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()}
-                for n, c in FILES.items()
-            ]
-            self._answer(json.dumps(files).encode())
-        elif path == f"/lab/tiny/resolve/{COMMIT}/{name}" and name in FILES:
-            self._answer(FILES[name])
-        else:
-            code = "RevisionNotFound" if "lab/tiny" in path else "RepoNotFound"
-            self._answer(b"{}", 404, {"X-Error-Code": code})
-
-    def _answer(self, body, status=200, headers=None):
-        self.send_response(status)
+        self.asked.append(f"{self.command} {path}")
+        answers = {f"/lab/tiny/resolve/{COMMIT}/{name}": content for name, content in FILES.items()}
+        model = {"id": "lab/tiny", "sha": COMMIT, "siblings": []}
+        tree = [
+            {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()} for n, c in FILES.items()
+        ]
+        answers["/api/models/lab/tiny/revision/v1"] = json.dumps(model).encode()
+        answers[f"/api/models/lab/tiny/tree/{COMMIT}"] = json.dumps(tree).encode()
+        body = answers.get(path, b"{}")
+        self.send_response(200 if path in answers else 404)
+        if path not in answers:
+            self.send_header("X-Error-Code", "RevisionNotFound" if "lab/tiny" in path else "RepoNotFound")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
         self.send_header("X-Repo-Commit", COMMIT)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
+
+    do_HEAD = do_GET
 
     def log_message(self, *_):
         pass
@@ -185,10 +175,8 @@ def fetch(spec, home, endpoint, **environment):
 def test_a_pinned_revision_is_downloaded_once_and_found_offline(revision, hub, tmp_path):
     done = fetch(f"lab/tiny@{revision}", tmp_path, hub)
     assert (done.returncode, done.stderr) == (0, "")  # no bars, no advice
-    found = Path(done.stdout.strip())
-    assert {file.name: file.read_bytes() for file in found.iterdir()} == {
-        name: FILES[name] for name in ("config.json", "model.safetensors", "tokenizer.json")
-    }
+    downloaded = {file.name: file.read_bytes() for file in Path(done.stdout.strip()).iterdir()}
+    assert downloaded == {name: FILES[name] for name in ("config.json", "model.safetensors", "tokenizer.json")}
     asked = len(Hub.asked)
     assert not any("pytorch_model.bin" in path for path in Hub.asked)
     assert fetch(f"lab/tiny@{revision}", tmp_path, hub).stdout == done.stdout
