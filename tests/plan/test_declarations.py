@@ -5,6 +5,7 @@ from itertools import count
 
 import pytest
 
+from flipbench.methods.base import PLMMethod
 from flipbench.plan import registry, settings
 from flipbench.plan.declarations import _from_class, _from_source, read_declarations
 from flipbench.plan.registry import _DEFAULTS, _INSPECTION, _METHOD, _methods, _targets
@@ -41,7 +42,8 @@ class X(PLMMethod):
 def module(tmp_path, monkeypatch):
     """Writes a module, and a package for a dotted name, that nobody has imported; returns its name."""
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(settings.DEEP, "dropout", settings.DEEP["dropout"])  # some modules change it
+    monkeypatch.setitem(settings.DEEP, "dropout", settings.DEEP["dropout"])  # some modules change these
+    monkeypatch.setattr(PLMMethod, "pretraining", PLMMethod.pretraining)
 
     def write(text, name="", package=None):
         name = name or f"awkward_{next(NUMBERS)}"
@@ -116,7 +118,7 @@ BEFORE = {
     "shared settings updated": "DEEP.update(dropout=Code(0.5, ''))\n",
     "base defined again": OTHER.replace("Other", "PLMMethod"),
     "base imported again": "from star import Other as PLMMethod\n",
-    "base changed": "class PLMMethod(PLMMethod): pass\nPLMMethod.pretraining = 'mlm'\n",
+    "base changed": "PLMMethod.pretraining = 'mlm'\n",
     "decorated": "def twice(cls):\n cls.version = 2\n return cls\n@twice\n",
 }
 AFTER = {
@@ -132,6 +134,9 @@ AFTER = {
     "default of a parameter": " def f(self, a=(version := 2)): ...",
     "locals": " other = locals().update(version=2)",
     "computed": " rules = sorted([2, 1])",
+    "computed, and imported in a function": " rules = divmod(7, 2)\ndef f():\n"
+    "  from flipbench.plan.settings import Range as divmod",
+    "changes what it reads": " rules = [DEEP.update(dropout=Code(0.5, ''))]",
     "function of this name": " def rules(self): ...",
     "class of this name": " class settings: ...",
     "docstring assigned": " __doc__ = 'Another.'",
@@ -143,7 +148,7 @@ AFTER = {
     "setattr": "setattr(X, 'version', 2)",
     "another name": "Y = X\nY.version = 2",
     "globals": "globals()['X'].version = 2",
-    "through the module": "import sys\nsys.modules[__name__].X.version = 2",
+    "through the module": "import sys\nsys.modules[__spec__.name].X.version = 2",
     "changed in a function": "def f():\n X.version = 2\nf()",
     "defined twice": "class X(PLMMethod):\n version = 2",
     "defined under a condition": "if True:\n class X(PLMMethod):\n  version = 2",
@@ -192,8 +197,13 @@ def test_a_subclass_that_declares_again_keeps_the_rest(module):
 
 @pytest.mark.parametrize(
     ("target", "error"),
-    [("no_such_module:X", ImportError), ("flipbench.plan:X", AttributeError), ("baselines.ptab:X", AttributeError)],
+    [("no_such_module:X", ImportError), ("baselines.ptab:X", AttributeError), ("math:X", AttributeError)],
 )
 def test_what_does_not_exist_is_reported(target, error):
     with pytest.raises(error):
         read_declarations(target, _METHOD)
+
+
+def test_a_class_in_a_function_is_none_of_the_module(module):
+    with pytest.raises(AttributeError):
+        read_declarations(module(IMPORTS + "def f():\n class X(PLMMethod):\n  version = 1\n") + ":X", _METHOD)

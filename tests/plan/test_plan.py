@@ -35,9 +35,11 @@ def test_key_order_and_spelling_of_numbers_do_not_change_a_key(suite_file):
 
 
 def test_nested_and_dotted_settings_are_the_same(suite_file):
-    spelled = ("{pretrain: {epochs: 2}}", "{pretrain.epochs: 2}")
-    nested, dotted = (keys(suite_file(methods=f"[flip: {each}]", settings="{plm: small}")) for each in spelled)
-    assert nested == dotted
+    spelled = ("{pretrain: {epochs: 2}}", "{pretrain.epochs: 2}", "{}")
+    nested, dotted, declared = (
+        keys(suite_file(methods=f"[flip: {each}]", settings="{plm: small}")) for each in spelled
+    )
+    assert nested == dotted != declared
 
 
 def test_anagrams_change_a_key(suite_file):

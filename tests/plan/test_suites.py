@@ -87,5 +87,5 @@ def test_figure_2_is_two_panels_of_figure_8():
 )
 def test_the_swept_values_are_the_papers(name, swept):
     settings = [flatten(cell.settings) for cell in expand(name).cells]
-    values = {key: {each[key] for each in settings} for key in settings[0] if not isinstance(settings[0][key], list)}
-    assert {key: found for key, found in values.items() if len(found) > 1} == swept
+    values = {key: {each[key] for each in settings} for key in settings[0]}
+    assert {key: different for key, different in values.items() if len(different) > 1} == swept
