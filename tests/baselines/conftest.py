@@ -1,8 +1,9 @@
-"""Small instances of every ID-based model."""
+"""Small instances of every ID-based model, and runs of methods with a PLM on a small table."""
 
 import pytest
 import torch
 from one_thread import one_thread  # noqa: F401 - fixture
+from tiny_clicks import Lab, make_table
 
 from flipbench.plan import registry
 
@@ -43,3 +44,14 @@ def build():
 def ids():
     """[64, F] int64, every feature id but the mask."""
     return torch.randint(1, FEATURES, (64, FIELDS), generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(scope="module")
+def table(request, tmp_path_factory):
+    """As many rows as the module says."""
+    return make_table(tmp_path_factory.mktemp("clicks"), request.module.ROWS)
+
+
+@pytest.fixture
+def lab(tmp_path, table, monkeypatch):
+    return Lab(tmp_path / "results", table, monkeypatch)

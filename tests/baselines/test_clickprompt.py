@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_clicks import Lab, make_table
 from tiny_plm import save_plm
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -20,15 +19,7 @@ from flipbench.run.tasks import fit_task
 from flipbench.text.source import fingerprint
 from flipbench.train.weights import saved_weights
 
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    return make_table(tmp_path_factory.mktemp("clicks"), rows=200)
-
-
-@pytest.fixture
-def lab(tmp_path, table, monkeypatch):
-    return Lab(tmp_path / "results", table, monkeypatch)
+ROWS = 200
 
 
 def chain(lab, method="clickprompt", **changes):

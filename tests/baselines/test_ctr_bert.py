@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tiny_clicks import make_table
 from tiny_plm import PLM, needs_plm
 
 from baselines.ctr_bert import TwoTowers, score_distinct
@@ -15,15 +14,12 @@ from flipbench.text.sides import Sides
 from flipbench.text.tokens import TokenStore
 from flipbench.train.finetune import predict
 
+ROWS = 700
+
 
 def towers(spec, table, seed=0):
     torch.manual_seed(seed)
     return TwoTowers(load(spec, table=table, seed=seed), load(spec, table=table, seed=seed), 16, 0.2)
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    return make_table(tmp_path_factory.mktemp("clicks"), rows=700)
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,13 @@
 
 import pytest
 import torch
-from tiny_clicks import make_table
 
 from baselines.p5 import ANSWERS, TEMPLATES, P5Model
 from flipbench.models import t5
 from flipbench.text.templates import Templated, TemplateStore
 from flipbench.text.tokens import TokenBatch
 
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    return make_table(tmp_path_factory.mktemp("clicks"), rows=100)
+ROWS = 100
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from tiny_clicks import Lab, make_table, relabelled
+from tiny_clicks import Lab, relabelled
 
 from flipbench.plan import registry
 from flipbench.run.stages import run_stage
 from flipbench.train.checkpoint import Checkpoint
 
+ROWS = 2000
 METHODS = ("ctr_bert", "ptab", "ctrl", "alt", "p5", "clickprompt", "clickprompt_id")
 BAYES, LEARNT, NOISE = 0.86, 0.78, 0.12
 """The best AUC there is, what each method must reach, and how far chance goes: 3 standard errors of 200 test rows."""
@@ -17,16 +18,6 @@ LONGER = {"p5": {"max_epochs": 2, "learning_rate": 5e-3}}
 """A T5 from a random start needs more than the others' one epoch to answer at all."""
 
 pytestmark = pytest.mark.parametrize("method", METHODS)
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    return make_table(tmp_path_factory.mktemp("clicks"))
-
-
-@pytest.fixture
-def lab(tmp_path, table, monkeypatch):
-    return Lab(tmp_path, table, monkeypatch)
 
 
 def test_it_learns_and_learns_nothing_from_shuffled_labels(lab, table, method):

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_clicks import Lab, make_table
 from torch.nn.functional import cross_entropy
 
 from baselines.ptab import MaskedPrompts, TextClassifier, TokenMLM
@@ -20,22 +19,13 @@ from flipbench.text.tokens import TokenStore
 from flipbench.train.rng import Streams
 from flipbench.train.weights import saved_weights
 
+ROWS = 300
 SHORT = {"batch_size": 128, "pretrain.batch_size": 128}
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    return make_table(tmp_path_factory.mktemp("clicks"), rows=300)
 
 
 @pytest.fixture(scope="module")
 def tokens(table):
     return TokenStore.build(table, load_tokenizer("small", table))
-
-
-@pytest.fixture
-def lab(tmp_path, table, monkeypatch):
-    return Lab(tmp_path, table, monkeypatch)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_hidden_tokens(table, tokens):

@@ -1,6 +1,5 @@
 """A small table whose clicks both text and ids can explain, and runs of a method on it without the command line."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ class Lab:
         given = {name: value for name, value in {**SMALL, **changes}.items() if name in known}
         condition = DataCondition("held-out", self.table.name, self.table.fingerprint, "chronological")
         last = evaluation_stage(condition, declared, plan.resolve(declared, given), seed)
-        return [*{stage.key: stage for stage in _with_parents(last)}.values()]
+        return [*{stage.key: stage for stage in plan._with_parents(last)}.values()]
 
     def run(self, method: str, seed: int = 0, until: str = "evaluate", **changes: Any) -> dict[str, dict[str, Any]]:
         """Figures by role, those after ``until`` left out."""
@@ -77,12 +76,6 @@ class Lab:
             if until not in figures:
                 figures[stage.role] = stages.run_stage(stage, self.store, "cpu", 1)
         return figures
-
-
-def _with_parents(stage: Stage) -> Iterator[Stage]:
-    for parent in stage.parents.values():
-        yield from _with_parents(parent)
-    yield stage
 
 
 def relabelled(table: Table) -> Table:

@@ -47,13 +47,10 @@ def test_states_and_gradients_are_the_padded_ones(case):
 @pytest.mark.parametrize("choice", ["first", "several a row", "none in some rows"])
 def test_states_of_some_tokens_are_those_among_all(choice, case):
     encoder, batch = case
-    at = batch.first
-    if choice != "first":
-        drawn = torch.rand(batch.tokens.shape, generator=torch.Generator().manual_seed(1)) < 0.2
-        drawn &= batch.attention_mask
-        drawn[3] = choice == "several a row"
-        drawn &= batch.attention_mask
-        at = drawn.flatten().nonzero().squeeze(1)
+    drawn = torch.rand(batch.tokens.shape, generator=torch.Generator().manual_seed(1)) < 0.2
+    drawn[3] = choice == "several a row"
+    drawn &= batch.attention_mask
+    at = batch.first if choice == "first" else drawn.flatten().nonzero().squeeze(1)
     mine, theirs = encoder.states(batch, at), encoder(batch.tokens, batch.attention_mask).flatten(0, 1)[at]
     torch.testing.assert_close(mine, theirs, atol=2e-6, rtol=1e-5)
     assert_same(gradients(encoder, mine), gradients(encoder, theirs))

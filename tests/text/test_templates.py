@@ -16,8 +16,9 @@ from flipbench.text.tokenizer import from_folder, wrap
 TEMPLATES = ("{user} {item} Is it liked?", "An item: {item} Its user: {user}", "{item} {user}")
 
 
-def words_of(table, row):
-    return [values(table)[i - 1].as_py() for i in row]
+def whole(table, template, row):
+    """The prompt of a row of ids as one text."""
+    return expand(table, template, [values(table)[i - 1].as_py() for i in row.tolist()])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -33,9 +34,8 @@ def test_gathered_prompts_are_the_whole_sentences(family, tiny, table):
     batch = store.batch(ids, template)
     assert torch.equal(batch.lengths, store.lengths(ids, template))
     for row, number in enumerate(template.tolist()):
-        text = expand(table, TEMPLATES[number], words_of(table, ids[row].tolist()))
         length = int(batch.lengths[row])
-        assert batch.tokens[row, :length].tolist() == tokenizer.sentences([text])[0]
+        assert [batch.tokens[row, :length].tolist()] == tokenizer.sentences([whole(table, TEMPLATES[number], ids[row])])
         assert (batch.tokens[row, length:] == tokenizer.pad_id).all()
     # the same values' tokens belong to the same fields, wherever the template puts them
     plain = store.batch(ids, torch.zeros(60, dtype=torch.int64))
@@ -62,8 +62,7 @@ def test_any_literal_is_kept_or_refused(tiny, table, text):
         assert "merges across" in str(error)  # noqa: PT017
         return
     batch = store.batch(torch.from_numpy(table.ids[7:8].copy()), torch.zeros(1, dtype=torch.int64))
-    whole = tiny("wordpiece").sentences([expand(table, template, words_of(table, table.ids[7].tolist()))])[0]
-    assert batch.tokens[0].tolist() == whole
+    assert batch.tokens.tolist() == tiny("wordpiece").sentences([whole(table, template, table.ids[7])])
 
 
 @pytest.mark.parametrize("template", ["{user} alone", "{user} {item} {user}", "nothing"])
