@@ -7,7 +7,7 @@ from torch.nn.functional import relu, softmax
 from flipbench.models.embedding import pair_indices
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import linear
-from flipbench.plan.settings import SHARE, WIDTH, Code, Paper
+from flipbench.plan.settings import Code, Paper, Valid
 
 
 class AFM(IDModel):
@@ -21,9 +21,9 @@ class AFM(IDModel):
 
     version = 1
     settings = {
-        "embedding_dim": Paper(32, "V-A4", WIDTH),
-        "attention_dim": Code(8, "released afm.py", WIDTH),
-        "dropout": Code(0.0, "released afm.py, on v", SHARE),
+        "embedding_dim": Paper(32, "V-A4", Valid.WIDTH),
+        "attention_dim": Code(8, "released afm.py", Valid.WIDTH),
+        "dropout": Code(0.0, "released afm.py, on v", Valid.SHARE),
     }
     grid = {
         "attention_dim": [8, 16, 32],  # 8 as released, 16 and 32 as BARS

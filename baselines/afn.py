@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import MLP, linear
-from flipbench.plan.settings import DEEP_GRID, SHARE, WIDTH, Code, Paper, Range
+from flipbench.plan.settings import DEEP_GRID, Code, Paper, Range, Valid
 
 SMALLEST = 1e-7
 """Floor of |e| before the logarithm (released afn.py)."""
@@ -22,10 +22,10 @@ class AFN(IDModel):
 
     version = 1
     settings = {
-        "embedding_dim": Paper(32, "V-A4", WIDTH),
+        "embedding_dim": Paper(32, "V-A4", Valid.WIDTH),
         "log_neurons": Code(256, "released afn.py", Range(1, 1 << 20)),
         "hidden": Paper([300, 300, 128], "V-A4"),
-        "dropout": Code(0.0, "released afn.py", SHARE),
+        "dropout": Code(0.0, "released afn.py", Valid.SHARE),
         "batch_norm": Code(True, "released afn.py: on, for AFN alone"),
     }
     grid = {"log_neurons": [256, 800, 1000, 1200], **DEEP_GRID}  # 256 as released, 800 to 1200 as BARS

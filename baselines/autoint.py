@@ -6,7 +6,7 @@ from torch.nn.functional import relu, scaled_dot_product_attention
 
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import MLP, linear
-from flipbench.plan.settings import DEEP, DEEP_GRID, LAYERS, WIDTH, Code, Divides, Paper, check_rules
+from flipbench.plan.settings import DEEP, DEEP_GRID, Code, Divides, Paper, Valid, check_rules
 
 
 class AutoInt(IDModel):
@@ -24,9 +24,9 @@ class AutoInt(IDModel):
 
     version = 1
     settings = {
-        "embedding_dim": Paper(32, "V-A4", WIDTH),
-        "attention_layers": Code(3, "released autoint.py", LAYERS),
-        "heads": Code(2, "released autoint.py", WIDTH),
+        "embedding_dim": Paper(32, "V-A4", Valid.WIDTH),
+        "attention_layers": Code(3, "released autoint.py", Valid.LAYERS),
+        "heads": Code(2, "released autoint.py", Valid.WIDTH),
         "scale": Code(False, "released autoint.py, as AutoInt's own"),
         **DEEP,
     }

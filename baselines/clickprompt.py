@@ -1,7 +1,7 @@
 """ClickPrompt: an ID-based model makes a PLM's soft prompts (Lin et al., WWW 2024, arXiv 2310.09234).
 
 The ID-based model's representation c becomes K vectors that the PLM reads before the row's text. Both are pretrained
-on telling hidden tokens (PA-MLM), then finetuned together, or the ID-based model alone. ClickPrompt splits 8:1:1 in
+on predicting hidden tokens (PA-MLM), then finetuned together, or the ID-based model alone. ClickPrompt splits 8:1:1 in
 time and selects on the middle part: that is ``held-out`` here, but for the refit on both before the test.
 """
 
@@ -18,19 +18,7 @@ from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
 from flipbench.models.prompted import Fusion, PromptedClicks
 from flipbench.models.soft_prompt import Form, Pooling, SoftPrompts
-from flipbench.plan.settings import (
-    EPOCHS,
-    LEARNING_RATE,
-    PENALTY,
-    PRECISION,
-    RATIO,
-    ROWS,
-    SHARE,
-    TINYBERT,
-    Code,
-    Guess,
-    Range,
-)
+from flipbench.plan.settings import TINYBERT, Code, Guess, Range, Valid
 from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
 from flipbench.train.pretrain import MakeBatch, PretrainModel
@@ -43,19 +31,17 @@ class PAMLM(PretrainingMethod):
     settings = {
         "form": Code("prefix", "finetuning launcher; the other is 'prompt'", ("prefix", "prompt")),
         "prompts": Code(10, "K", Range(1, 1 << 12)),
-        "mask_ratio": Code(0.15, "of the tokens; 80 % masked, 10 % random, 10 % as they were", RATIO),
-        "epochs": Code(20, "10, 20 and 30 tried", EPOCHS),
-        "batch_size": Code(1024, "pretraining launcher", ROWS),
+        "mask_ratio": Code(0.15, "of the tokens; 80 % masked, 10 % random, 10 % as they were", Valid.RATIO),
+        "epochs": Code(20, "10, 20 and 30 tried", Valid.EPOCHS),
+        "batch_size": Code(1024, "pretraining launcher", Valid.ROWS),
         "learning_rate": Code(
-            5e-5, "pretraining launcher: AdamW; the ID-based model's own rate is not known", LEARNING_RATE
+            5e-5, "pretraining launcher: AdamW; the ID-based model's own rate is not known", Valid.LEARNING_RATE
         ),
-        "weight_decay": Code(0.0, "pretraining launcher", PENALTY),
+        "weight_decay": Code(0.0, "pretraining launcher", Valid.PENALTY),
         "decay": Code("cosine", "cosine and linear tried", ("epoch-cosine", "linear", "cosine")),
-        "warmup": Code(0.05, "0.05 and 0.1 tried", SHARE),
-        "precision": Guess("float32", "as the other methods; the code has float16", PRECISION),
+        "warmup": Code(0.05, "0.05 and 0.1 tried", Valid.SHARE),
+        "precision": Guess("float32", "as the other methods; the code has float16", Valid.PRECISION),
     }
-
-    grid = {}
 
     @staticmethod
     def model(context: MethodContext, ids: Tensor, *, form: Form, prompts: int, mask_ratio: float) -> PretrainModel:
@@ -83,17 +69,19 @@ class ClickPrompt(PLMMethod):
         "fusion": Guess("weighted", "the code has all three: see PromptedClicks", ("weighted", "add", "plm")),
         "alpha_start": Code(0.5, "alpha weighs the PLM: the other way round than in FLIP"),
         "learning_rate": Guess(
-            1e-3, "of the ID-based model and the new layers; the launcher takes it as an argument", LEARNING_RATE
+            1e-3, "of the ID-based model and the new layers; the launcher takes it as an argument", Valid.LEARNING_RATE
         ),
-        "plm_learning_rate": Guess(5e-5, "as in its pretraining; the launcher takes it as an argument", LEARNING_RATE),
-        "weight_decay": Code(0.0, "0, 0.1 and 0.5 tried", PENALTY),
-        "embedding_l2": Guess(1e-4, "as for the baselines", PENALTY),
+        "plm_learning_rate": Guess(
+            5e-5, "as in its pretraining; the launcher takes it as an argument", Valid.LEARNING_RATE
+        ),
+        "weight_decay": Code(0.0, "0, 0.1 and 0.5 tried", Valid.PENALTY),
+        "embedding_l2": Guess(1e-4, "as for the baselines", Valid.PENALTY),
         "decay": Code("cosine", "cosine and linear tried", ("none", "linear", "cosine")),
-        "warmup": Guess(0.0, "the launcher takes it as an argument", SHARE),
-        "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument", ROWS),
-        "max_epochs": Code(4, "on MovieLens-1M; 2 and 3 elsewhere", EPOCHS),
-        "patience": Code(2, "finetuning launcher", EPOCHS),
-        "precision": Guess("float32", "as the other methods; the code has float16", PRECISION),
+        "warmup": Guess(0.0, "the launcher takes it as an argument", Valid.SHARE),
+        "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument", Valid.ROWS),
+        "max_epochs": Code(4, "on MovieLens-1M; 2 and 3 elsewhere", Valid.EPOCHS),
+        "patience": Code(2, "finetuning launcher", Valid.EPOCHS),
+        "precision": Guess("float32", "as the other methods; the code has float16", Valid.PRECISION),
     }
     grid = {
         "pooling": ["cls", "avg", "avg_first_last", "avg_top2"],  # code
@@ -107,8 +95,8 @@ class ClickPrompt(PLMMethod):
     def model(context: MethodContext, *, pooling: Pooling, fusion: Fusion, alpha_start: float) -> ClickModel:
         id_model, encoder, before = context.id_model(), context.encoder(), context.pretraining
         prompts = SoftPrompts(encoder, id_model.representation_dim, before["prompts"], before["form"])
-        if found := context.pretrained("prompts."):
-            prompts.load_state_dict(found)
+        if pretrained := context.pretrained("prompts."):
+            prompts.load_state_dict(pretrained)
         return PromptedClicks(id_model, encoder, prompts, pooling, fusion, alpha_start)
 
 
@@ -120,13 +108,13 @@ class ClickPromptID(PLMMethod):
     settings = {
         "backbone": Code("dcnv2", "its DCNv2 is the full-rank, parallel one; 6 cross layers and 6 x 256 there"),
         "plm": Guess(TINYBERT, "the FLIP paper's, for comparison; ClickPrompt's is RoBERTa-base"),
-        "learning_rate": Code(1e-3, "ID-based launcher", LEARNING_RATE),
-        "weight_decay": Code(0.0, "ID-based launcher", PENALTY),
-        "embedding_l2": Guess(1e-4, "as for the baselines", PENALTY),
-        "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument", ROWS),
-        "max_epochs": Code(10, "10 and 20 tried", EPOCHS),
-        "patience": Code(3, "ID-based launcher", EPOCHS),
-        "precision": Guess("float32", "as the other methods; the code has float16", PRECISION),
+        "learning_rate": Code(1e-3, "ID-based launcher", Valid.LEARNING_RATE),
+        "weight_decay": Code(0.0, "ID-based launcher", Valid.PENALTY),
+        "embedding_l2": Guess(1e-4, "as for the baselines", Valid.PENALTY),
+        "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument", Valid.ROWS),
+        "max_epochs": Code(10, "10 and 20 tried", Valid.EPOCHS),
+        "patience": Code(3, "ID-based launcher", Valid.EPOCHS),
+        "precision": Guess("float32", "as the other methods; the code has float16", Valid.PRECISION),
     }
     grid = {"learning_rate": [1e-4, 5e-4, 1e-3], "embedding_l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3]}  # the baselines' range
 
@@ -140,7 +128,7 @@ class ClickPromptID(PLMMethod):
 
 
 class PromptedMLM(PretrainModel):
-    """The hidden tokens are told from the others and from the soft prompts; no labels, no other objective."""
+    """Predicts the hidden tokens from the others and from the soft prompts; no labels, no other objective."""
 
     def __init__(self, id_model: IDModel, encoder: Encoder, prompts: SoftPrompts, head: TokenHead) -> None:
         super().__init__()

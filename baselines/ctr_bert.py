@@ -11,19 +11,7 @@ from flipbench.methods.context import MethodContext
 from flipbench.models.click_model import ClickModel, TanhHead
 from flipbench.models.encoder import Encoder
 from flipbench.models.precision import autocast, full_precision
-from flipbench.plan.settings import (
-    EPOCHS,
-    LEARNING_RATE,
-    PENALTY,
-    PRECISION,
-    ROWS,
-    SHARE,
-    TINYBERT,
-    WIDTH,
-    Code,
-    Guess,
-    Paper,
-)
+from flipbench.plan.settings import TINYBERT, Code, Guess, Paper, Valid
 from flipbench.protocol import Precision
 from flipbench.text.sides import Sides, SideTexts
 from flipbench.train.finetune import SCORING_BATCH, Scorer
@@ -42,14 +30,14 @@ class CTRBERT(PLMMethod):
     version = 1
     settings = {
         "plm": Paper(TINYBERT, "V-A4"),
-        "head_dim": Code(128, "released ctr_bert.py", WIDTH),
-        "dropout": Code(0.2, "released ctr_bert.py; of the head", SHARE),
-        "learning_rate": Code(5e-5, "released ctr_bert.py", LEARNING_RATE),
-        "weight_decay": Code(1e-3, "released ctr_bert.py", PENALTY),
-        "batch_size": Paper(256, "V-A4; 2048 for GoodReads", ROWS),
-        "max_epochs": Code(10, "released ctr_bert.py", EPOCHS),
-        "patience": Code(3, "released ctr_bert.py", EPOCHS),
-        "precision": Guess("float32", "neither says; bfloat16 is for speed", PRECISION),
+        "head_dim": Code(128, "released ctr_bert.py", Valid.WIDTH),
+        "dropout": Code(0.2, "released ctr_bert.py; of the head", Valid.SHARE),
+        "learning_rate": Code(5e-5, "released ctr_bert.py", Valid.LEARNING_RATE),
+        "weight_decay": Code(1e-3, "released ctr_bert.py", Valid.PENALTY),
+        "batch_size": Paper(256, "V-A4; 2048 for GoodReads", Valid.ROWS),
+        "max_epochs": Code(10, "released ctr_bert.py", Valid.EPOCHS),
+        "patience": Code(3, "released ctr_bert.py", Valid.EPOCHS),
+        "precision": Guess("float32", "neither says; bfloat16 is for speed", Valid.PRECISION),
     }
     grid = {"learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5, as for FLIP_PLM
 
@@ -113,5 +101,5 @@ def score_distinct(
             places.append(order.argsort()[place].to(device))
         pairs = zip(*(torch.split(place, SCORING_BATCH) for place in places), strict=True)
         logits = [model.score(states[0][user], states[1][item]).cpu() for user, item in pairs]
-    found: NDArray[np.float32] = torch.cat(logits).numpy()
-    return found
+    scores: NDArray[np.float32] = torch.cat(logits).numpy()
+    return scores

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from flipbench.methods.flip.methods import FLIPID
 from flipbench.methods.flip.settings import FINETUNE_SETTINGS
-from flipbench.plan.settings import WIDTH, Guess, Paper, Settings
+from flipbench.plan.settings import Guess, Paper, Settings, Valid
 
 _WITH_THE_PLM = ("plm_learning_rate", "alpha_start")
 
@@ -28,7 +28,7 @@ class CTRL(FLIPID):
             "icl_similarity": Guess(
                 "max", "arXiv 2306.02841, from memory; Table II's is not said", ("dot", "unit", "max")
             ),
-            "icl_parts": Guess(4, "arXiv 2306.02841 searches it; its choice is not known here", WIDTH),
+            "icl_parts": Guess(4, "arXiv 2306.02841 searches it; its choice is not known here", Valid.WIDTH),
         },
         **{name: setting for name, setting in FINETUNE_SETTINGS.items() if name not in _WITH_THE_PLM},
     }

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import MLP
-from flipbench.plan.settings import DEEP, DEEP_GRID, LAYERS, WIDTH, Code, Paper
+from flipbench.plan.settings import DEEP, DEEP_GRID, Code, Paper, Valid
 
 
 class DCN(IDModel):
@@ -19,8 +19,8 @@ class DCN(IDModel):
 
     version = 1
     settings = {
-        "embedding_dim": Paper(32, "V-A4", WIDTH),
-        "cross_layers": Code(2, "released dcn.py", LAYERS),
+        "embedding_dim": Paper(32, "V-A4", Valid.WIDTH),
+        "cross_layers": Code(2, "released dcn.py", Valid.LAYERS),
         **DEEP,
     }
     grid = {"cross_layers": [2, 3, 4, 5], **DEEP_GRID}  # BARS searches 3 to 5

@@ -6,7 +6,7 @@ from torch.nn.functional import softmax
 
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import MLP, linear
-from flipbench.plan.settings import DEEP, DEEP_GRID, LAYERS, WIDTH, Code, Guess, Paper, Range
+from flipbench.plan.settings import DEEP, DEEP_GRID, Code, Guess, Paper, Range, Valid
 
 
 class DCNv2(IDModel):
@@ -20,8 +20,8 @@ class DCNv2(IDModel):
 
     version = 1
     settings = {
-        "embedding_dim": Paper(32, "V-A4", WIDTH),
-        "cross_layers": Guess(3, "released code has the mixture only; BARS searches 3 to 5", LAYERS),
+        "embedding_dim": Paper(32, "V-A4", Valid.WIDTH),
+        "cross_layers": Guess(3, "released code has the mixture only; BARS searches 3 to 5", Valid.LAYERS),
         **DEEP,
     }
     grid = {"cross_layers": [2, 3, 4, 5], **DEEP_GRID}  # 2 as released, 3 to 5 as BARS
@@ -63,10 +63,10 @@ class DCNv2Mix(IDModel):
 
     version = 1
     settings = {
-        "embedding_dim": Paper(32, "V-A4", WIDTH),
-        "cross_layers": Code(2, "released dcnv2.py", LAYERS),
+        "embedding_dim": Paper(32, "V-A4", Valid.WIDTH),
+        "cross_layers": Code(2, "released dcnv2.py", Valid.LAYERS),
         "experts": Code(4, "released dcnv2.py", Range(1, 1 << 10)),
-        "rank": Code(32, "released dcnv2.py", WIDTH),
+        "rank": Code(32, "released dcnv2.py", Valid.WIDTH),
         **DEEP,
     }
     grid = {"cross_layers": [2, 3, 4, 5], **DEEP_GRID}  # 2 as released, 3 to 5 as BARS

@@ -11,7 +11,7 @@ from flipbench.methods.base import PLMMethod
 from flipbench.methods.context import MethodContext
 from flipbench.models import t5
 from flipbench.models.click_model import ClickModel
-from flipbench.plan.settings import EPOCHS, LEARNING_RATE, PENALTY, PRECISION, ROWS, SHARE, Code, Guess, Range
+from flipbench.plan.settings import Code, Guess, Range, Valid
 from flipbench.text.collator import TextCollator
 from flipbench.text.templates import Templated, TemplateStore
 from flipbench.text.tokens import TokenBatch
@@ -32,7 +32,7 @@ ANSWERS = ("no", "yes")
 """What to say for label 0 and for label 1."""
 
 WORDS = 512
-"""Whole words of a prompt that are told apart; all later ones share the last number (code)."""
+"""Whole words of a prompt that are distinguished; all later ones share the last number (code)."""
 
 _IGNORED = -100
 
@@ -48,16 +48,16 @@ class P5(PLMMethod):
         ),
         "templates_scored": Guess("first", "one fixed wording, or the mean logit of all", ("first", "average")),
         "whole_words": Code(True, "P5: an embedding of each token's word number is added to the token's"),
-        "learning_rate": Code(1e-3, "P5: AdamW", LEARNING_RATE),
+        "learning_rate": Code(1e-3, "P5: AdamW", Valid.LEARNING_RATE),
         "adam_eps": Code(1e-6, "P5", Range(0.0, 1.0)),
-        "weight_decay": Code(0.01, "P5; there on all but biases, here on all", PENALTY),
+        "weight_decay": Code(0.01, "P5; there on all but biases, here on all", Valid.PENALTY),
         "decay": Code("linear", "P5", ("none", "linear", "cosine")),
-        "warmup": Code(0.05, "P5", SHARE),
+        "warmup": Code(0.05, "P5", Valid.SHARE),
         "clip": Code(1.0, "P5's launchers", Range(0.0, 1e6)),
-        "batch_size": Code(128, "P5 small: 32 on each of 4 GPUs", ROWS),
-        "max_epochs": Code(10, "P5", EPOCHS),
-        "patience": Guess(3, "as for the other baselines; P5 keeps the epoch of best validation loss", EPOCHS),
-        "precision": Guess("float32", "as the other methods", PRECISION),
+        "batch_size": Code(128, "P5 small: 32 on each of 4 GPUs", Valid.ROWS),
+        "max_epochs": Code(10, "P5", Valid.EPOCHS),
+        "patience": Guess(3, "as for the other baselines; P5 keeps the epoch of best validation loss", Valid.EPOCHS),
+        "precision": Guess("float32", "as the other methods", Valid.PRECISION),
     }
     grid = {"learning_rate": [1e-4, 3e-4, 1e-3], "weight_decay": [0.0, 0.01]}  # about P5's own, downwards
 
@@ -125,19 +125,19 @@ class P5Model(ClickModel):
 
     def scores(self, text: TokenBatch, before: Tensor) -> Tensor:
         """Scores [B, n, V] of the token that follows each of ``before`` [B, n] in the answer."""
-        found: Tensor = self.t5(
+        scores: Tensor = self.t5(
             inputs_embeds=self.embed(text), attention_mask=text.attention_mask.long(), decoder_input_ids=before
         ).logits
-        return found
+        return scores
 
     def embed(self, text: TokenBatch) -> Tensor:
         """What the encoder reads [B, L, d]: a token's embedding, and beside it that of its word's number (code).
 
         Words count from 1; the end, which is of none, has 0.
         """
-        found: Tensor = self.t5.shared(text.tokens)
+        embedded: Tensor = self.t5.shared(text.tokens)
         if self.starts_word is None or self.whole_words is None:
-            return found
+            return embedded
         word = self.starts_word[text.tokens].cumsum(1).clamp(max=WORDS - 1).masked_fill(text.tokens == self.end, 0)
-        found = found + self.whole_words(word)
-        return found
+        embedded = embedded + self.whole_words(word)
+        return embedded

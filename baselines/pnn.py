@@ -6,7 +6,7 @@ from torch import Tensor
 from flipbench.models.embedding import pair_indices
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import MLP
-from flipbench.plan.settings import DEEP, DEEP_GRID, WIDTH, Paper
+from flipbench.plan.settings import DEEP, DEEP_GRID, Paper, Valid
 
 
 class PNN(IDModel):
@@ -19,7 +19,7 @@ class PNN(IDModel):
     """
 
     version = 1
-    settings = {"embedding_dim": Paper(32, "V-A4", WIDTH), **DEEP}
+    settings = {"embedding_dim": Paper(32, "V-A4", Valid.WIDTH), **DEEP}
     grid = {**DEEP_GRID}
 
     pairs: Tensor

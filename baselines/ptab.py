@@ -10,20 +10,7 @@ from flipbench.models.click_model import ClickModel, TanhHead
 from flipbench.models.encoder import Encoder
 from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
-from flipbench.plan.settings import (
-    EPOCHS,
-    LEARNING_RATE,
-    PENALTY,
-    PRECISION,
-    RATIO,
-    ROWS,
-    SHARE,
-    TINYBERT,
-    WIDTH,
-    Code,
-    Guess,
-    Paper,
-)
+from flipbench.plan.settings import TINYBERT, Code, Guess, Paper, Valid
 from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
 from flipbench.train.pretrain import MakeBatch, PretrainModel
@@ -32,21 +19,20 @@ from flipbench.train.pretrain import MakeBatch, PretrainModel
 class TokenMLM(PretrainingMethod):
     """Masked language modelling of single tokens on the training rows' prompts (Devlin et al., NAACL 2019).
 
-    Each token but the special ones is to be told with probability ``mask_ratio``; of these 80 % are hidden by the mask,
+    Each token but the special ones is predicted with probability ``mask_ratio``; of these 80 % are hidden by the mask,
     10 % replaced at random, 10 % left. The head is the checkpoint's own where it holds one.
     """
 
     version = 1
     settings = {
-        "mask_ratio": Code(0.15, "released mlm.py", RATIO),
-        "epochs": Code(10, "released mlm.py; 5 on GoodReads", EPOCHS),
-        "batch_size": Code(1024, "released mlm.py: 512, gradients summed over two steps", ROWS),
-        "learning_rate": Code(5e-5, "released mlm.py", LEARNING_RATE),
-        "weight_decay": Code(1e-3, "released mlm.py", PENALTY),
+        "mask_ratio": Code(0.15, "released mlm.py", Valid.RATIO),
+        "epochs": Code(10, "released mlm.py; 5 on GoodReads", Valid.EPOCHS),
+        "batch_size": Code(1024, "released mlm.py: 512, gradients summed over two steps", Valid.ROWS),
+        "learning_rate": Code(5e-5, "released mlm.py", Valid.LEARNING_RATE),
+        "weight_decay": Code(1e-3, "released mlm.py", Valid.PENALTY),
         "decay": Code("epoch-cosine", "released mlm.py", ("epoch-cosine", "linear", "cosine")),
-        "precision": Guess("float32", "neither says; bfloat16 is for speed", PRECISION),
+        "precision": Guess("float32", "neither says; bfloat16 is for speed", Valid.PRECISION),
     }
-    grid = {}
 
     @staticmethod
     def model(context: MethodContext, ids: Tensor, *, mask_ratio: float) -> PretrainModel:
@@ -60,7 +46,7 @@ class TokenMLM(PretrainingMethod):
 
 
 class MaskedPrompts(PretrainModel):
-    """Tells hidden tokens from the others of their prompt; mean cross-entropy over all tokens to be told."""
+    """Predicts hidden tokens from the others of their prompt; mean cross-entropy over all of them."""
 
     def __init__(self, encoder: Encoder, head: TokenHead) -> None:
         super().__init__()
@@ -80,14 +66,14 @@ class PTab(PLMMethod):
     pretraining = "mlm"
     settings = {
         "plm": Paper(TINYBERT, "V-A4"),
-        "head_dim": Code(128, "released ptab.py", WIDTH),
-        "dropout": Code(0.2, "released ptab.py; of the head", SHARE),
-        "learning_rate": Code(5e-5, "released ptab.py", LEARNING_RATE),
-        "weight_decay": Code(1e-3, "released ptab.py", PENALTY),
-        "batch_size": Paper(256, "V-A4; 2048 for GoodReads", ROWS),
-        "max_epochs": Code(10, "released ptab.py", EPOCHS),
-        "patience": Code(3, "released ptab.py", EPOCHS),
-        "precision": Guess("float32", "neither says; bfloat16 is for speed", PRECISION),
+        "head_dim": Code(128, "released ptab.py", Valid.WIDTH),
+        "dropout": Code(0.2, "released ptab.py; of the head", Valid.SHARE),
+        "learning_rate": Code(5e-5, "released ptab.py", Valid.LEARNING_RATE),
+        "weight_decay": Code(1e-3, "released ptab.py", Valid.PENALTY),
+        "batch_size": Paper(256, "V-A4; 2048 for GoodReads", Valid.ROWS),
+        "max_epochs": Code(10, "released ptab.py", Valid.EPOCHS),
+        "patience": Code(3, "released ptab.py", Valid.EPOCHS),
+        "precision": Guess("float32", "neither says; bfloat16 is for speed", Valid.PRECISION),
     }
     grid = {"learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5, as for FLIP_PLM
 

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import MLP
-from flipbench.plan.settings import DEEP, DEEP_GRID, WIDTH, Paper
+from flipbench.plan.settings import DEEP, DEEP_GRID, Paper, Valid
 
 
 class WideDeep(IDModel):
@@ -16,7 +16,7 @@ class WideDeep(IDModel):
     """
 
     version = 1
-    settings = {"embedding_dim": Paper(32, "V-A4", WIDTH), **DEEP}
+    settings = {"embedding_dim": Paper(32, "V-A4", Valid.WIDTH), **DEEP}
     grid = {**DEEP_GRID}
 
     def __init__(

@@ -8,7 +8,7 @@ from torch.nn.functional import relu
 
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import MLP, linear
-from flipbench.plan.settings import DEEP, DEEP_GRID, WIDTH, Code, Halves, Paper, check_rules
+from flipbench.plan.settings import DEEP, DEEP_GRID, Code, Halves, Paper, Valid, check_rules
 
 
 class XDeepFM(IDModel):
@@ -25,7 +25,7 @@ class XDeepFM(IDModel):
 
     version = 1
     settings = {
-        "embedding_dim": Paper(32, "V-A4", WIDTH),
+        "embedding_dim": Paper(32, "V-A4", Valid.WIDTH),
         "cin": Code([256, 128], "released xdeepfm.py"),
         "split_half": Code(True, "released xdeepfm.py"),
         **DEEP,

@@ -25,7 +25,7 @@ ROWS_READ = 100_000
 
 
 def generate(folder: Path, rows: int) -> dict[str, Any]:
-    from flipbench.data.goodreads_generator import generate
+    from goodreads_generator import generate
 
     if not folder.exists():
         generate(folder, rows)
@@ -64,7 +64,7 @@ def tokens(folder: Path, plm: Path) -> dict[str, Any]:
     store = TokenStore.build(table, from_folder(plm, plm.name))
     sample = torch.from_numpy(table.ids[:: max(1, len(table) // 100_000)])
     return {
-        "store MB": round(store.nbytes / 1e6),
+        "store MB": round(sum(t.nbytes for t in vars(store).values() if isinstance(t, torch.Tensor)) / 1e6),
         "tokens a row": round(float(store.lengths(sample).float().mean()), 1),
     }
 
@@ -77,23 +77,23 @@ def train(folder: Path, name: str, model: str, steps: int) -> dict[str, Any]:
 
     from flipbench.data.store import open_table
     from flipbench.plan import registry
-    from flipbench.plan.settings import TRAINING
-    from flipbench.train.id_models import Recipe, adam
+    from flipbench.train.config import TrainConfig
+    from flipbench.train.id_models import adam
     from flipbench.train.rng import make_deterministic
-    from flipbench.train.row_adam import EARLY, RowAdam
+    from flipbench.train.row_adam import EARLY_STEPS, RowAdam
 
     make_deterministic(1)
     table = open_table(name, verify=False)
     declared = registry.get(model)
-    own = {key: setting.value for key, setting in declared.settings.items() if key not in TRAINING}
-    recipe = Recipe(**{key: declared.settings[key].value for key in TRAINING} | {"embedding_l2": 0.0})  # type: ignore[arg-type]
+    settings = {key: setting.value for key, setting in declared.settings.items()}  # type: ignore[union-attr]
+    config, own = TrainConfig.split(settings | {"embedding_l2": 0.0})
     torch.manual_seed(0)
     network = declared.load()(table.num_features, len(table.fields), **own)
-    optimizer = adam(network, recipe)
+    optimizer = adam(network, config)
     ids, labels = torch.from_numpy(table.ids), torch.from_numpy(table.labels)
     order = torch.randperm(len(table))
     parts = []
-    for step in range(EARLY + steps):
+    for step in range(EARLY_STEPS + steps):
         rows = order[step * BATCH : (step + 1) * BATCH]
         marks = [time.perf_counter()]
         batch, targets = ids[rows], labels[rows].float()
@@ -109,14 +109,14 @@ def train(folder: Path, name: str, model: str, steps: int) -> dict[str, Any]:
         marks.append(time.perf_counter())
         parts.append(np.diff(marks))
     names = ("rows ms", "forward ms", "backward ms", "optimizer ms")
-    medians = np.median(parts[EARLY:], axis=0) * 1e3  # the first steps map memory, and see features new to them
+    medians = np.median(parts[EARLY_STEPS:], axis=0) * 1e3  # the first steps map memory, and see features new to them
     tables = sum(p.nbytes for p in network.embedding_tables())
     kept = sum(t.nbytes for p in network.embedding_tables() for t in optimizer.state[p].values())
     gradient = 0 if isinstance(optimizer, RowAdam) else tables
-    found = {key: round(float(value), 2) for key, value in zip(names, medians, strict=True)}
+    parts_ms = {key: round(float(value), 2) for key, value in zip(names, medians, strict=True)}
     return (
         {"tables MB": round(tables / 1e6), "with Adam MB": round((tables + kept + gradient) / 1e6)}
-        | found
+        | parts_ms
         | {"step ms": round(float(medians.sum()), 2)}
     )
 
@@ -129,14 +129,14 @@ def measured(part: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]
 
 def _measure(part: Callable[..., dict[str, Any]], given: tuple[Any, ...]) -> dict[str, Any]:
     wall, processor = time.perf_counter(), time.process_time()
-    found = part(*given)
+    figures = part(*given)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = {"seconds": round(time.perf_counter() - wall, 1), "CPU seconds": round(time.process_time() - processor, 1)}
     return (
         {"part": " ".join([part.__name__, *(given[1:3] if part is train else ())])}
         | spent
         | {"peak MB": round(usage.ru_maxrss / 1024)}
-        | found
+        | figures
     )
 
 

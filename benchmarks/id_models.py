@@ -58,7 +58,8 @@ def ours(name: str, count: int, batch_size: int, threads: int, precision: Precis
     from flipbench.data.split import Rows
     from flipbench.plan import registry
     from flipbench.plan.settings import TRAINING
-    from flipbench.train.id_models import Recipe, fit
+    from flipbench.train.config import TrainConfig
+    from flipbench.train.id_models import fit
     from flipbench.train.rng import Streams, make_deterministic
 
     values, labels = rows(count)
@@ -68,11 +69,11 @@ def ours(name: str, count: int, batch_size: int, threads: int, precision: Precis
     chosen = {key: value for key, value in settings(name).items() if key not in TRAINING}
     model = registry.get(name).load()(1 + sum(CARDINALITIES), len(CARDINALITIES), **chosen)
     decay = 2 * EMBEDDING_L2 / batch_size
-    recipe = Recipe(1e-3, decay, batch_size, max_epochs=sys.maxsize, patience=1, precision=precision)
+    config = TrainConfig(1e-3, batch_size, max_epochs=sys.maxsize, embedding_l2=decay, precision=precision)
 
     def training(progress: "Progress") -> None:
         make_deterministic(threads)  # some of it is a thread's own
-        fit(model, train, recipe, Streams(0), progress=progress)
+        fit(model, train, config, Streams(0), progress=progress)
 
     return Epochs(training)
 

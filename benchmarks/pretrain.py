@@ -68,19 +68,27 @@ def parts(case: Case) -> tuple[Any, Any, Any, nn.Module, nn.Module]:
 
 def ours(case: Case) -> Round:
     """The pretraining loop."""
+    from flipbench.methods.flip.batch import draw_batch
     from flipbench.methods.flip.model import Pretraining
-    from flipbench.methods.flip.noise import feature_counts
-    from flipbench.methods.flip.pretrain import pretrain
+    from flipbench.methods.flip.noise import Noise, feature_counts
     from flipbench.methods.flip.settings import PretrainSettings
     from flipbench.text.tokens import TokenStore
+    from flipbench.train.config import TrainConfig
+    from flipbench.train.pretrain import pretrain
     from flipbench.train.rng import Streams
 
     table, ids, tokenizer, id_model, encoder = parts(case)
-    settings = PretrainSettings(epochs=1, batch_size=case.batch_size, precision=case.precision)
+    settings, streams = PretrainSettings(), Streams(0)
+    config = TrainConfig(5e-5, case.batch_size, max_epochs=1, weight_decay=1e-3, precision=case.precision)
     counts = feature_counts(torch.from_numpy(ids), table.num_features)
     model = Pretraining(id_model, encoder, settings, counts)
     store = TokenStore.build(table, tokenizer)
-    return lambda: pretrain(model, ids, store, Streams(0), device=case.device)
+    noise = Noise(counts)
+
+    def make_batch(rows: Tensor, epoch: int, step: int, share: slice) -> Any:
+        return draw_batch(rows, store, noise, settings, streams, epoch, step, share)
+
+    return lambda: pretrain(model, ids, make_batch, config, streams, device=case.device)
 
 
 class Reference:
@@ -89,12 +97,13 @@ class Reference:
     def __init__(self, case: Case) -> None:
         from flipbench.methods.flip.noise import Noise, feature_counts
         from flipbench.methods.flip.objectives import InstanceContrast, MaskedTable
-        from flipbench.methods.flip.settings import RELEASED
+        from flipbench.methods.flip.settings import RELEASED, PretrainSettings, declared
         from flipbench.text.prompt import sentences
 
         self.case = case
         table, self.ids, self.tokenizer, self.id_model, self.encoder = parts(case)
-        settings = RELEASED.pretrain
+        released = {n: v for n, v in RELEASED["pretrain"].items() if n in declared(PretrainSettings)}
+        settings = PretrainSettings(**released)
         counts = feature_counts(torch.from_numpy(self.ids), table.num_features)
         v, w, fields = self.id_model.representation_dim, SHAPE["hidden_size"], len(table.fields)
         self.noise, self.settings = Noise(counts), settings

@@ -13,28 +13,14 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from unittest import mock
 
-from flipbench.data.store import fingerprint
-from flipbench.plan import expand as plan
-from flipbench.plan import search as tune
-from flipbench.plan import suite
+from flipbench import api
 from flipbench.plan.stage import Stage
 from flipbench.schedule.local import Pool
 from flipbench.store.runs import Store
 
 METHODS = "afm, pnn, wide_deep, dcn, deepfm, xdeepfm, autoint, afn, dcnv2, dcnv2_mix"
-
-
-class Quiet:
-    """A listener that shows nothing."""
-
-    def started(self, slot: int, stage: Stage) -> None: ...
-    def ticked(self, slot: int, stage: Stage, position: dict[str, Any]) -> None: ...
-    def finished(self, slot: int, stage: Stage, metrics: dict[str, Any], seconds: float) -> None: ...
-    def failed(self, slot: int, stage: Stage, reason: str) -> None: ...
-    def noted(self, line: str) -> None: ...
 
 
 def main() -> None:
@@ -66,9 +52,9 @@ def _slots(folder: Path, runs: int, epochs: int, rounds: int) -> None:
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             began = time.perf_counter()
             with Pool(store, workers, "cpu") as pool:
-                failures = pool.run(stages[:2], Quiet())  # the processes start and import torch
+                failures = pool.run(stages[:2], _ignore)  # the processes start and import torch
                 warm = time.perf_counter()
-                failures |= pool.run(stages[2:], Quiet())
+                failures |= pool.run(stages[2:], _ignore)
                 ended = time.perf_counter()
             if failures:
                 sys.exit(f"{len(failures)} stages failed: {next(iter(failures.values()))}")
@@ -121,9 +107,11 @@ def _suite(folder: Path, name: str, methods: str, protocol: str, seeds: int, set
 
 
 def _stages(path: Path) -> list[Stage]:
-    found = suite.load(str(path))
-    prints = {data.name: fingerprint(data.name) for data in found.data}
-    return plan.expand(found, prints, tune.trial_metrics(Store(path.parent))).stages()
+    return api.plan(api.load_suite(path)).stages()
+
+
+def _ignore(event: api.Event) -> None:
+    """A listener that shows nothing."""
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from tabulate import tabulate
@@ -21,12 +20,12 @@ from tabulate import tabulate
 from flipbench.data.split import Rows, training_rows
 from flipbench.data.store import open_table
 from flipbench.data.table import Table
+from flipbench.methods.context import fresh_id_model
 from flipbench.models.id_model import IDModel
 from flipbench.plan import registry
-from flipbench.plan.settings import TRAINING
 from flipbench.run.stack import Member, fit_stack
-from flipbench.run.tasks import fresh_id_model
-from flipbench.train.id_models import Recipe, fit
+from flipbench.train.config import TrainConfig
+from flipbench.train.id_models import fit
 from flipbench.train.rng import Streams, make_deterministic
 
 
@@ -60,10 +59,9 @@ def main() -> None:
 def _seconds(name: str, table: Table, sizes: list[int], steps: int, rounds: int, device: str) -> list[float]:
     """Median seconds of a round: one seed alone, then a stack of each size."""
     settings = {key: setting.value for key, setting in registry.get(name).settings.items()}
-    own = {key: value for key, value in settings.items() if key not in TRAINING}
-    recipe = replace(Recipe(**{key: settings[key] for key in TRAINING}), max_epochs=1)
+    config, own = TrainConfig.split(settings | {"max_epochs": 1})
     train = training_rows(table, "chronological")
-    count = steps * recipe.batch_size
+    count = steps * config.batch_size
     part = Rows(train.ids[:count], train.labels[:count], train.users[:count])
     if len(part) < count:
         sys.exit(f"{name}: {steps} steps need {count} rows; the data set has {len(part)}")
@@ -72,10 +70,10 @@ def _seconds(name: str, table: Table, sizes: list[int], steps: int, rounds: int,
         return [fresh_id_model(name, own, table, seed).to(device) for seed in range(size)]
 
     def alone(model: IDModel) -> Callable[[], object]:
-        return lambda: fit(model, part, recipe, Streams(0), device=device)
+        return lambda: fit(model, part, config, Streams(0), device=device)
 
     def stack(found: list[IDModel]) -> Callable[[], object]:
-        members = [Member(model, recipe, Streams(seed)) for seed, model in enumerate(found)]
+        members = [Member(model, config, Streams(seed)) for seed, model in enumerate(found)]
         return lambda: list(fit_stack(members, part, device=device))
 
     sides = [alone(models(1)[0]), *(stack(models(size)) for size in sizes)]

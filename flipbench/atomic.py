@@ -10,7 +10,7 @@ from flipbench.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to, renamed to it at the end: a reader sees the old file or the new one.
+    """A temporary file beside ``path`` to write to, renamed to it at the end: readers see either file whole.
 
     On an error nothing is left of it.
     """
@@ -26,7 +26,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes], what: str) -> list[
     """Write files by name into a folder, made where it is not there; each replaced as a whole.
 
     Args:
-        what: they are, for the error line (``the report``).
+        what: name of the files in the error message (``the report``).
 
     Returns:
         The files, in the same order.

@@ -1,4 +1,4 @@
-"""Errors a user can mend, and the words that help to mend them."""
+"""Errors that a user can correct, and hints for correcting them."""
 
 import difflib
 from collections.abc import Iterable

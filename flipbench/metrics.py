@@ -15,8 +15,9 @@ class MetricError(ValueError):
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Area under the ROC curve: the chance that a click scores above a non-click, ties counting one half.
 
-    The Mann-Whitney statistic from mid-ranks, hence exact with ties. Any increasing transform of
-    the scores (logits, probabilities) gives the same value.
+    The Mann-Whitney statistic from mid-ranks, hence exact with ties and equal on every machine, where
+    scikit-learn's sum of trapezoids is off in the last bit. Any increasing transform of the scores (logits,
+    probabilities) gives the same value.
 
     Args:
         labels: [N] of 0 and 1, any dtype.
@@ -40,7 +41,12 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def logloss(labels: ArrayLike, logits: ArrayLike) -> float:
-    """Mean negative log-likelihood in nats, from logits in float64.
+    """Mean of :func:`row_losses`, in nats."""
+    return float(row_losses(labels, logits).mean())
+
+
+def row_losses(labels: ArrayLike, logits: ArrayLike) -> Float:
+    """Negative log-likelihood of each row [N] in nats, from logits in float64.
 
     ``softplus(-x)`` for a click and ``softplus(x)`` for a non-click: no probability is formed, so
     nothing is clipped and a confident mistake costs its full ``|x|``.
@@ -53,7 +59,7 @@ def logloss(labels: ArrayLike, logits: ArrayLike) -> float:
         MetricError: see its docstring; a single class is fine here.
     """
     clicked, x = checked(labels, logits)
-    return float(np.logaddexp(0.0, np.where(clicked, -x, x)).mean())
+    return np.logaddexp(0.0, np.where(clicked, -x, x))
 
 
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Float]:

@@ -47,6 +47,47 @@ def suite_file(tmp_path: Path):
 
 
 @pytest.fixture
+def staged(suite_file):
+    """Writes a suite file with the given changes; returns it, its store and its stages, parents first."""
+    from flipbench.plan import suite
+    from flipbench.store.planning import plan_of, store_of
+
+    def write(**changes: str):
+        path = suite_file(**changes)
+        mini = suite.load(str(path))
+        store = store_of(mini)
+        return path, store, plan_of(mini, store).stages()
+
+    return write
+
+
+@pytest.fixture
+def cli(capsys):
+    """Calls the command line in this process; returns the exit code, standard output and standard error."""
+    from flipbench.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def predicted():
+    """The bytes of every file of predictions in a results folder."""
+
+    def of(root: Path) -> dict[str, bytes]:
+        files = sorted(root.glob("*/*/evaluate-*/predictions.parquet"))
+        return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+    return of
+
+
+@pytest.fixture
 def home(tmp_path, monkeypatch, shared_home):
     """A home with the session's prepared data, and calibrations and counts of its own."""
     from flipbench.data.store import fingerprint

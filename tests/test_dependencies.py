@@ -27,37 +27,31 @@ def imported(*folders):
     """Import names that are neither Python's nor ours, each with a file that has it."""
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     ours = {*sys.stdlib_module_names, "flipbench", "baselines", "benchmarks", *(file.stem for file in files)}
-    found = {}
+    first = {}
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]
-            found |= {top: file for name in names if (top := name.partition(".")[0]) not in ours}
-    return found
+            first |= {top: file for name in names if (top := name.partition(".")[0]) not in ours}
+    return first
+
+
+def distributions(name):
+    return {canonical(owner) for owner in packages_distributions().get(name, [name])}
 
 
 @pytest.mark.parametrize(
     ("folders", "extras"), [(("flipbench", "baselines"), ("ray",)), (("tests", "benchmarks"), ("dev",))]
 )
 def test_every_import_is_of_a_declared_distribution(folders, extras):
-    distributions, expected = packages_distributions(), declared(*extras)
-    found = imported(*folders)
-    undeclared = {
-        name: str(file.relative_to(ROOT))
-        for name, file in found.items()
-        if not expected & {canonical(owner) for owner in distributions.get(name, [name])}
-    }
-    assert not undeclared
-    assert {"torch", "numpy"} <= found.keys(), "imports were found at all"
+    names, expected = imported(*folders), declared(*extras)
+    assert {name: str(file) for name, file in names.items() if not expected & distributions(name)} == {}
+    assert {"torch", "numpy"} <= names.keys(), "imports were found at all"
 
 
 def test_nothing_is_asked_of_a_user_that_nothing_imports():
-    distributions = packages_distributions()
-    used = {
-        canonical(owner) for name in imported("flipbench", "baselines") for owner in distributions.get(name, [name])
-    }
-    assert declared() <= used
+    assert declared() <= set().union(*map(distributions, imported("flipbench", "baselines")))
 
 
 def test_the_pinned_versions_cover_what_is_declared():

@@ -1,139 +1,105 @@
-"""``flipbench run SUITE``."""
+"""``flipbench run SUITE`` and ``flipbench plan SUITE``."""
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections import Counter, defaultdict
+from typing import Any
 
-from flipbench.cli import plan as plan_verb
-from flipbench.cli.common import plan_of, slots_of, store_of, suite_of, usable
-from flipbench.cost.estimate import budget_of, expected
-from flipbench.errors import UserError
-from flipbench.plan.expand import Cell
+from flipbench import api
+from flipbench.cli.display import Display
+from flipbench.cli.output import print_json, print_table, suite_of
+from flipbench.cost.estimate import Estimate, budget_of
+from flipbench.cost.plan_cost import about, counted
 from flipbench.plan.stage import Stage
-from flipbench.plan.suite import Suite
-from flipbench.schedule import group
-from flipbench.store.runs import Store
-
-if TYPE_CHECKING:
-    from flipbench.schedule.local import Pool
-    from flipbench.schedule.ray import Cluster
 
 
-def main(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Run, or with ``--dry-run`` show what would; 2 where stages failed."""
     suite = suite_of(args)
-    store = store_of(suite)
-    _check(args)
+    names = ("device", "workers", "backend", "address", "gpu_share", "stall", "stack", "budget")
+    options: dict[str, Any] = {name: getattr(args, name) for name in names}
     if args.dry_run:
-        cost = plan_verb.Cost.of(plan_of(suite, store), store, *slots_of(args.device, args.workers))
-        cost.show(store)
+        api.RunOptions(**{**options, "workers": None}).check()
+        api.plan(suite, unprepared="raise")
+        _show(cost := api.cost(suite, device=args.device, workers=args.workers))
         if args.budget:
-            cost.check(budget_of(args.budget), args.budget)
+            cost.check(args.budget)
         return 0
-    failures = run(suite, store, args)
-    cells = plan_of(suite, store).cells
-    done = sum(store.done(stage) for cell in cells for stage in cell.ends)
-    total = suite.runs * len(cells)
-    print(f"{suite.suite}: {done} of {total} runs done in {store.root}", file=sys.stderr)
-    if failures:
-        print(f"{len(failures)} stages failed:", file=sys.stderr)
-        for line in failures.values():
-            print(f"  {line}", file=sys.stderr)
-        return 2
-    return 0
+    with Display() as display:
+        summary = api.run(suite, on_event=display, **options)
+    print(f"{suite.suite}: {summary.done} of {summary.total} runs done in {summary.folder}", file=sys.stderr)
+    if not summary.failures:
+        return 0
+    print(f"{len(summary.failures)} stages failed:", *summary.failures.values(), sep="\n  ", file=sys.stderr)
+    return 2
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Raises UserError where options are out of range, or do not go together."""
+def plan(args: argparse.Namespace) -> None:
+    """Print a line a (data set, method, role): stages, done, to run, and what these cost."""
+    suite = suite_of(args)
     if args.budget:
         budget_of(args.budget)
-    if not args.stall > 0:
-        raise UserError(f"--stall {args.stall:g}: must be above 0")
-    if not 0 < args.gpu_share <= 1:
-        raise UserError(f"--gpu-share {args.gpu_share:g}: must be above 0 and at most 1")
-    if args.backend == "ray" and args.workers is not None and not args.dry_run:
-        raise UserError("--workers: the cluster's CPUs and GPUs say how many stages run at once (see --gpu-share)")
-    if args.backend == "ray" and group.size(args.stack, "cpu") > 1:
-        raise UserError(f"--stack {args.stack}: needs --backend local; on a cluster every stage is a task of its own")
-    if args.backend == "local" and (args.address or args.gpu_share != 1):
-        raise UserError(f"{'--address' if args.address else '--gpu-share'}: needs --backend ray")
+    with Display() as display:
+        cost = api.cost(suite, device=args.device, workers=args.workers, calibrate=args.calibrate, on_event=display)
+    if args.json:
+        print_json(cost.as_dict())
+    else:
+        _show(cost)
+    for line in cost.not_prepared:
+        print(f"not planned: {line}", file=sys.stderr)
+    if args.budget:
+        cost.check(args.budget)
 
 
-def run(suite: Suite, store: Store, args: argparse.Namespace) -> dict[str, str]:
-    """Run all that a suite still needs; returns the reasons of failed stages by key.
+def _show(cost: api.PlanCost) -> None:
+    stages = cost.full.stages()
+    groups = Counter(map(_group, stages))
+    done = Counter(_group(stage) for stage in stages if cost.store.done(stage))
+    to_run: dict[tuple[str, ...], list[Stage]] = defaultdict(list)
+    for stage in cost.to_run:
+        to_run[_group(stage)].append(stage)
+    rows = [
+        [*group, str(count), str(done[group]), str(len(to_run[group])), *_expected(to_run[group], cost)]
+        for group, count in groups.items()
+    ]
+    columns = ["data set", "method", "stage", "stages", "done", "to run", "expected", "memory", "known from"]
+    print_table(columns, rows, columns[3:8])
+    print(_total(cost, len(stages)))
 
-    A search decides further stages, so the plan is made again until nothing new comes.
 
-    Raises:
-        UserError: more is expected than the budget, or the device or cluster cannot be used.
-    """
-    failures: dict[str, str] = {}
-    planned = plan_of(suite, store, to_run=True)
-    stages = planned.needed(store)
-    record = _recorder(suite, store)
+def _group(stage: Stage) -> tuple[str, str, str]:
+    return stage.dataset, stage.method, stage.role
+
+
+def _expected(stages: list[Stage], cost: api.PlanCost) -> list[str]:
+    known = [cost.estimates[stage.key] for stage in stages if stage.key in cost.estimates]
     if not stages:
-        record(planned.cells)
-        return failures
-    from flipbench.schedule.display import Display
-
-    pool = _pool(store, args)  # before anything is written: its options may be wrong
-    store.prepare()
-
-    class Recording(Display):
-        """A display that has each finished trial entered in its study."""
-
-        def finished(self, slot: int, stage: Stage, metrics: dict[str, Any], seconds: float) -> None:
-            super().finished(slot, stage, metrics, seconds)
-            record(cell for cell in planned.cells if any(trial.key == stage.key for trial in cell.trials))
-
-    with pool:
-        kind = slots_of(pool.device, None)[0]
-        if args.budget:
-            plan_verb.Cost.of(planned, store, kind, pool.workers).check(budget_of(args.budget), args.budget)
-        while stages:
-            record(planned.cells)
-            title = f"{suite.suite} · {suite.protocol}"
-            seconds = {key: estimate.seconds for key, estimate in expected(stages, store, kind).items()}
-            with Recording(title, stages, seconds, pool.workers) as display:
-                new = pool.run(stages, display)
-            failures |= {key: f"{_named(stages, key)}: {reason}" for key, reason in new.items()}
-            planned = plan_of(suite, store)
-            stages = [s for s in planned.needed(store) if s.key not in failures]
-    return failures
+        return ["", "", ""]
+    if len(known) < len(stages):
+        return ["not measured yet", "", ""]
+    time = about(sum(e.seconds for e in known), any(e.at_most for e in known))
+    return [time, _memory(known), ", ".join(sorted({e.source for e in known}))]
 
 
-def _recorder(suite: Suite, store: Store) -> Callable[[Iterable[Cell]], None]:
-    """What enters the finished trials of cells in their studies; nothing without a search.
-
-    A study that cannot be written stops no training: the next command makes up for it from the run folders.
-    """
-    if suite.tune is None:
-        return lambda cells: None
-    from flipbench.store.studies import Studies
-
-    studies = Studies(store, suite, suite.tune)
-
-    def record(cells: Iterable[Cell]) -> None:
-        try:
-            studies.record(cells)
-        except OSError as error:
-            print(f"{studies.path}: not written ({error.strerror}); the next run will", file=sys.stderr)
-
-    return record
+def _memory(known: list[Estimate]) -> str:
+    """The largest of a row, and beside it that on the GPU."""
+    host = max((e.memory_mb for e in known if e.memory_mb is not None), default=None)
+    device = max((e.device_memory_mb for e in known if e.device_memory_mb is not None), default=None)
+    sizes = ((host, " MB"), (device, " MB GPU"))
+    return " + ".join(f"{size:.0f}{unit}" for size, unit in sizes if size is not None)
 
 
-def _named(stages: list[Stage], key: str) -> str:
-    return next(str(stage) for stage in stages if stage.key == key)
-
-
-def _pool(store: Store, args: argparse.Namespace) -> "Pool | Cluster":
-    """What runs the stages."""
-    if args.backend == "ray":
-        from flipbench.schedule.ray import Cluster
-
-        return Cluster(store, args.address, args.device, gpu_share=args.gpu_share, stall=args.stall)
-    from flipbench.schedule.local import Pool
-
-    device = usable(args.device)
-    stack = group.size(args.stack, device)
-    return Pool(store, slots_of(device, args.workers)[1], device, stall=args.stall, stack=stack)
+def _total(cost: api.PlanCost, stages: int) -> str:
+    line = f"{len(cost.to_run)} of {stages} stages to run"
+    if cost.unknown:
+        line += f"; {len(cost.unknown)} are like none that has finished here"
+        line += ", so the time is not known yet (--calibrate measures it)"
+    elif cost.to_run:
+        work, end = (about(seconds, cost.at_most) for seconds in (cost.work_seconds, cost.finish_seconds))
+        line += f", {work} of work, done in {end} on {counted(cost.slots, 'slot')}"
+        line += f", {cost.memory_mb:.0f} MB" if cost.memory_mb is not None else ""
+    if cost.at_most and not cost.unknown:
+        line += "; at most: as if no training stopped early"
+    if cost.plan.choosing:
+        line += "; the seeds' runs follow once each search has chosen, and count here at the declared settings"
+    return line

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,7 @@ from filelock import FileLock
 from flipbench.data.store import home
 from flipbench.errors import UserError
 from flipbench.identity import key_of
+from flipbench.plan.settings import flatten
 from flipbench.plan.stage import Stage
 from flipbench.store.runs import read_json, write_json
 
@@ -49,15 +50,16 @@ def kind_of(stage: Stage) -> str:
     Seeds and lengths are not in it, and of fractions (rates, penalties, dropout) only whether they are zero.
     An evaluation is of its fit's kind, an inspection of its pretraining's.
     """
-    stage = stage.parents["pretrain"] if stage.inspects else stage
+    trained = stage.parents["pretrain"] if stage.inspects else stage
     names = ("engine", "dataset", "data", "users", "method", "version", "backbone", "plm")
-    spec = {name: stage.spec[name] for name in names if name in stage.spec}
-    settings = {name: value for name, value in shape(stage.spec["settings"]).items() if name not in LENGTHS}
-    return key_of({**spec, "settings": settings, "pretrain": stage.role == "pretrain" or stage.inspects})
+    spec = {name: trained.spec[name] for name in names if name in trained.spec}
+    settings = {name: value for name, value in step_settings(trained.spec).items() if name not in LENGTHS}
+    return key_of({**spec, "settings": settings, "pretrain": trained.role == "pretrain"})
 
 
-def shape(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as far as they say what a step does: of a fraction, whether it is zero."""
+def step_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification's settings as far as they determine what a step does: of a fraction, whether it is zero."""
+    settings = flatten(spec["settings"])
     return {name: value > 0 if isinstance(value, float) else value for name, value in settings.items()}
 
 
@@ -70,45 +72,29 @@ def load(device: str) -> dict[str, Rates]:
 
 
 def save(device: str, new: Mapping[str, Rates]) -> None:
-    """Add calibrations to those of this machine.
+    """Add calibrations to those of this machine; other processes that do so wait.
 
     Raises:
         UserError: ``$FLIPBENCH_HOME`` cannot be written.
     """
-
-    def document() -> dict[str, Any]:
-        rates = {name: {**load(name), **(new if name == device else {})} for name in ("cpu", "cuda")}
-        found = {name: {kind: asdict(r) for kind, r in of_device.items()} for name, of_device in rates.items()}
-        return {"machine": machine(), "rates": found}
-
-    update(_path(), document, "the calibration")
-
-
-def update(path: Path, document: Callable[[], dict[str, Any]], what: str) -> None:
-    """Write a document that is made from what the file holds by then; other processes wait.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    path = _path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            write_json(path, document())
+            rates = {name: {**load(name), **(new if name == device else {})} for name in ("cpu", "cuda")}
+            of_kinds = {name: {kind: asdict(r) for kind, r in kinds.items()} for name, kinds in rates.items()}
+            write_json(path, {"machine": machine(), "rates": of_kinds})
     except OSError as error:
-        raise UserError(f"{path}: {what} cannot be written ({error.strerror or error})") from None
+        raise UserError(f"{path}: the calibration cannot be written ({error.strerror or error})") from None
 
 
 def representatives(stages: Iterable[Stage]) -> dict[str, Stage]:
     """A stage to measure for every kind among ``stages``: one that trains."""
-    found: dict[str, Stage] = {}
+    of_kind: dict[str, Stage] = {}
     for stage in stages:
-        of_kind = stage.parents["fit" if stage.role == "evaluate" else "pretrain"] if _trains_not(stage) else stage
-        found.setdefault(kind_of(of_kind), of_kind)
-    return found
-
-
-def _trains_not(stage: Stage) -> bool:
-    return stage.role == "evaluate" or stage.inspects
+        trained = stage if stage.trains else stage.parents["pretrain" if stage.inspects else "fit"]
+        of_kind.setdefault(kind_of(trained), trained)
+    return of_kind
 
 
 def machine() -> dict[str, Any]:

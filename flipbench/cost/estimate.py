@@ -1,25 +1,22 @@
 """What a plan will cost: from finished runs of the same kind, else from a calibration, else from runs alike."""
 
 import heapq
-import json
 import math
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
 from flipbench.cost import calibration
-from flipbench.cost.calibration import Rates
 from flipbench.errors import UserError
 from flipbench.identity import key_of
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan, resolve
 from flipbench.plan.stage import DataCondition, Stage, evaluation_stage, selection_stage
-from flipbench.store.runs import DONE, Store
+from flipbench.store.runs import Store, read_json
 
 Source = Literal["measured", "calibrated", "alike"]
 """``measured``: finished runs that differ in seeds and the values of fractions alone. ``calibrated``: a few steps of
@@ -54,8 +51,8 @@ class Costs:
     def __init__(self, store: Store, device: str) -> None:
         self.store = store
         self.rates = calibration.load(device)
-        self._same: dict[str, list[_Run]] = defaultdict(list)
-        self._alike: dict[tuple[Any, ...], list[_Run]] = defaultdict(list)
+        self._same: dict[str, list[_FinishedRun]] = defaultdict(list)
+        self._alike: dict[tuple[Any, ...], list[_FinishedRun]] = defaultdict(list)
         self._epochs: dict[tuple[Any, ...], list[tuple[int, int]]] = defaultdict(list)
         for run in _finished(store):
             spec, role = run.spec, run.spec["role"]
@@ -73,17 +70,14 @@ class Costs:
         if here := [run for run in same if run.here]:
             return _estimate(here, "measured")
         if rates := self.rates.get(calibration.kind_of(stage)):
-            return self._by_rates(stage, rates, "calibrated")
+            steps, rows, at_most = self._work(stage, rates.rows)
+            seconds = rates.setup + steps * rates.step + rows * rates.row
+            return Estimate(seconds, rates.memory_mb, rates.device_memory_mb, "calibrated", at_most)
         place, role = _place(stage.spec), stage.role
         if same:
             return _estimate(same, "measured")
         like = self._alike.get((place, role, stage.method)) or self._alike.get((place, role))
         return _estimate(like, "alike") if like else None
-
-    def _by_rates(self, stage: Stage, rates: Rates, source: Source) -> Estimate:
-        steps, rows, at_most = self._work(stage, rates.rows)
-        seconds = rates.setup + steps * rates.step + rows * rates.row
-        return Estimate(seconds, rates.memory_mb, rates.device_memory_mb, source, at_most)
 
     def _work(self, stage: Stage, rows: int) -> tuple[int, int, bool]:
         """Training steps, rows to score, and whether early stopping may leave fewer of both.
@@ -124,8 +118,7 @@ class Costs:
 def expected(stages: Iterable[Stage], store: Store, device: str) -> dict[str, Estimate]:
     """Estimates by key, of the stages that something is known about; the arguments are those of :class:`Costs`."""
     costs = Costs(store, device)
-    found = {stage.key: costs.of(stage) for stage in stages}
-    return {key: estimate for key, estimate in found.items() if estimate}
+    return {stage.key: estimate for stage in stages if (estimate := costs.of(stage))}
 
 
 def in_full(plan: Plan) -> Plan:
@@ -175,14 +168,22 @@ def budget_of(text: str) -> float:
     Raises:
         UserError: no such time.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if not found or not (seconds := float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]):
+    time = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not time or not (seconds := float(time[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[time[2]]):
         raise UserError(f"--budget {text}: expected a time such as 90m, 8h or 2d")
     return seconds
 
 
+def duration(seconds: float) -> str:
+    """``42 s``, ``7 min``, ``3 h 10 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 @dataclass(frozen=True)
-class _Run:
+class _FinishedRun:
     """A finished run.
 
     Attributes:
@@ -199,26 +200,22 @@ class _Run:
     epochs: tuple[int, int] | None
 
 
-def _finished(store: Store) -> Iterator[_Run]:
+def _finished(store: Store) -> Iterator[_FinishedRun]:
     """The finished runs of a store; a damaged one says nothing of costs."""
-
-    def read(done: Path, name: str) -> Any:
-        return json.loads(done.with_name(name).read_text(encoding="utf-8"))
-
-    for done in sorted(store.root.glob(f"*/*/*/{DONE}")):
+    for folder in store.finished_folders():
         try:
-            spec, env, epochs = read(done, "spec.json"), read(done, "env.json"), None
+            spec, env, epochs = read_json(folder / "spec.json"), read_json(folder / "env.json"), None
             if spec["role"] in ("select", "fit"):
-                found = read(done, "metrics.json")
-                epochs = len(found["history"]), int(found["best"]["epoch"]) + 1
+                metrics = read_json(folder / "metrics.json")
+                epochs = len(metrics["history"]), int(metrics["best"]["epoch"]) + 1
             memory, on_device = env.get("peak_memory_mb"), env.get("peak_device_memory_mb")
             on_cpu, here = env["device"] == "cpu", env.get("cores") == os.cpu_count()
-            yield _Run(spec, float(env["seconds"]), memory, on_device, on_cpu, here, epochs)
-        except (OSError, ValueError, KeyError, TypeError):
+            yield _FinishedRun(spec, float(env["seconds"]), memory, on_device, on_cpu, here, epochs)
+        except (UserError, ValueError, KeyError, TypeError, AttributeError):
             continue
 
 
-def _estimate(runs: Sequence[_Run], source: Source) -> Estimate:
+def _estimate(runs: Sequence[_FinishedRun], source: Source) -> Estimate:
     """The median time of runs, and the largest memory."""
     memory = max((run.memory_mb for run in runs if run.memory_mb is not None), default=None)
     on_device = max((run.device_memory_mb for run in runs if run.device_memory_mb is not None), default=None)
@@ -228,7 +225,7 @@ def _estimate(runs: Sequence[_Run], source: Source) -> Estimate:
 def _likeness(spec: Mapping[str, Any]) -> str:
     """Equal for runs that differ in seeds, parents and the values of fractions alone."""
     rest = {name: value for name, value in spec.items() if name not in ("seed", "parents")}
-    return key_of({**rest, "settings": calibration.shape(spec["settings"])})
+    return key_of({**rest, "settings": calibration.step_settings(spec)})
 
 
 def _place(spec: Mapping[str, Any]) -> tuple[str, float]:

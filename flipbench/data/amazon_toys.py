@@ -4,16 +4,8 @@ ClickPrompt's fourth data set (arXiv 2310.09234); FLIP does not use it. Both pub
 2014 and 2018. Their mirrors move and publish no checksum, so there is nothing to fetch: the files are imported.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from flipbench.data.dataset import Dataset
 from flipbench.data.table import Field
-
-if TYPE_CHECKING:
-    from flipbench.data.encode import Prepared
 
 FIELDS = (
     Field("user_id", "user id", "user"),
@@ -29,13 +21,6 @@ REVIEWS = ("Toys_and_Games_5.json.gz", "reviews_Toys_and_Games_5.json.gz")
 ITEMS = "meta_Toys_and_Games.json.gz"
 
 
-def prepare(raw: Path, allow_partial: bool = False) -> Prepared:
-    """Read the raw folder; see :func:`flipbench.data.amazon_toys_reader.read`. Nobody says how many lines are whole."""
-    from flipbench.data.amazon_toys_reader import read
-
-    return read(raw)
-
-
 AMAZON_TOYS = Dataset(
     name="amazon-toys",
     title="Amazon-Toys",
@@ -43,6 +28,6 @@ AMAZON_TOYS = Dataset(
     licence="Academic use with citation (UCSD Amazon review data); no licence is stated.",
     fields=FIELDS,
     label="rating > 3 is positive, all others are negative (a guess: ClickPrompt's code reads finished labels)",
-    prepare=prepare,
+    reader="flipbench.data.amazon_toys_reader:read",
     files=(REVIEWS[0], ITEMS),
 )

@@ -8,21 +8,18 @@ hold a whole page. The items of 2014 are Python literals rather than JSON, and a
 
 import ast
 import html
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from flipbench.data import json_lines
 from flipbench.data.amazon_toys import ITEMS, REVIEWS
-from flipbench.data.encode import Column, Prepared, encode
-from flipbench.data.json_lines import Faults
-from flipbench.data.rejected import Rejected
+from flipbench.data.encode import Column, Prepared, encode, period
+from flipbench.data.raw import Rejected
 from flipbench.errors import UserError
 
 VERSION = 1
@@ -31,12 +28,13 @@ ROOT = "Toys & Games"
 UNKNOWN = "unknown"
 LONGEST = 150
 """Characters of a title or a brand."""
+ITEM_COLUMNS = ("item", "category", "title", "brand")
 
 Record = dict[str, Any]
 
 
-def read(raw: Path) -> Prepared:
-    """The table of a raw folder.
+def read(raw: Path, allow_partial: bool = False) -> Prepared:
+    """The table of a raw folder; nobody says how many lines are whole, so any copy is accepted.
 
     Lines that cannot be read are left out, counted and named in ``meta``.
 
@@ -48,47 +46,29 @@ def read(raw: Path) -> Prepared:
         raise UserError(f"{raw}: has no reviews; valid: {' (2018), '.join(REVIEWS)} (2014)")
     scratch = json_lines.scratch("amazon-toys", VERSION, [file, raw / ITEMS])
     rejected = Rejected()
-    reviews, _ = json_lines.read(file, _reviews, _kept, scratch, rejected)
-    items, _ = json_lines.read(raw / ITEMS, _items, _kept, scratch, rejected)
-
-    every = len(items)
-    items = items.take(_first(items["item"].combine_chunks().dictionary_encode().indices.to_numpy()))
-    found = pc.index_in(reviews["item"], value_set=items["item"].combine_chunks())
-    known = reviews.append_column("at", found).filter(pc.is_valid(found))
-    if not len(known):
+    reviews, items = (
+        json_lines.read(path, parse, scratch, rejected)[0].to_pandas()
+        for path, parse in ((file, _reviews), (raw / ITEMS, _items))
+    )
+    first = items.drop_duplicates("item")
+    known = reviews[reviews["item"].isin(first["item"])]
+    if known.empty:
         raise UserError(f"{file}: no review of an item in {ITEMS}")
-    ordered = known.sort_by([(name, "ascending") for name in ("time", "user", "item")])
-    users = ordered["user"].combine_chunks().dictionary_encode()
-    at = ordered["at"].to_numpy()
-    once = np.sort(_first(users.indices.to_numpy().astype(np.int64) * len(items) + at))
-    rows, user, at = ordered.take(once), users.indices.to_numpy()[once], at[once]
+    rows = known.sort_values(["time", "user", "item"], kind="stable").drop_duplicates(["user", "item"])
 
-    columns = [Column(user, users.dictionary.to_pylist())]
-    columns += [Column(at, items[name].to_pylist()) for name in ("item", "category", "title", "brand")]
-    ids, values = encode(columns)
-    time = rows["time"].to_numpy()
-    days = [datetime.fromtimestamp(int(t), UTC).date().isoformat() for t in time[[0, -1]]]
+    user, users = pd.factorize(rows["user"])
+    item = pd.Index(first["item"]).get_indexer(rows["item"])
+    ids, values = encode([Column(user, users.tolist()), *(Column(item, first[name].tolist()) for name in ITEM_COLUMNS)])
     meta = {
         "reviews": file.name,
-        "first_day": days[0],
-        "last_day": days[1],
+        **period(rows["time"].to_numpy()),
         "reviews_of_unknown_items": len(reviews) - len(known),
         "repeated_reviews": len(known) - len(rows),
-        "repeated_items": every - len(items),
+        "repeated_items": len(items) - len(first),
         **rejected.meta(),
     }
-    labels = (rows["rating"].to_numpy() > 3).astype(np.uint8)
+    labels = (rows["rating"] > 3).to_numpy(np.uint8)
     return Prepared(ids, labels, values, meta, scratch=scratch)
-
-
-def _first(codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Where each code stands first, in the order of the codes."""
-    found: NDArray[np.int64] = np.unique(codes, return_index=True)[1]
-    return found
-
-
-def _kept(table: pa.Table) -> tuple[pa.Table, Faults]:
-    return table, []
 
 
 def _reviews(block: bytes) -> pa.Table:
@@ -101,11 +81,11 @@ def _reviews(block: bytes) -> pa.Table:
 
 
 def _items(block: bytes) -> pa.Table:
-    """Columns item, category, title and brand."""
+    """The :data:`ITEM_COLUMNS`."""
     rows: list[tuple[Any, ...]] = [
         (_text(r, "asin"), _category(r), _clean(r, "title"), _clean(r, "brand")) for r in _records(block)
     ]
-    schema = pa.schema(dict.fromkeys(("item", "category", "title", "brand"), pa.string()))
+    schema = pa.schema(dict.fromkeys(ITEM_COLUMNS, pa.string()))
     return _table(rows, schema)
 
 
@@ -115,10 +95,10 @@ def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
 
 
 def _records(block: bytes) -> list[Record]:
-    found = [_record(line) for line in block.split(b"\n")[:-1]]
-    if not all(isinstance(record, dict) for record in found):
+    records = [_record(line) for line in block.split(b"\n")[:-1]]
+    if not all(isinstance(record, dict) for record in records):
         raise ValueError("not an object")
-    return found
+    return records
 
 
 def _record(line: bytes) -> Any:

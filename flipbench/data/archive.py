@@ -1,4 +1,4 @@
-"""Taking known members out of a zip archive that need not be trusted."""
+"""Extraction of known members from an untrusted zip archive."""
 
 import shutil
 import stat
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from flipbench.errors import UserError
 
 LARGEST = 2**30
-"""Bytes; a member that claims more is refused before it is unpacked."""
+"""Bytes; a member that declares more is refused before it is unpacked."""
 
 
 def extract(archive: Path, members: Sequence[str], folder: Path, largest: int = LARGEST) -> None:

@@ -1,15 +1,7 @@
 """BookCrossing (Ziegler et al., 2005): what it is. The reader of its raw files is ``bookcrossing_reader``."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from flipbench.data.dataset import Archive, Dataset
 from flipbench.data.table import Field
-
-if TYPE_CHECKING:
-    from flipbench.data.encode import Prepared
 
 FIELDS = (
     Field("user_id", "user id", "user"),
@@ -66,13 +58,6 @@ BRACKETS = {
 """Age brackets with the first age beyond each. An age below 5 or above 100 is unknown, the eleventh bracket."""
 
 
-def prepare(raw: Path, allow_partial: bool = False) -> Prepared:
-    """Read the raw folder; see :func:`flipbench.data.bookcrossing_reader.read`. A partial copy is taken and noted."""
-    from flipbench.data.bookcrossing_reader import read
-
-    return read(raw)
-
-
 BOOKCROSSING = Dataset(
     name="bookcrossing",
     title="BookCrossing",
@@ -81,7 +66,7 @@ BOOKCROSSING = Dataset(
     licence="Research use with citation (the dump's page).",
     fields=FIELDS,
     label="rating > 5 is positive, all others are negative, the implicit 0 among them",
-    prepare=prepare,
+    reader="flipbench.data.bookcrossing_reader:read",
     files=("BX-Book-Ratings.csv", "BX-Users.csv", "BX-Books.csv"),
     archive=Archive(
         url="http://www2.informatik.uni-freiburg.de/~cziegler/BX/BX-CSV-Dump.zip",

@@ -11,6 +11,7 @@ of four characters, ``n/a`` is unknown), with the counts of Table I as the check
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ import numpy as np
 
 from flipbench.data.bookcrossing import BRACKETS, COUNTRIES, RECORDS
 from flipbench.data.encode import Column, Prepared, encode
-from flipbench.data.raw import read_bytes
-from flipbench.data.rejected import Rejected
+from flipbench.data.raw import Rejected, read_bytes
 from flipbench.errors import UserError
 
 UNKNOWN = "unknown"
@@ -39,8 +39,8 @@ _ENDED = re.compile(rb'\\";(?!")')
 _COUNTRY = {other: country for country, others in COUNTRIES.items() for other in others.split(", ")} | {"usa": "USA"}
 
 
-def read(raw: Path) -> Prepared:
-    """The table of a raw folder, rows in the order of BX-Book-Ratings.csv.
+def read(raw: Path, allow_partial: bool = False) -> Prepared:
+    """The table of a raw folder, rows in the order of BX-Book-Ratings.csv; a partial copy is accepted and noted.
 
     A line that cannot be read is left out, counted and named in ``meta``; so are mended lines, and what makes the
     copy a partial one.
@@ -48,70 +48,111 @@ def read(raw: Path) -> Prepared:
     Raises:
         UserError: a file is missing, has another header or no record at all, or far too many lines are malformed.
     """
-    rejected, mended, found = Rejected(), list[str](), dict[str, int]()
-
-    def records(file: str, form: tuple[bytes, re.Pattern[bytes]]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-        found[file] = 0
-        for number, values in _records(raw / file, form, rejected, mended):
-            found[file] += 1
-            yield number, values
-        if not found[file]:
-            raise UserError(f"{raw / file}: no record in it")
-
-    users: dict[int, tuple[str, str]] = {}
-    for line, (user, location, age) in records("BX-Users.csv", _USER):
-        if int(user) in users:
-            rejected.add(raw / "BX-Users.csv", line, f"user {int(user)} occurs before")
-        else:
-            users[int(user)] = (country(_text(location)), bracket(age))
-    books: dict[bytes, list[str]] = {}
-    for line, (isbn, *columns, _, _, _) in records("BX-Books.csv", _BOOK):
-        if isbn in books:
-            rejected.add(raw / "BX-Books.csv", line, f"ISBN {_text(isbn)!r} occurs before")
-        else:
-            title, author, year, publisher = (_known(_text(column)) for column in columns)
-            books[isbn] = [title, author, year if len(year) == 4 else UNKNOWN, publisher]
-
-    of_user = {user: position for position, user in enumerate(sorted(users))}
-    of_book = {isbn: position for position, isbn in enumerate(books)}
-    dropped = dict.fromkeys(
-        ("ratings_with_a_malformed_isbn", "ratings_of_unknown_users", "ratings_of_unknown_books"), 0
-    )
-    rows: dict[tuple[int, int], int] = {}
-    for line, (user, isbn, rating) in records("BX-Book-Ratings.csv", _RATING):
-        pair = (of_user.get(int(user), -1), of_book.get(isbn, -1))
-        if int(rating) > 10:
-            rejected.add(raw / "BX-Book-Ratings.csv", line, f"rating {int(rating)} is not one of 0 to 10")
-        elif not isbn.isalnum():
-            dropped["ratings_with_a_malformed_isbn"] += 1
-        elif pair[0] < 0:
-            dropped["ratings_of_unknown_users"] += 1
-        elif pair[1] < 0:
-            dropped["ratings_of_unknown_books"] += 1
-        elif pair in rows:
-            rejected.add(raw / "BX-Book-Ratings.csv", line, f"user {int(user)} has rated {_text(isbn)} before")
-        else:
-            rows[pair] = int(rating)
-    if not rows:
-        raise UserError(f"{raw / 'BX-Book-Ratings.csv'}: no rating of a known user and a known book")
-
-    user, book = np.array(list(rows), np.int32).T
-    countries, ages = zip(*(users[u] for u in of_user), strict=True)
+    dump = _Dump(raw)
+    users, books = _users(dump), _books(dump)
+    ratings, dropped = _ratings(dump, users, books)
+    user, book = np.array(list(ratings), np.int32).T
+    countries, ages = zip(*users.values(), strict=True)
     ids, values = encode(
         [
-            Column(user, [str(u) for u in of_user], integer=True),
+            Column(user, [str(number) for number in users], integer=True),
             Column(user, countries),
             Column(user, ages),
             Column(book, [_text(isbn) for isbn in books]),
             *(Column(book, column) for column in zip(*books.values(), strict=True)),
         ]
     )
-    meta: dict[str, Any] = {**dropped, "mended": mended, **rejected.meta()}
-    missing = [f"{file} has {found[file]:,} of {n:,} records" for file, n in RECORDS.items() if found[file] < n]
+    meta: dict[str, Any] = {**dropped, "mended": dump.mended, **dump.rejected.meta()}
+    count = dump.count
+    missing = [f"{file} has {count[file]:,} of {n:,} records" for file, n in RECORDS.items() if count[file] < n]
     if missing:
         meta["partial"] = "; ".join(missing)
-    labels = np.fromiter((rating > 5 for rating in rows.values()), np.uint8, len(rows))
+    labels = np.fromiter((rating > 5 for rating in ratings.values()), np.uint8, len(ratings))
     return Prepared(ids, labels, values, meta)
+
+
+class _Dump:
+    """The raw files, and what was met in them: records by file, lines left out, lines mended."""
+
+    def __init__(self, raw: Path) -> None:
+        self.raw, self.rejected, self.mended, self.count = raw, Rejected(), list[str](), Counter[str]()
+
+    def records(self, file: str, header: bytes, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        """Line number and columns of each record; None for NULL."""
+        path = self.raw / file
+        first, *lines = (line.removesuffix(b"\r") for line in read_bytes(path).split(b"\n"))
+        if first != header:
+            raise UserError(f"{path}:1: another header than {header.decode()}")
+        if lines and not lines[-1]:
+            lines.pop()
+        numbered = enumerate(lines, 2)
+        for number, line in numbered:
+            following = lines[number - 1] if number <= len(lines) else b""
+            if match := pattern.fullmatch(line):
+                pass
+            elif match := pattern.fullmatch(_ENDED.sub(rb'";"', line)):
+                self.mended.append(f"{file}:{number}: a column that ends in an escaped quote")
+            elif not pattern.fullmatch(following) and (match := pattern.fullmatch(line + following)):
+                self.mended.append(f"{file}:{number}: one record on two lines")
+                next(numbered)
+            if match:
+                self.count[file] += 1
+                yield number, match.groups()
+            else:
+                self.reject(file, number, f"not of the form {header.decode()}: {_text(line)[:80]!r}")
+        if not self.count[file]:
+            raise UserError(f"{path}: no record in it")
+
+    def reject(self, file: str, line: int, why: str) -> None:
+        """Leave out a line."""
+        self.rejected.add(self.raw / file, line, why)
+
+
+def _users(dump: _Dump) -> dict[int, tuple[str, str]]:
+    """Country and age bracket by user number, sorted."""
+    users: dict[int, tuple[str, str]] = {}
+    for line, (user, location, age) in dump.records("BX-Users.csv", *_USER):
+        if int(user) in users:
+            dump.reject("BX-Users.csv", line, f"user {int(user)} occurs before")
+        else:
+            users[int(user)] = (country(_text(location)), bracket(age))
+    return dict(sorted(users.items()))
+
+
+def _books(dump: _Dump) -> dict[bytes, tuple[str, ...]]:
+    """Title, author, year and publisher by ISBN."""
+    books: dict[bytes, tuple[str, ...]] = {}
+    for line, (isbn, *columns, _, _, _) in dump.records("BX-Books.csv", *_BOOK):
+        if isbn in books:
+            dump.reject("BX-Books.csv", line, f"ISBN {_text(isbn)!r} occurs before")
+        else:
+            title, author, year, publisher = (_known(_text(column)) for column in columns)
+            books[isbn] = (title, author, year if len(year) == 4 else UNKNOWN, publisher)
+    return books
+
+
+def _ratings(
+    dump: _Dump, users: dict[int, Any], books: dict[bytes, Any]
+) -> tuple[dict[tuple[int, int], int], dict[str, int]]:
+    """Rating by the positions of user and book, and how many ratings were dropped by why."""
+    file = "BX-Book-Ratings.csv"
+    of_user = {user: position for position, user in enumerate(users)}
+    of_book = {isbn: position for position, isbn in enumerate(books)}
+    reasons = ("ratings_with_a_malformed_isbn", "ratings_of_unknown_users", "ratings_of_unknown_books")
+    dropped, ratings = dict.fromkeys(reasons, 0), dict[tuple[int, int], int]()
+    for line, (user, isbn, rating) in dump.records(file, *_RATING):
+        pair = (of_user.get(int(user), -1), of_book.get(isbn, -1))
+        if int(rating) > 10:
+            dump.reject(file, line, f"rating {int(rating)} is not one of 0 to 10")
+        elif not isbn.isalnum() or min(pair) < 0:
+            dropped[reasons[0 if not isbn.isalnum() else 1 if pair[0] < 0 else 2]] += 1
+        elif pair in ratings:
+            dump.reject(file, line, f"user {int(user)} has rated {_text(isbn)} before")
+        else:
+            ratings[pair] = int(rating)
+    if not ratings:
+        raise UserError(f"{dump.raw / file}: no rating of a known user and a known book")
+    return ratings, dropped
 
 
 def country(location: str) -> str:
@@ -128,35 +169,6 @@ def bracket(age: bytes | None) -> str:
     if years < 5:
         return UNKNOWN
     return next((words for words, beyond in BRACKETS.items() if years < beyond), UNKNOWN)
-
-
-def _records(
-    path: Path, form: tuple[bytes, re.Pattern[bytes]], rejected: Rejected, mended: list[str]
-) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """Line number and columns of each record; None for NULL."""
-    header, pattern = form
-    lines = read_bytes(path).split(b"\n")
-    if lines[0].removesuffix(b"\r") != header:
-        raise UserError(f"{path}:1: another header than {header.decode()}")
-    if not lines[-1]:
-        lines.pop()
-    n = 1
-    while n < len(lines):
-        line = lines[n].removesuffix(b"\r")
-        n += 1
-        if match := pattern.fullmatch(line):
-            yield n, match.groups()
-            continue
-        after = lines[n].removesuffix(b"\r") if n < len(lines) else b""
-        if match := pattern.fullmatch(_ENDED.sub(rb'";"', line)):
-            mended.append(f"{path.name}:{n}: a column that ends in an escaped quote")
-        elif not pattern.fullmatch(after) and (match := pattern.fullmatch(line + after)):
-            mended.append(f"{path.name}:{n}: one record on two lines")
-        if match:
-            yield n, match.groups()
-            n += "two lines" in mended[-1]
-        else:
-            rejected.add(path, n, f"not of the form {header.decode()}: {_text(line)[:80]!r}")
 
 
 def _text(raw: bytes | None) -> str:

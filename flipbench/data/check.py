@@ -75,25 +75,25 @@ def check(name: str) -> CheckResult:
     if "samples" in expected:  # the paper: first 90 % train, last 10 % test
         expected["training rows"] = training_size(expected["samples"])
         expected["test rows"] = expected["samples"] - expected["training rows"]
-    counts = _counts(table, dataset.orders)
+    rate = float(np.mean(table.labels))
+    entropy = round(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)), 4)
+    counts = _counts(table) | _unseen(table, dataset.orders) | {"logloss of the base rate": entropy}
     lines = [Line(what, ours, expected.get(what), _reason(dataset, table, what)) for what, ours in counts.items()]
     return CheckResult(name, (*lines, *_notes(table), Line("fingerprint", table.fingerprint, dataset.fingerprint)))
 
 
 def table_one() -> list[tuple[str, Line | None]]:
     """The paper's Table I with ours: (title, line) for every data set of the paper and quantity; None: not prepared."""
-    found: list[tuple[str, Line | None]] = []
+    lines: list[tuple[str, Line | None]] = []
     for dataset in (get(name) for name in names()):
-        if not dataset.expected:
-            continue
-        if not (folder_of(dataset.name) / META).exists():
-            found.append((dataset.title, None))
-            continue
-        table = open_table(dataset.name)
-        ours = {"samples": len(table), "fields": len(table.fields), "features": table.num_features - 1}
-        for what, expected in dataset.expected.items():
-            found.append((dataset.title, Line(what, ours[what], expected, _reason(dataset, table, what))))
-    return found
+        if dataset.expected and not (folder_of(dataset.name) / META).exists():
+            lines.append((dataset.title, None))
+        elif dataset.expected:
+            table = open_table(dataset.name)
+            ours = _counts(table)
+            for what, expected in dataset.expected.items():
+                lines.append((dataset.title, Line(what, ours[what], expected, _reason(dataset, table, what))))
+    return lines
 
 
 def _reason(dataset: Dataset, table: Table, what: str) -> str:
@@ -113,10 +113,8 @@ def _notes(table: Table) -> list[Line]:
     return lines
 
 
-def _counts(table: Table, orders: tuple[Order, ...]) -> dict[str, Number]:
-    sizes = np.diff(table.offsets)
-    training = training_size(len(table))
-    rate = float(np.mean(table.labels))
+def _counts(table: Table) -> dict[str, Number]:
+    sizes, training = np.diff(table.offsets), training_size(len(table))
     return {
         "samples": len(table),
         "fields": len(table.fields),
@@ -126,22 +124,18 @@ def _counts(table: Table, orders: tuple[Order, ...]) -> dict[str, Number]:
         "items": int(sizes[table.item_column]),
         "training rows": training,
         "test rows": len(table) - training,
-        **_unseen(table, orders),
-        "logloss of the base rate": round(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)), 4),
     }
 
 
 def _unseen(table: Table, orders: tuple[Order, ...]) -> dict[str, Number]:
     """What of the test part is new: by time, or for each order where none is the true one."""
-    found: dict[str, Number] = {}
+    shares: dict[str, Number] = {}
     for order in orders[:1] if orders[0] == "chronological" else orders:
         training, test = training_rows(table, order).ids, test_rows(table, order).ids
         for side, column in (("users", table.user_column), ("items", table.item_column)):
-            seen = np.zeros(table.num_features, bool)
-            seen[training[:, column]] = True
             what = f"test rows of {side} unseen in training" + (f", order {order}" if order != "chronological" else "")
-            found[what] = f"{np.mean(~seen[test[:, column]]):.2%}"
-    return found
+            shares[what] = f"{np.mean(~np.isin(test[:, column], training[:, column])):.2%}"
+    return shares
 
 
 def _text(value: Number | None) -> str:

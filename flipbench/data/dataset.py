@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 from flipbench.data.table import Field
 from flipbench.errors import UserError, nearest
@@ -28,7 +29,7 @@ class Archive:
     """The official download.
 
     Attributes:
-        url: where it lies.
+        url: its address.
         md5: its published checksum, 32 hexadecimal digits; None where nobody published one: the SHA-256 of the
             first download is then kept, and later ones are compared with it.
         folder: the folder inside it that holds the raw files; empty where they lie at its top.
@@ -41,21 +42,23 @@ class Archive:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set's metadata and the function that prepares it.
+    """A data set's metadata and its reader.
 
     Attributes:
         name: registered name (``movielens-1m``).
         title: name in prose.
-        citation: whom to cite.
-        licence: what one may do with it, in a sentence.
+        citation: the paper to cite.
+        licence: what use is allowed, in a sentence.
         fields: F columns, in the paper's order.
         label: the label rule in words.
-        prepare: raw folder -> table in memory; with ``allow_partial`` it takes raw files that are not whole.
-            A generated data set ignores both arguments.
-        version: raised when ``prepare`` gives another table from the same raw files.
-        files: raw files that ``prepare`` reads; empty for a generated data set.
+        reader: the function ``(raw folder, allow_partial, **options) -> Prepared``, or its name ``module:function``,
+            imported when the data set is prepared: metadata never load numpy. With ``allow_partial`` it accepts raw
+            files that are not whole; a generator ignores both arguments.
+        options: keyword arguments of the reader.
+        version: raised when the reader gives another table from the same raw files.
+        files: raw files that the reader reads; empty for a generated data set.
         archive: the official download, if there is one.
-        base_url: where the raw files lie one by one, for a data set that has no archive; no checksum is published.
+        base_url: address of the single raw files of a data set that has no archive; no checksum is published.
         orders: the row orders that a suite may name; the table has its rows in the first.
         expected: the paper's Table I (``samples``, ``fields``, ``features``), where it lists the data set.
         fingerprint: content fingerprint of the whole data set once prepared, where it is known beforehand: results
@@ -69,7 +72,8 @@ class Dataset:
     licence: str
     fields: tuple[Field, ...]
     label: str
-    prepare: Callable[[Path, bool], Prepared]
+    reader: str | Callable[..., Prepared]
+    options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
     files: tuple[str, ...] = ()
     archive: Archive | None = None
@@ -78,6 +82,19 @@ class Dataset:
     expected: Mapping[str, int] = field(default_factory=dict)
     fingerprint: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def prepare(self, raw: Path, allow_partial: bool = False) -> Prepared:
+        """The whole table in memory.
+
+        Raises:
+            UserError: the reader cannot be imported, or a raw file is missing or malformed.
+        """
+        try:
+            read = resolve_name(self.reader) if isinstance(self.reader, str) else self.reader
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(f"data set '{self.name}': reader '{self.reader}' cannot be loaded: {error}") from None
+        prepared: Prepared = read(raw, allow_partial, **self.options)
+        return prepared
 
     @property
     def generated(self) -> bool:
@@ -113,10 +130,10 @@ def get(name: str) -> Dataset:
     if name not in registered:
         raise UserError(f"unknown data set '{name}'{nearest(name, registered)}")
     try:
-        found: Dataset = registered[name].load()
+        dataset: Dataset = registered[name].load()
     except (ImportError, AttributeError) as error:
         raise UserError(f"data set '{name}' ({registered[name].value}) cannot be loaded: {error}") from None
-    return found
+    return dataset
 
 
 @cache

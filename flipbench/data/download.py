@@ -1,4 +1,4 @@
-"""A downloader for pooch that goes on where a cut download stopped."""
+"""A downloader for pooch that resumes an interrupted download."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -46,7 +46,7 @@ class Resuming:
             raise UserError(f"{url}: {why}; with the files at hand, run {self._remedy}") from None
         with response:
             if have and response.status_code == 416:
-                pass  # nothing is missing; the checksum will tell whether it is this file
+                pass  # nothing is missing; the checksum decides whether it is this file
             elif response.ok:
                 resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
                 self._receive(response, have if resumed else 0)

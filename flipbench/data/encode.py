@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -48,6 +49,12 @@ class Prepared:
     meta: dict[str, Any] = field(default_factory=dict)
     truth: NDArray[np.float32] | None = None
     scratch: Path | None = None
+
+
+def period(times: NDArray[np.int64]) -> dict[str, str]:
+    """For a table's notes: the UTC days of its first and last row, whose times are in seconds since 1970."""
+    first, last = (datetime.fromtimestamp(int(time), UTC).date().isoformat() for time in times[[0, -1]])
+    return {"first_day": first, "last_day": last}
 
 
 def encode(columns: Iterable[Column], scratch: Path | None = None) -> tuple[NDArray[np.int32], list[list[str]]]:

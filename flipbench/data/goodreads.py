@@ -1,17 +1,10 @@
 """GoodReads (UCSD Book Graph; Wan and McAuley, 2018): what it is. Its reader is ``goodreads_reader``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from flipbench.data.dataset import Dataset
 from flipbench.data.table import Field
-
-if TYPE_CHECKING:
-    from flipbench.data.encode import Prepared
 
 FIELDS = (
     Field("user_id", "user id", "user"),
@@ -54,13 +47,6 @@ class Sampling:
     seed: int = 0
 
 
-def prepare(sampling: Sampling, raw: Path, allow_partial: bool = False) -> Prepared:
-    """Read the raw folder; see :func:`flipbench.data.goodreads_reader.read`. A partial copy is taken and noted."""
-    from flipbench.data.goodreads_reader import read
-
-    return read(raw, sampling)
-
-
 def variant(name: str, title: str, sampling: Sampling) -> Dataset:
     """GoodReads with another sample: register the result as a data set of its own."""
     return Dataset(
@@ -70,7 +56,8 @@ def variant(name: str, title: str, sampling: Sampling) -> Dataset:
         licence="Academic use with citation; no redistribution, no commercial use (UCSD Book Graph).",
         fields=FIELDS,
         label="rating > 3 is positive, rating 1 to 3 is negative; interactions without a rating are dropped",
-        prepare=partial(prepare, sampling),
+        reader="flipbench.data.goodreads_reader:read",
+        options={"sampling": sampling},
         files=(INTERACTIONS, BOOKS, AUTHORS, GENRES, WORKS),
         base_url="https://mcauleylab.ucsd.edu/public_datasets/gdrive/goodreads/",
     )

@@ -7,23 +7,22 @@ A book's author is the first it names. Missing values are ``unknown``, as is wha
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from flipbench.data import goodreads_records as records
 from flipbench.data import json_lines
-from flipbench.data.encode import Column, Prepared, encode
+from flipbench.data.encode import Column, Prepared, encode, period
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, INTERACTIONS, WORKS, Sampling
-from flipbench.data.goodreads_records import TEXTS, Integers
+from flipbench.data.goodreads_records import TEXTS
 from flipbench.data.json_lines import LINE, Convert, Parse
-from flipbench.data.rejected import Rejected
+from flipbench.data.raw import Rejected
 from flipbench.errors import UserError
 
 VERSION = 1
@@ -33,11 +32,18 @@ UNKNOWN = "unknown"
 PUBLISHED = {INTERACTIONS: 228_648_342, BOOKS: 2_360_655}
 """Lines of the public files, as their page states them; a copy with fewer is partial."""
 
-Positions = NDArray[np.int32]
+COLUMNS = (
+    *("title", "genres", "average_rating", "text_reviews_count", "author_id", "author_name", "num_pages"),
+    *("is_ebook", "format", "publisher", "publication_year", "work_id", "media_type"),
+)
+"""The columns after user and book, in the order of the data set's fields."""
+
+Integers = NDArray[np.int64]
+Codes = NDArray[np.int32]
 
 
-def read(raw: Path, sampling: Sampling) -> Prepared:
-    """The table of a raw folder.
+def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepared:
+    """The table of a raw folder; a partial copy is accepted and noted.
 
     What has been read lies in ``home()/scratch`` until the table is stored, so that a killed run goes on.
     Lines that cannot be read are left out, counted and named in ``meta``.
@@ -48,11 +54,11 @@ def read(raw: Path, sampling: Sampling) -> Prepared:
     files = [raw / name for name in (INTERACTIONS, BOOKS, AUTHORS, GENRES, WORKS)]
     scratch, rejected, lines = json_lines.scratch("goodreads", VERSION, files), Rejected(), dict[str, int]()
 
-    def table(file: str, parse: Parse, convert: Convert, key: str | None) -> pa.Table:
-        found, lines[file] = json_lines.read(raw / file, parse, convert, scratch, rejected)
-        return found if key is None else _unique(found, key, raw / file, rejected)
+    def table(file: str, parse: Parse, convert: Convert, key: str | None = None) -> pa.Table:
+        rows, lines[file] = json_lines.read(raw / file, parse, scratch, rejected, convert)
+        return rows if key is None else _first_of_each(rows, key, raw / file, rejected)
 
-    interactions = table(INTERACTIONS, records.interactions(), records.rated, None)
+    interactions = table(INTERACTIONS, records.interactions(), records.rated)
     about = records.texts("book_id", *TEXTS, author_id=records.first_author)
     books = table(BOOKS, about, records.numbered, "book_id")
     authors = table(AUTHORS, records.texts("author_id", "name"), records.keyed_by("author_id"), "author_id")
@@ -71,15 +77,13 @@ def read(raw: Path, sampling: Sampling) -> Prepared:
     def columns() -> Iterator[Column]:
         yield Column(rows.user, rows.users)
         yield Column(rows.book, books["book_id"].to_pylist(), integer=True)
-        for name in _ORDER:
+        for name in COLUMNS:
             yield Column(rows.book, _texts(joined[name]))
 
     ids, values = encode(columns(), scratch)
-    days = [datetime.fromtimestamp(int(t), UTC).date().isoformat() for t in rows.time[[0, -1]]]
     meta: dict[str, Any] = {
         "sampling": f"{sampling.rule}, {sampling.rows:,} rows" + f", seed {sampling.seed}" * (sampling.rule == "users"),
-        "first_day": days[0],
-        "last_day": days[1],
+        **rows.period,
         "rated_interactions": len(interactions),
         "rated_interactions_of_unknown_books": rows.unknown,
         **rejected.meta(),
@@ -90,115 +94,99 @@ def read(raw: Path, sampling: Sampling) -> Prepared:
     return Prepared(ids, rows.labels, values, meta, scratch=scratch)
 
 
-_ORDER = (
-    *("title", "genres", "average_rating", "text_reviews_count", "author_id", "author_name", "num_pages"),
-    *("is_ebook", "format", "publisher", "publication_year", "work_id", "media_type"),
-)
-"""The columns after user and book, in the order of the data set's fields."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The sampled interactions in order: positions of each row's user and book, labels and times, each [N].
+class _Rows(NamedTuple):
+    """The sampled interactions in order of time, user and book.
 
     Attributes:
+        user, book: [N] positions in ``users`` and ``books``.
+        labels: [N] uint8.
         users: user ids, sorted.
-        books: positions among all books of those that occur, by number.
+        books: rows of the table of books.
+        period: for the table's notes.
         unknown: rated interactions whose book is not known.
     """
 
-    user: Positions
-    book: Positions
+    user: Codes
+    book: Codes
     labels: NDArray[np.uint8]
-    time: Integers
     users: list[str]
     books: Integers
+    period: dict[str, str]
     unknown: int
 
 
 def _rows(interactions: pa.Table, books: pa.Table, sampling: Sampling, path: Path, rejected: Rejected) -> _Rows:
     number = books["book_id"].cast(pa.int32()).to_numpy()
     by_number = np.argsort(number)
-    book, occurring = _codes(interactions["book"])
-    position = np.searchsorted(number, occurring.to_numpy(), sorter=by_number).clip(max=len(number) - 1)
-    known = number[by_number[position]] == occurring.to_numpy()
-    chosen = np.flatnonzero(known[book])
+    book = pc.index_in(interactions["book"], value_set=pa.array(number[by_number])).fill_null(-1).to_numpy()
+    user, users = _codes(interactions["user"])
+    chosen = np.flatnonzero(book >= 0)
     unknown = len(book) - len(chosen)
-    user, raw_users = _codes(interactions["user"])
-    users = [each.hex() for each in raw_users.to_pylist()]
-
-    # a pair that occurs twice counts once, the first time
-    pair = user[chosen].astype(np.int64) * len(occurring) + book[chosen]
-    by_pair = np.argsort(pair, kind="stable")
-    again = chosen[by_pair[1:][np.diff(pair[by_pair]) == 0]]
-    del pair, by_pair
-    if len(again):
-        for row, line in zip(again.tolist(), interactions[LINE].take(pa.array(again)).to_pylist(), strict=True):
-            rejected.add(path, line, f"user {users[user[row]]} has rated book {occurring[int(book[row])]} before")
-        chosen = np.setdiff1d(chosen, again, assume_unique=True)
-    if not len(chosen):
-        why = f"; lines left out: {len(rejected.lines)}, the first {rejected.lines[0]}" if rejected.lines else ""
-        raise UserError(f"{path}: no rating of a known book{why}")
-
+    chosen = _first_pairs(chosen, user, book, path, rejected, interactions, users)
     time = interactions["time"].to_numpy()
     chosen = _sample(chosen, time, user, users, sampling)
-    time, user, book = time[chosen], user[chosen], book[chosen]
-    user, users = _ranked(user, users)
-    used = np.flatnonzero(np.bincount(book, minlength=len(occurring)))
-    used = used[np.argsort(position[used])]
-    rank = np.empty(len(occurring), np.int32)
-    rank[used] = np.arange(len(used), dtype=np.int32)
-    book = rank[book]
-    order = np.argsort(user.astype(np.int64) * len(used) + book)
-    order = order[np.argsort(time[order], kind="stable")]
-    labels = (interactions["rating"].to_numpy()[chosen[order]] > 3).astype(np.uint8)
-    return _Rows(user[order], book[order], labels, time[order], users, by_number[position[used]], unknown)
+    chosen = chosen[np.lexsort((book[chosen], user[chosen], time[chosen]))]
+    labels = (interactions["rating"].to_numpy()[chosen] > 3).astype(np.uint8)
+    used, position = np.unique(book[chosen], return_inverse=True)
+    codes, days = (user[chosen], position.astype(np.int32)), period(time[chosen[[0, -1]]])
+    return _Rows(*codes, labels, users, by_number[used], days, unknown)
 
 
-def _sample(chosen: Integers, time: Integers, user: Positions, users: list[str], sampling: Sampling) -> Integers:
-    """Which of the chosen rows make the data set, in the order of the file."""
+def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:
+    """[N] position of each user among the different ones, and their ids, sorted."""
+    encoded = column.dictionary_encode().combine_chunks()
+    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    users = [user.hex() for user in encoded.dictionary.take(pa.array(order)).to_pylist()]
+    return rank[encoded.indices.to_numpy()], users
+
+
+def _first_pairs(
+    known: Integers, user: Codes, book: Codes, path: Path, rejected: Rejected, interactions: pa.Table, users: list[str]
+) -> Integers:
+    """Of the interactions with known books, those whose pair of user and book has not occurred before."""
+    pair = user[known].astype(np.int64)
+    pair <<= 32  # in place: at 100 million rows a copy counts
+    pair |= book[known]
+    again = pd.Series(pair, copy=False).duplicated().to_numpy()
+    repeated = interactions.take(pa.array(known[again]))
+    who = (users[u] for u in user[known[again]])
+    for line, name, number in zip(repeated[LINE].to_pylist(), who, repeated["book"].to_pylist(), strict=True):
+        rejected.add(path, line, f"user {name} has rated book {number} before")
+    if again.all():
+        left_out = rejected.meta()["rejected"]
+        why = f"; lines left out: {len(left_out)}, the first {left_out[0]}" if left_out else ""
+        raise UserError(f"{path}: no rating of a known book{why}")
+    first: Integers = known[~again]
+    return first
+
+
+def _sample(chosen: Integers, time: Integers, user: Codes, users: list[str], sampling: Sampling) -> Integers:
+    """Which of the chosen rows make the data set."""
     if len(chosen) <= sampling.rows:
         return chosen
-    if sampling.rule == "users":
-        count = np.bincount(user[chosen], minlength=len(users))
-        lots = [hashlib.sha256(f"{sampling.seed}:{each}".encode()).digest() for each in users]
-        drawn = np.array(sorted(range(len(users)), key=lots.__getitem__))
-        drawn = drawn[: int(np.searchsorted(np.cumsum(count[drawn]), sampling.rows)) + 1]
-        taken = np.zeros(len(users), bool)
-        taken[drawn] = True
-        return np.compress(taken[user[chosen]], chosen)
-    times = time[chosen]
-    oldest = np.partition(times, len(times) - sampling.rows)[len(times) - sampling.rows]
-    newer = times > oldest
-    of_that_second = np.flatnonzero(times == oldest)[: sampling.rows - int(newer.sum())]
-    newer[of_that_second] = True
-    return np.compress(newer, chosen)
+    if sampling.rule == "newest":
+        times = time[chosen]
+        oldest = np.partition(times, -sampling.rows)[-sampling.rows]
+        newer, same = chosen[times > oldest], chosen[times == oldest]
+        return np.concatenate([newer, same[: sampling.rows - len(newer)]])  # of one second, the first in the file
+    count = np.bincount(user[chosen], minlength=len(users))
+    lots = [hashlib.sha256(f"{sampling.seed}:{each}".encode()).digest() for each in users]
+    drawn = np.array(sorted(range(len(users)), key=lots.__getitem__))
+    drawn = drawn[: int(np.searchsorted(np.cumsum(count[drawn]), sampling.rows)) + 1]
+    return chosen[np.isin(user[chosen], drawn)]
 
 
-def _ranked(codes: Positions, names: list[str]) -> tuple[Positions, list[str]]:
-    """Codes [N] of the names that occur, sorted, in place of codes of all names."""
-    occurs = np.flatnonzero(np.bincount(codes, minlength=len(names))).tolist()
-    occurs.sort(key=names.__getitem__)
-    rank = np.empty(len(names), np.int32)
-    rank[occurs] = np.arange(len(occurs), dtype=np.int32)
-    return rank[codes], [names[code] for code in occurs]
-
-
-def _codes(column: pa.ChunkedArray) -> tuple[Positions, pa.Array]:
-    """Position [N] of each value among the different ones, and those."""
-    encoded = column.dictionary_encode().combine_chunks()
-    return encoded.indices.to_numpy(), encoded.dictionary
-
-
-def _unique(table: pa.Table, key: str, path: Path, rejected: Rejected) -> pa.Table:
+def _first_of_each(table: pa.Table, key: str, path: Path, rejected: Rejected) -> pa.Table:
     """The table without the rows whose key occurs in an earlier one."""
-    first = np.unique(_codes(table[key])[0], return_index=True)[1]
-    if len(first) == len(table):
-        return table
-    again = pa.array(np.setdiff1d(np.arange(len(table)), first))
-    for line, value in zip(table[LINE].take(again).to_pylist(), table[key].take(again).to_pylist(), strict=True):
+    again = table[key].to_pandas().duplicated().to_numpy()
+    if not again.any():
+        return table  # as it is mapped
+    repeated = table.filter(pa.array(again))
+    for line, value in zip(repeated[LINE].to_pylist(), repeated[key].to_pylist(), strict=True):
         rejected.add(path, line, f"{key} {value} occurs before")
-    return table.take(pa.array(np.sort(first)))
+    return table.filter(pa.array(~again))
 
 
 def _looked_up(keys: pa.ChunkedArray, table: pa.Table, key: str, value: str) -> pa.ChunkedArray:

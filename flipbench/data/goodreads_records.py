@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -20,7 +21,6 @@ TEXTS = (
 )
 """Of a book, what is taken as it is written."""
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DATE = r"^[A-Z][a-z]{2} [A-Z][a-z]{2} \d{2} ([01]\d|2[0-3]):[0-5]\d:[0-5]\d [+-][01]\d[0-5]\d (19[7-9]|20\d)\d$"
 _NUMBER = "^[0-9]{1,9}$"
 
@@ -123,19 +123,12 @@ def _valid(table: pa.Table, valid: pa.ChunkedArray, name: str, fault: str) -> tu
 
 
 def _seconds(dates: pa.Array) -> tuple[Integers, NDArray[np.bool_]]:
-    """Seconds since 1970 of ``Mon Oct 09 08:55:59 -0700 2017``, and whether the month has such a day."""
-    text = "".join(dates.to_pylist()).encode("ascii")
-    digit = np.frombuffer(text, np.uint8).reshape(-1, 30).astype(np.int64) - ord("0")
-
-    def two(at: int) -> Integers:
-        return digit[:, at] * 10 + digit[:, at + 1]
-
-    name = pc.utf8_slice_codeunits(dates, 4, 7)
-    month = pc.fill_null(pc.index_in(name, pa.array(_MONTHS)), 99).to_numpy().astype(np.int64)
-    start = ((two(26) * 100 + two(28) - 1970) * 12 + month.clip(max=11)).astype("datetime64[M]")
-    begins, ends = (m.astype("datetime64[D]").astype(np.int64) for m in (start, start + 1))
-    day = begins + two(8) - 1
-    sign = np.where(digit[:, 20] == ord("-") - ord("0"), -1, 1)
-    zone = sign * (two(21) * 60 + two(23)) * 60
-    seconds = day * 86_400 + two(11) * 3600 + two(14) * 60 + two(17) - zone
-    return seconds, (month < 12) & (day >= begins) & (day < ends)
+    """Seconds since 1970 of ``Mon Oct 09 08:55:59 -0700 2017``, and whether the calendar has such a day."""
+    hour, minute, second = (
+        pc.utf8_slice_codeunits(dates, at, at + 2).cast(pa.int64()).to_numpy() for at in (11, 14, 17)
+    )
+    days = pc.binary_join_element_wise(*(pc.utf8_slice_codeunits(dates, *part) for part in ((4, 10), (20, 30))), " ")
+    encoded = days.dictionary_encode()  # pandas reads a date in microseconds: few differ
+    midnight = pd.to_datetime(encoded.dictionary.to_pandas(), format="%b %d %z %Y", utc=True, errors="coerce")
+    start = midnight.to_numpy("datetime64[s]")[encoded.indices.to_numpy()]
+    return start.astype(np.int64) + hour * 3600 + minute * 60 + second, ~np.isnat(start)

@@ -8,6 +8,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
-from flipbench.data.rejected import Rejected
+from flipbench.data.raw import Rejected
 from flipbench.data.store import home
 from flipbench.errors import UserError
 from flipbench.identity import key_of
@@ -55,7 +56,9 @@ def scratch(name: str, version: int, files: Iterable[Path]) -> Path:
     return folder
 
 
-def read(path: Path, parse: Parse, convert: Convert, folder: Path, rejected: Rejected) -> tuple[pa.Table, int]:
+def read(
+    path: Path, parse: Parse, folder: Path, rejected: Rejected, convert: Convert | None = None
+) -> tuple[pa.Table, int]:
     """All of a file as a table that is mapped from ``folder``, where earlier calls may have left the first blocks.
 
     Lines that cannot be parsed, or that ``convert`` finds fault with, go to ``rejected``.
@@ -75,18 +78,15 @@ def read(path: Path, parse: Parse, convert: Convert, folder: Path, rejected: Rej
         for line, why in state["faults"]:
             rejected.add(path, line, why)
     for block in () if done.exists() else _blocks(path, end):
-        faults: Faults = []
-
-        def reject(line: int, why: str, faults: Faults = faults) -> None:
-            rejected.add(path, line, why)
-            faults.append((line, why))
-
-        table, more = convert(_parsed(block, lines + 1, parse, reject))
-        for line, why in more:
-            reject(line, why)
+        before = len(rejected.entries)
+        table = _parsed(block, lines + 1, parse, partial(rejected.add, path))
+        if convert:
+            table, faults = convert(table)
+            for line, why in faults:
+                rejected.add(path, line, why)
         end, lines = end + len(block), lines + block.count(b"\n")
         files.append(folder / f"{path.name}-{len(files):05d}.arrow")
-        state = {"end": end, "lines": lines, "faults": faults}
+        state = {"end": end, "lines": lines, "faults": [entry[1:] for entry in rejected.entries[before:]]}
         _write(files[-1], table.replace_schema_metadata({"state": json.dumps(state)}))
     if not lines:
         raise UserError(f"{path}: empty file")

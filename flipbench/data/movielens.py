@@ -1,23 +1,13 @@
 """MovieLens-1M (Harper and Konstan, 2015): what it is. The reader of its raw files is ``movielens_reader``."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from flipbench.data.dataset import Archive, Dataset
 from flipbench.data.table import Field
-
-if TYPE_CHECKING:
-    from flipbench.data.encode import Prepared
 
 FIELDS = (
     Field("user_id", "user id", "user"),
     Field("gender", "gender", "user"),
     Field("age", "age", "user"),
-    Field(
-        "occupation", "occupation", "user", verbalizer=(("other", "other or not specified"),)
-    ),  # as the README has it
+    Field("occupation", "occupation", "user", verbalizer=(("other", "other or not specified"),)),  # the README's words
     Field("zipcode", "zipcode", "user"),
     Field("movie_id", "movie id", "item"),
     Field("title", "title", "item"),
@@ -27,53 +17,16 @@ FIELDS = (
 
 GENDERS = {"M": "male", "F": "female"}
 
-AGES = {
-    "1": "under 18",
-    "18": "18-24",
-    "25": "25-34",
-    "35": "35-44",
-    "45": "45-49",
-    "50": "50-55",
-    "56": "56+",
-}
+AGES = {"1": "under 18", "18": "18-24", "25": "25-34", "35": "35-44", "45": "45-49", "50": "50-55", "56": "56+"}
 """Age brackets by code (the archive's README)."""
 
-OCCUPATIONS = dict(
-    enumerate(
-        [
-            "other",
-            "academic/educator",
-            "artist",
-            "clerical/admin",
-            "college/grad student",
-            "customer service",
-            "doctor/health care",
-            "executive/managerial",
-            "farmer",
-            "homemaker",
-            "K-12 student",
-            "lawyer",
-            "programmer",
-            "retired",
-            "sales/marketing",
-            "scientist",
-            "self-employed",
-            "technician/engineer",
-            "tradesman/craftsman",
-            "unemployed",
-            "writer",
-        ]
-    )
-)
+_OCCUPATIONS = """
+    other, academic/educator, artist, clerical/admin, college/grad student, customer service, doctor/health care,
+    executive/managerial, farmer, homemaker, K-12 student, lawyer, programmer, retired, sales/marketing, scientist,
+    self-employed, technician/engineer, tradesman/craftsman, unemployed, writer
+"""
+OCCUPATIONS = {str(code): words.strip() for code, words in enumerate(_OCCUPATIONS.split(","))}
 """Occupations by code (the archive's README)."""
-
-
-def prepare(raw: Path, allow_partial: bool = False) -> Prepared:
-    """Read the raw folder; see :func:`flipbench.data.movielens_reader.read`."""
-    from flipbench.data.movielens_reader import read
-
-    return read(raw, allow_partial)
-
 
 MOVIELENS_1M = Dataset(
     name="movielens-1m",
@@ -82,7 +35,7 @@ MOVIELENS_1M = Dataset(
     licence="Research use with citation; no redistribution, no commercial use without permission (GroupLens README).",
     fields=FIELDS,
     label="rating > 3 is positive, rating < 3 is negative, rating 3 is dropped",
-    prepare=prepare,
+    reader="flipbench.data.movielens_reader:read",
     files=("ratings.dat", "users.dat", "movies.dat"),
     archive=Archive(
         url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",

@@ -1,27 +1,19 @@
-"""Reader of MovieLens-1M's raw layout: three ``::``-separated latin-1 files, checked line by line."""
+"""Reader of MovieLens-1M's raw layout: three ``::``-separated latin-1 files, every line checked."""
 
-import io
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import csv
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-from pyarrow import csv
+import pandas as pd
 
-from flipbench.data.encode import Column, Prepared, encode
+from flipbench.data.encode import Column, Prepared, encode, period
 from flipbench.data.movielens import AGES, GENDERS, OCCUPATIONS
 from flipbench.data.raw import read_bytes
 from flipbench.errors import UserError, nearest
 
-Integers = NDArray[np.int64]
-
-KEPT = 739_012
-"""Ratings other than 3 in the official file."""
-ROWS = {"users.dat": 6_040, "movies.dat": 3_883}
-"""Lines of the official files."""
+KEPT, USERS, MOVIES = 739_012, 6_040, 3_883
+"""Ratings other than 3, users and movies in the official files."""
 
 
 def read(raw: Path, allow_partial: bool = False) -> Prepared:
@@ -34,168 +26,106 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
             has another number of rows than the official one.
     """
     users, movies = _users(raw / "users.dat"), _movies(raw / "movies.dat")
-    user, movie, rating, timestamp = _ratings(raw / "ratings.dat", users, movies)
-    keep = rating != 3
-    if not allow_partial:
-        counts = [("ratings.dat", int(keep.sum()), KEPT, "ratings other than 3")]
-        counts += [
-            (file, len(rows), ROWS[file], "lines") for file, rows in (("users.dat", users), ("movies.dat", movies))
-        ]
-        for file, ours, official, what in counts:
-            if ours != official:
-                raise UserError(f"{raw / file}: {ours:,} {what}, expected {official:,}; is the file cut or changed?")
-    if not keep.any():
+    ratings = _ratings(raw / "ratings.dat", users, movies)
+    ratings = ratings[ratings["rating"] != 3].sort_values(["timestamp", "user", "movie"])
+    counts = [("ratings.dat", ratings, KEPT, "ratings other than 3")]
+    counts += [("users.dat", users, USERS, "lines"), ("movies.dat", movies, MOVIES, "lines")]
+    for file, rows, official, what in counts:
+        if len(rows) != official and not allow_partial:
+            raise UserError(f"{raw / file}: {len(rows):,} {what}, expected {official:,}; is the file cut or changed?")
+    if ratings.empty:
         raise UserError(f"{raw / 'ratings.dat'}: no rating other than 3")
-    order = np.lexsort((movie, user, timestamp))
-    order = order[keep[order]]
-    user, movie, rating, timestamp = user[order], movie[order], rating[order], timestamp[order]
 
-    genders, ages, occupations, zipcodes = zip(*users.values(), strict=True)
-    titles, genres = zip(*movies.values(), strict=True)
-    ids, values = encode(
-        [
-            Column(user, [str(u) for u in users], integer=True),
-            Column(user, genders),
-            Column(user, ages),
-            Column(user, occupations),
-            Column(user, zipcodes),
-            Column(movie, [str(m) for m in movies], integer=True),
-            Column(movie, titles),
-            Column(movie, genres),
-        ]
-    )
-    first, last = (datetime.fromtimestamp(int(t), UTC).date().isoformat() for t in timestamp[[0, -1]])
-    return Prepared(ids, (rating > 3).astype(np.uint8), values, {"first_day": first, "last_day": last})
+    columns = []
+    for key, entities in (("user", users), ("movie", movies)):
+        position = entities.index.get_indexer(ratings[key])
+        columns.append(Column(position, [str(number) for number in entities.index], integer=True))
+        columns += [Column(position, entities[name].tolist()) for name in entities]
+    ids, values = encode(columns)
+    labels = (ratings["rating"] > 3).to_numpy(np.uint8)
+    return Prepared(ids, labels, values, period(ratings["timestamp"].to_numpy()))
 
 
-def _users(path: Path) -> dict[int, tuple[str, str, str, str]]:
-    """Gender, age bracket, occupation and zip code by user id, in words."""
-    occupations = {str(code): words for code, words in OCCUPATIONS.items()}
-    users: dict[int, tuple[str, str, str, str]] = {}
-    for where, (user, gender, age, occupation, zipcode) in _lines(path, columns=5):
-        key = _identifier(where, "user", user, users)
-        users[key] = (
-            _word(where, "gender", gender, GENDERS),
-            _word(where, "age", age, AGES),
-            _word(where, "occupation", occupation, occupations),
-            _text(where, "zip code", zipcode),
-        )
-    return dict(sorted(users.items()))
+def _users(path: Path) -> pd.DataFrame:
+    """Gender, age bracket, occupation and zip code in words, by user number."""
+    users = _table(path, ["user", "gender", "age", "occupation", "zipcode"])
+    for column, words in (("gender", GENDERS), ("age", AGES), ("occupation", OCCUPATIONS)):
+        for line, code in users.loc[~users[column].isin(words), column].items():
+            raise UserError(f"{path}:{line}: unknown {column} {code!r}{nearest(code, words)}")
+        users[column] = users[column].map(words)
+    _refuse(path, users, users["zipcode"].str.strip() == "", "empty zip code")
+    return _by_number(path, users, "user")
 
 
-def _movies(path: Path) -> dict[int, tuple[str, str]]:
-    """Title with year and first genre by movie id."""
-    movies: dict[int, tuple[str, str]] = {}
-    for where, (movie, title, genres) in _lines(path, columns=3):
-        key = _identifier(where, "movie", movie, movies)
-        movies[key] = (_text(where, "title", title), _text(where, "genre", genres.partition("|")[0]))
-    return dict(sorted(movies.items()))
+def _movies(path: Path) -> pd.DataFrame:
+    """Title with year, and first genre, by movie number."""
+    movies = _table(path, ["movie", "title", "genre"])
+    movies["genre"] = movies["genre"].str.partition("|")[0]
+    for column in ("title", "genre"):
+        _refuse(path, movies, movies[column].str.strip() == "", f"empty {column}")
+    return _by_number(path, movies, "movie")
 
 
-def _ratings(
-    path: Path, users: dict[int, Any], movies: dict[int, Any]
-) -> tuple[Integers, Integers, NDArray[np.int8], Integers]:
-    """Every rating: user and movie as positions in the two dictionaries, rating, timestamp; each [N]."""
-    data = _bytes(path)
-    try:
-        user, movie, rating, timestamp = _integers(data)
-    except (pa.ArrowInvalid, ValueError) as error:
-        for number, line in enumerate(data.splitlines(), 1):  # slow, to name the line
-            parts = line.decode("latin-1").split("::")
-            where = f"{path}:{number}"
-            _count(where, parts, columns=4)
-            for what, part in zip(("user", "movie", "rating", "timestamp"), parts, strict=True):
-                if not part.isdecimal() or len(part) > 18:
-                    raise UserError(f"{where}: {what} {part!r} is not an integer") from None
-        raise UserError(f"{path}: {str(error).partition(chr(10))[0]}") from None
-
-    user_position, user_known = _positions(user, users)
-    movie_position, movie_known = _positions(movie, movies)
-    repeated = np.ones(len(user), bool)
-    repeated[np.unique(user_position * len(movies) + movie_position, return_index=True)[1]] = False
+def _ratings(path: Path, users: pd.DataFrame, movies: pd.DataFrame) -> pd.DataFrame:
+    """Every rating: int64 columns user, movie, rating and timestamp, in seconds since 1970."""
+    text = _table(path, ["user", "movie", "rating", "timestamp"])
+    for column in text:
+        malformed = ~text[column].str.fullmatch(r"-?\d{1,18}")
+        _refuse(path, text, malformed, f"{column} {{{column}!r}} is not an integer")
+    ratings = text.astype(np.int64)
     for bad, message in (
-        ((rating < 1) | (rating > 5), "rating {rating} is not one of 1 to 5"),
-        ((timestamp < 0) | (timestamp > 2**32), "timestamp {timestamp} is not in seconds since 1970"),
-        (~user_known, "user {user} is not in users.dat"),
-        (~movie_known, "movie {movie} is not in movies.dat"),
-        (repeated, "user {user} has rated movie {movie} before"),
+        (~ratings["rating"].between(1, 5), "rating {rating} is not one of 1 to 5"),
+        (~ratings["timestamp"].between(0, 2**32), "timestamp {timestamp} is not in seconds since 1970"),
+        (~ratings["user"].isin(users.index), "user {user} is not in users.dat"),
+        (~ratings["movie"].isin(movies.index), "movie {movie} is not in movies.dat"),
+        (ratings.duplicated(["user", "movie"]), "user {user} has rated movie {movie} before"),
     ):
-        if bad.any():
-            n = int(bad.argmax())
-            what = message.format(rating=rating[n], timestamp=timestamp[n], user=user[n], movie=movie[n])
-            raise UserError(f"{path}:{n + 1}: {what}")
-    return user_position, movie_position, rating.astype(np.int8), timestamp
+        _refuse(path, ratings, bad, message)
+    return ratings
 
 
-def _integers(data: bytes) -> list[Integers]:
-    """The four columns of ``user::movie::rating::timestamp`` lines.
+def _by_number(path: Path, table: pd.DataFrame, key: str) -> pd.DataFrame:
+    """The table with its key, a positive integer that occurs once, as sorted index."""
+    _refuse(path, table, ~table[key].str.fullmatch(r"0*[1-9]\d{0,8}"), f"{key} {{{key}!r}} is not a positive integer")
+    table[key] = table[key].astype(np.int64)
+    _refuse(path, table, table[key].duplicated(), f"{key} {{{key}}} occurs before")
+    return table.set_index(key).sort_index()
 
-    Read as seven columns between single colons, three of them empty.
+
+def _refuse(path: Path, table: pd.DataFrame, bad: "pd.Series[bool]", message: str) -> None:
+    """Raise a UserError for the first bad row, if there is one; ``message`` is formatted with its columns."""
+    for line, row in table[bad].iterrows():
+        raise UserError(f"{path}:{line}: {message.format(**row)}")
+
+
+def _table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The columns of a file as text, indexed by line number from 1.
 
     Raises:
-        ArrowInvalid, ValueError: a line is not of that form.
+        UserError: the file is missing, empty or cut, has a NUL byte, or a line has another number of columns.
     """
-    names = ["user", "", "movie", " ", "rating", "  ", "timestamp"]
-    types = {name: pa.int64() if name.strip() else pa.null() for name in names}
-    table = csv.read_csv(
-        io.BytesIO(data),
-        csv.ReadOptions(column_names=names),
-        csv.ParseOptions(delimiter=":", quote_char=False, ignore_empty_lines=False),
-        csv.ConvertOptions(column_types=types, null_values=[""]),
-    )
-    columns = [table.column(name) for name in names if name.strip()]
-    if any(column.null_count for column in columns):
-        raise ValueError("a column is empty")
-    return [column.to_numpy() for column in columns]
-
-
-def _positions(keys: Integers, known: dict[int, Any]) -> tuple[Integers, NDArray[np.bool_]]:
-    """Position of each key among the sorted known ones, and whether it is known."""
-    sorted_keys = np.fromiter(known, np.int64, len(known))
-    position = np.searchsorted(sorted_keys, keys).clip(max=len(known) - 1)
-    return position, sorted_keys[position] == keys
-
-
-def _bytes(path: Path) -> bytes:
-    """A raw file's content, whole lines without NUL bytes."""
-    data = read_bytes(path)
+    data = read_bytes(path).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if not data:
         raise UserError(f"{path}: empty file")
     if (nul := data.find(b"\0")) >= 0:
         raise UserError(f"{path}:{data.count(10, 0, nul) + 1}: NUL byte")
     if not data.endswith(b"\n"):
         raise UserError(f"{path}:{data.count(10) + 1}: incomplete last line; is the file cut?")
-    return data
-
-
-def _lines(path: Path, columns: int) -> Iterator[tuple[str, list[str]]]:
-    """``FILE:LINE`` and the columns of each line."""
-    for number, line in enumerate(_bytes(path).splitlines(), 1):
-        where = f"{path}:{number}"
-        yield where, _count(where, line.decode("latin-1").split("::"), columns)
-
-
-def _count(where: str, parts: list[str], columns: int) -> list[str]:
-    if len(parts) != columns:
-        raise UserError(f"{where}: {len(parts)} columns, expected {columns} separated by '::'")
-    return parts
-
-
-def _identifier(where: str, what: str, text: str, known: dict[int, Any]) -> int:
-    if not text.isdecimal() or not 0 < int(text[:10]) < 10**9:
-        raise UserError(f"{where}: {what} {text!r} is not a positive integer")
-    if int(text) in known:
-        raise UserError(f"{where}: {what} {text} occurs before")
-    return int(text)
-
-
-def _word(where: str, what: str, code: str, words: dict[str, str]) -> str:
-    if code not in words:
-        raise UserError(f"{where}: unknown {what} {code!r}{nearest(code, words)}")
-    return words[code]
-
-
-def _text(where: str, what: str, text: str) -> str:
-    if not text.strip():
-        raise UserError(f"{where}: empty {what}")
-    return text
+    data = data.replace(b"::", b"\0")  # pandas reads separators of one byte fast
+    code = np.frombuffer(data, np.uint8)
+    count = 1 + np.diff(np.searchsorted(np.flatnonzero(code == 0), np.flatnonzero(code == 10)), prepend=0)
+    for n in np.flatnonzero(count != len(columns))[:1]:
+        raise UserError(f"{path}:{n + 1}: {count[n]} columns, expected {len(columns)} separated by '::'")
+    table = pd.read_csv(
+        BytesIO(data),
+        sep="\0",
+        names=columns,
+        dtype=str,
+        encoding="latin-1",
+        quoting=csv.QUOTE_NONE,
+        na_filter=False,
+        skip_blank_lines=False,
+        lineterminator="\n",
+    )
+    table.index += 1
+    return table

@@ -1,17 +1,9 @@
 """Planted data with a known truth, for tests and the quickstart. The generator is ``planted_generator``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flipbench.data.dataset import Dataset
 from flipbench.data.movielens import FIELDS
-
-if TYPE_CHECKING:
-    from flipbench.data.encode import Prepared
 
 
 @dataclass(frozen=True)
@@ -25,13 +17,6 @@ class Size:
     seed: int
 
 
-def prepare(size: Size, _raw: Path, _allow_partial: bool = False) -> Prepared:
-    """Generate the table; see :func:`flipbench.data.planted_generator.generate`."""
-    from flipbench.data.planted_generator import generate
-
-    return generate(size)
-
-
 def _dataset(name: str, title: str, size: Size, fingerprint: str) -> Dataset:
     return Dataset(
         name=name,
@@ -41,7 +26,8 @@ def _dataset(name: str, title: str, size: Size, fingerprint: str) -> Dataset:
         fields=FIELDS,
         label="drawn with the true probability: sigmoid(bias + user + item quality + taste . topics of the title)",
         version=2,
-        prepare=partial(prepare, size),
+        reader="flipbench.data.planted_generator:generate",
+        options={"size": size},
         fingerprint=fingerprint,
     )
 
@@ -64,4 +50,4 @@ RARE = _dataset(
     Size(rows=60_000, users=1_200, items=12_000, cold=1_500, seed=3),
     fingerprint="2b02c5182becce7d10ae67e05dcb68ac87155cf073a8252ff1b7057a355aa6fb",
 )
-"""As many rows over seventeen times the items: what a few training rows tell of an item, and what its title."""
+"""As many rows over seventeen times the items: what is learnt of an item from few training rows, and from its title."""

@@ -1,13 +1,14 @@
-"""The planted truth: users with tastes over topics, items whose titles tell their topics.
+"""The planted truth: users with tastes over topics, items whose titles name their topics.
 
     P(y = 1) = sigmoid(bias + b_user + q_item + taste_user . topics_item)
 
-Titles are the only full account of an item's topics, and their first words tell most of its quality, so a model
+Titles are the only full account of an item's topics, and their first words explain most of its quality, so a model
 that reads them can judge an item that no training row shows. All draws are integers of PCG64's raw stream, whose
 values numpy guarantees, and sums run in a fixed order: the table is the same on every machine.
 """
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ USER, QUALITY, TASTE = 0.7, 1.0, 1.4
 """Standard deviation of b_user and q_item, and the scale of tastes."""
 SHARED = 0.5
 """Share of a taste's variance that gender, age and occupation explain."""
-TOLD = 0.7
+TITLE_QUALITY = 0.7
 """Share of the quality's variance that the title's first word explains."""
 GENRE_KEPT = 0.75
 """Probability that an item's genre is its main topic's."""
@@ -66,23 +67,23 @@ class _Stream:
         return np.asarray(np.searchsorted(bounds, points, side="right"), np.int64)
 
 
-def generate(size: Size) -> Prepared:
+def generate(raw: Path | None = None, allow_partial: bool = False, *, size: Size) -> Prepared:
     """Rows in order of time, with their true probabilities.
 
     ``meta`` has the AUC of the truth on the last tenth (``bayes_auc``: on the drawn labels;
     ``bayes_auc_expected``: over labels drawn anew), for all its rows and for those of cold items.
     """
     tastes, users = _users(size)
-    topics, told, items = _items(size)
+    topics, title_quality, items = _items(size)
     user, item = _rows(size)
     logit = BIAS + USER * _Stream(size.seed, "user bias").normal(size.users)[user]
-    quality = TOLD**0.5 * told + (1 - TOLD) ** 0.5 * _Stream(size.seed, "quality").normal(size.items)
+    quality = TITLE_QUALITY**0.5 * title_quality + (1 - TITLE_QUALITY) ** 0.5 * _Stream(size.seed, "quality").normal(
+        size.items
+    )
     logit += QUALITY * quality[item]
     for k in range(len(TOPICS)):  # term by term: a matrix product's order of sums differs between machines
         logit += TASTE * tastes[user, k] * topics[item, k]
-    grains = np.rint(10_000 / (1 + np.exp(-logit))).astype(
-        np.int64
-    )  # P in units of 1e-4, beyond last-digit differences
+    grains = np.rint(10_000 / (1 + np.exp(-logit))).astype(np.int64)  # P in 1e-4: no last digit that machines differ in
     labels = (_Stream(size.seed, "label").below(10_000, size.rows) < grains).astype(np.uint8)
     truth = (grains / 10_000).astype(np.float32)
 
@@ -103,12 +104,12 @@ def weighted_auc(score: Floats, positive: Floats) -> float:
 
     The mean of "a positive row scores above a negative one" over all pairs of different rows, ties one half.
     """
-    negative = 1 - positive
-    _, level = np.unique(score, return_inverse=True)
-    up, down = np.bincount(level, positive), np.bincount(level, negative)
-    itself = float((positive * negative).sum())
-    wins = float((up * (np.cumsum(down) - down / 2)).sum()) - itself / 2
-    return wins / (float(positive.sum() * negative.sum()) - itself)
+    from sklearn.metrics import roc_auc_score
+
+    weights = np.concatenate([positive, 1 - positive])  # each row once as a positive, once as a negative
+    auc = roc_auc_score(np.repeat([1, 0], len(score)), np.tile(score, 2), sample_weight=weights)
+    pairs, with_itself = float(positive.sum() * (1 - positive).sum()), float((positive * (1 - positive)).sum())
+    return float(auc * pairs - with_itself / 2) / (pairs - with_itself)
 
 
 _Values = tuple[list[str], bool]
@@ -132,11 +133,11 @@ def _users(size: Size) -> tuple[Floats, list[_Values]]:
 
 
 def _items(size: Size) -> tuple[Floats, Floats, list[_Values]]:
-    """Topics [items, topics] with rows of unit length, quality as told [items], and the three item columns."""
+    """Topics [items, topics] with rows of unit length, the quality in the title [items], and the three item columns."""
     words = [text.split() for text in TOPICS.values()]
     neutral, genres = NEUTRAL.split(), list(TOPICS)
     stream, last = _Stream(size.seed, "title"), len(words[0])
-    topics, told = np.zeros((size.items, len(TOPICS))), np.zeros(size.items)
+    topics, title_quality = np.zeros((size.items, len(TOPICS))), np.zeros(size.items)
     praise = _Stream(size.seed, "praise").normal(len(neutral))
     titles: dict[str, None] = {}
     hints = _Stream(size.seed, "genre").below(1000, 2 * size.items).reshape(2, -1)
@@ -151,13 +152,13 @@ def _items(size: Size) -> tuple[Floats, Floats, list[_Values]]:
             continue
         i = len(titles)
         titles[title] = None
-        told[i] = praise[n]
+        title_quality[i] = praise[n]
         topics[i, first] += 0.8
         topics[i, second] += 0.6 if second != first else 0.2
         keep = hints[0, i] < 1000 * GENRE_KEPT
         shown.append(genres[first if keep else int(hints[1, i]) % len(genres)])
     ids = [str(i) for i in range(1, size.items + 1)]
-    return topics, told, [(ids, True), (list(titles), False), (shown, False)]
+    return topics, title_quality, [(ids, True), (list(titles), False), (shown, False)]
 
 
 def _rows(size: Size) -> tuple[Indices, Indices]:

@@ -1,7 +1,7 @@
 """The split, and the lock on the test rows.
 
 First nine tenths train, last tenth test, in an order that the suite names (:data:`flipbench.protocol.Order`).
-Only :func:`test_rows` reaches the test part under the held-out protocol.
+Under the held-out protocol only :func:`test_rows` gives access to the test part.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +33,10 @@ class Rows:
     @cached_property
     def groups(self) -> NDArray[np.int32]:
         """[n] int32: the users numbered by first appearance within these rows, to resample them by."""
-        return _by_appearance(self.users)
+        from pandas import factorize
+
+        codes: NDArray[np.int32] = factorize(self.users)[0].astype(np.int32)
+        return codes
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,10 +114,3 @@ def _rows(table: Table, order: Order, start: int, stop: int) -> Rows:
 def _permutation(n: int) -> NDArray[np.intp]:
     # numpy guarantees the raw stream of a bit generator, not what Generator.permutation makes of it
     return np.argsort(np.random.PCG64(0).random_raw(n), kind="stable")
-
-
-def _by_appearance(keys: NDArray[np.int32]) -> NDArray[np.int32]:
-    _, first, code = np.unique(keys, return_index=True, return_inverse=True)
-    number = np.empty(len(first), np.int32)
-    number[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
-    return number[code]

@@ -52,8 +52,8 @@ def fingerprint(name: str) -> str:
     Raises:
         UserError: unknown data set, not prepared, or ``meta.json`` was changed.
     """
-    found: str = _meta(get(name))["fingerprint"]
-    return found
+    digest: str = _meta(get(name))["fingerprint"]
+    return digest
 
 
 def known_fingerprint(name: str) -> str | None:
@@ -111,8 +111,8 @@ def truth(table: Table) -> NDArray[np.float32]:
     path = table.folder / "truth.npy"
     if not path.exists():
         raise UserError(f"{table.name}: the true probabilities of real data are not known")
-    found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return found
+    probabilities: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return probabilities
 
 
 def write_table(dataset: Dataset, prepared: Prepared) -> Table:

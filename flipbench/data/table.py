@@ -42,7 +42,7 @@ class Table:
             and occurs in no row.
         labels: [N] uint8, 0 or 1.
         offsets: [F + 1] int64; field f owns ids ``offsets[f] <= id < offsets[f + 1]``; ``offsets[0] == 1``.
-        folder: where it lies.
+        folder: its folder on disk.
         fingerprint: SHA-256 of the content (fields, ids, labels, feature values), equal on every machine.
         meta: what its ``prepare`` notes beside the arrays (first and last day; a planted table's Bayes AUC).
     """

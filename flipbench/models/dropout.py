@@ -20,8 +20,8 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         return x
     if x.device.type != "cpu" or p == 1.0:
         return torch_dropout(x, p)
-    found: Tensor = _Dropout.apply(x, p)  # type: ignore[no-untyped-call]
-    return found
+    dropped: Tensor = _Dropout.apply(x, p)  # type: ignore[no-untyped-call]
+    return dropped
 
 
 class Dropout(nn.Dropout):

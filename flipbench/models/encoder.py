@@ -178,12 +178,12 @@ def read_config(source: Source) -> PretrainedConfig:
     folder = folder_of(source)
     model_files(folder)
     try:
-        found: PretrainedConfig = AutoConfig.from_pretrained(
+        config: PretrainedConfig = AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise _unreadable(source, error) from None
-    return found
+    return config
 
 
 def read_weights(
@@ -223,8 +223,8 @@ def read_weights(
     for name, saved, wanted in sorted(info["mismatched_keys"]):
         shapes = f"{list(saved)} in its weights, {list(wanted)} by its config.json"
         raise UserError(f"PLM '{source.spec}': '{name}' is {shapes}: they do not belong together")
-    found: PreTrainedModel = model
-    return found, sorted(info["missing_keys"])
+    loaded: PreTrainedModel = model
+    return loaded, sorted(info["missing_keys"])
 
 
 def refuse_missing(source: Source, missing: list[str]) -> None:
@@ -259,8 +259,8 @@ def _is_encoder(config: PretrainedConfig) -> bool:
 def _without_pooler(config: PretrainedConfig) -> dict[str, Any]:
     from transformers import MODEL_MAPPING
 
-    found: Any = MODEL_MAPPING[type(config)]
-    accepted = inspect.signature(found[0] if isinstance(found, tuple) else found).parameters
+    model_class: Any = MODEL_MAPPING[type(config)]
+    accepted = inspect.signature(model_class[0] if isinstance(model_class, tuple) else model_class).parameters
     return {"add_pooling_layer": False} if "add_pooling_layer" in accepted else {}
 
 

@@ -65,13 +65,13 @@ class SoftPrompts(nn.Module):
         if self.form == "prompt":
             tokens = encoder.token_embedding(text.tokens)
             inputs = torch.cat([made.to(tokens.dtype), tokens], dim=1)
-            found = model(inputs_embeds=inputs, attention_mask=seen, output_hidden_states=True).hidden_states
-            return tuple(states[:, self.count :] for states in found)
+            outputs = model(inputs_embeds=inputs, attention_mask=seen, output_hidden_states=True).hidden_states
+            return tuple(states[:, self.count :] for states in outputs)
         cache = DynamicCache()
         for number, (keys, values) in enumerate(made.permute(2, 3, 0, 4, 1, 5).unbind(0)):
             cache.update(keys, values, number)
-        found = model(text.tokens, attention_mask=seen, past_key_values=cache, output_hidden_states=True)
-        states: tuple[Tensor, ...] = found.hidden_states
+        outputs = model(text.tokens, attention_mask=seen, past_key_values=cache, output_hidden_states=True)
+        states: tuple[Tensor, ...] = outputs.hidden_states
         return states
 
 

@@ -78,8 +78,8 @@ def load(
             "belong together"
         )
     cheapen(model)
-    found: T5ForConditionalGeneration = model.train()
-    return found
+    t5: T5ForConditionalGeneration = model.train()
+    return t5
 
 
 def _small_config(tokens: TextTokenizer) -> Any:
@@ -104,22 +104,22 @@ def answer_tokens(tokens: TextTokenizer, words: Sequence[str]) -> list[list[int]
     """The tokens of each of some words to answer with, the end included.
 
     Raises:
-        UserError: two begin with the same token, so that the first step of an answer cannot tell them apart.
+        UserError: two begin with the same token, so that the first step of an answer cannot distinguish them.
     """
-    found = [[*encoding.ids, tokens.sep_id] for encoding in tokens.pieces(list(words))]
-    if len({answer[0] for answer in found}) < len(found):
+    answers = [[*encoding.ids, tokens.sep_id] for encoding in tokens.pieces(list(words))]
+    if len({answer[0] for answer in answers}) < len(answers):
         raise UserError(f"tokenizer '{tokens.name}': {' and '.join(words)} begin with the same token; take another T5")
-    return found
+    return answers
 
 
 def word_starts(tokens: TextTokenizer) -> Tensor:
     """[V] bool, which tokens begin a word: SentencePiece marks those, WordPiece the others."""
     vocabulary = tokens.rust.get_vocab(with_added_tokens=True)
     marked = any(token.startswith(_MARK) for token in vocabulary)
-    found = torch.zeros(tokens.vocab_size, dtype=torch.bool)
+    begins_word = torch.zeros(tokens.vocab_size, dtype=torch.bool)
     for token, number in vocabulary.items():
-        found[number] = token.startswith(_MARK) if marked else not token.startswith("##")
-    return found
+        begins_word[number] = token.startswith(_MARK) if marked else not token.startswith("##")
+    return begins_word
 
 
 _MARK = "\u2581"

@@ -1,4 +1,4 @@
-"""The paper's own numbers and words, held against each other."""
+"""The paper's own numbers and statements, compared with each other."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,13 +1,13 @@
-"""The paper's claims as predicates, and what any set of numbers says of them (``claims.yaml``)."""
+"""The paper's claims as predicates, evaluated on any set of numbers (``claims.yaml``)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
 from itertools import product
-from typing import Literal, Protocol, get_args
+from typing import Annotated, Literal, Protocol, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from flipbench import yamlfile
 from flipbench.errors import UserError
@@ -29,6 +29,9 @@ LEVEL = 0.05
 MARGIN = 0.001
 """How far a gain may be from the one that is claimed (paper V-A2)."""
 
+Names = Annotated[list[str], BeforeValidator(lambda names: [names] if isinstance(names, str) else names)]
+"""One name or several."""
+
 Outcome = Literal["supported", "refuted", "inconclusive", "not run"]
 OfPaper = Literal["supported", "refuted", "untested", "not printed"]
 
@@ -39,8 +42,8 @@ class Statement(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     table: str
-    better: str | list[str] = []
-    than: str | list[str] = []
+    better: Names = []
+    than: Names = []
     best_of: bool = False
     metrics: list[Measure] = ["auc", "logloss"]
     data: list[str] | None = None
@@ -63,7 +66,7 @@ class Claim(BaseModel):
 
 
 class Numbers(Protocol):
-    """Numbers that a claim can be held against."""
+    """Numbers that a claim can be evaluated on."""
 
     def datasets(self, table: str) -> list[str]: ...
 
@@ -137,14 +140,14 @@ def terms(statement: Statement, numbers: Numbers) -> Iterator[Term]:
 def _pairs(statement: Statement, numbers: Numbers, dataset: str, measure: Measure) -> Iterator[tuple[str, str]]:
     """Every row of ``better`` with every row of ``than``, ``*`` being the same group in both."""
     table = statement.table
-    found = [
+    in_groups = all(any(name.startswith("*/") for name in names) for names in (statement.better, statement.than))
+    pairs = [
         (row, other)
         for row, other in product(_rows(statement.better, numbers, table), _rows(statement.than, numbers, table))
-        if row != other
-        and not (_starred(statement.better) and _starred(statement.than) and _group(row) != _group(other))
+        if row != other and not (in_groups and _group(row) != _group(other))
     ]
-    if not statement.best_of or not found:
-        yield from found
+    if not statement.best_of or not pairs:
+        yield from pairs
         return
     sign = -1.0 if measure in LOWER_IS_BETTER else 1.0
 
@@ -152,13 +155,13 @@ def _pairs(statement: Statement, numbers: Numbers, dataset: str, measure: Measur
         sample = numbers.sample(table, row, dataset, measure)
         return sign * sum(sample.values()) / len(sample) if sample else float("-inf")
 
-    yield max((row for row, _ in found), key=rank), max((other for _, other in found), key=rank)
+    yield max((row for row, _ in pairs), key=rank), max((other for _, other in pairs), key=rank)
 
 
-def _rows(given: str | list[str], numbers: Numbers, table: str) -> list[str]:
+def _rows(names: list[str], numbers: Numbers, table: str) -> list[str]:
     """The rows that names, sets and patterns mean."""
     known, chosen = numbers.rows(table), []
-    for name in [given] if isinstance(given, str) else given:
+    for name in names:
         if name == "baselines":
             chosen += [row for row in known if not is_proposed(row)]
         elif name in SETS:
@@ -168,10 +171,6 @@ def _rows(given: str | list[str], numbers: Numbers, table: str) -> list[str]:
         else:
             chosen.append(name)
     return chosen
-
-
-def _starred(given: str | list[str]) -> bool:
-    return any(name.startswith("*/") for name in ([given] if isinstance(given, str) else given))
 
 
 def _group(row: str) -> str:
@@ -208,9 +207,9 @@ def gains(term: Term, numbers: Numbers) -> dict[int, float]:
 
 
 def of_paper(claim: Claim) -> tuple[OfPaper, list[str]]:
-    """What the paper's own numbers say of its claim, and the statements that they contradict.
+    """What the paper's own numbers make of its claim, and the statements that they contradict.
 
-    A printed number is taken as exact: nothing is said of its luck.
+    A printed number is taken as exact: nothing is assumed of its chance error.
     """
     numbers, against, seen = PaperNumbers(), [], False
     for statement in claim.holds:

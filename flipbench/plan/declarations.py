@@ -24,10 +24,10 @@ REFLECTION = {"globals", "locals", "vars", "exec", "eval", "setattr", "delattr",
 """Names by which a module may change a class without naming it."""
 
 LITERAL = (
-    ast.Constant, ast.Name, ast.Dict, ast.List, ast.Tuple, ast.Starred, ast.Subscript, ast.Call, ast.keyword,
-    ast.UnaryOp, ast.BinOp, ast.unaryop, ast.operator, ast.expr_context,
+    ast.Constant, ast.Name, ast.Attribute, ast.Dict, ast.List, ast.Tuple, ast.Starred, ast.Subscript, ast.Call,
+    ast.keyword, ast.UnaryOp, ast.BinOp, ast.unaryop, ast.operator, ast.expr_context,
 )  # fmt: skip
-"""What a declaration may consist of to be evaluated without the class: nothing that binds a name or calls a method."""
+"""What a declaration that is evaluated without its class may consist of: nothing that binds a name."""
 
 
 def read_declarations(target: str, attributes: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -60,9 +60,7 @@ def _from_source(module: str, class_name: str, attributes: Sequence[str]) -> tup
     names = _Names(ast.parse(Path(spec.origin).read_bytes(), spec.origin))
     node = next((node for node in names.classes if node.name == class_name), None)
     declared = _assigned(node, attributes) if node and names.leave_alone(node) else None
-    if node is None or declared is None:
-        return None
-    if not all(isinstance(part, LITERAL) for value in declared.values() for part in ast.walk(value)):
+    if node is None or declared is None or not all(map(_is_literal, declared.values())):
         return None
     values = [value for each in names.classes for value in (_assigned(each, attributes) or {}).values()]
     scope = {**names.of_settings(values), "__builtins__": {}}
@@ -98,6 +96,13 @@ def _assigned(node: ast.ClassDef, attributes: Sequence[str]) -> dict[str, ast.ex
         if name in watched and value:
             assigned[name] = value
     return assigned
+
+
+def _is_literal(value: ast.expr) -> bool:
+    """Whether evaluating an expression changes nothing: it binds no name and calls no method."""
+    parts = list(ast.walk(value))
+    calls_names = all(isinstance(part.func, ast.Name) for part in parts if isinstance(part, ast.Call))
+    return calls_names and all(isinstance(part, LITERAL) for part in parts)
 
 
 class _Names:

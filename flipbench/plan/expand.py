@@ -56,28 +56,28 @@ class Plan:
 
     def stages(self) -> list[Stage]:
         """Every stage once, parents first."""
-        found: dict[str, Stage] = {}
+        stages: dict[str, Stage] = {}
         for cell in self.cells:
             for stage in (*cell.trials, *cell.ends):
                 for each in _with_parents(stage):
-                    found.setdefault(each.key, each)
-        return list(found.values())
+                    stages.setdefault(each.key, each)
+        return list(stages.values())
 
     def needed(self, store: FinishedRuns) -> list[Stage]:
         """The stages still to run, parents first: the unfinished, and parents whose weights they read."""
-        found: dict[str, Stage] = {}
+        stages: dict[str, Stage] = {}
 
         def need(stage: Stage) -> None:
             for parent in stage.parents.values():
-                if not (store.has_weights(parent) if stage.reads_weights(parent) else store.done(parent)):
+                if not (store.has_weights(parent) if parent.leaves_weights else store.done(parent)):
                     need(parent)
-            found.setdefault(stage.key, stage)
+            stages.setdefault(stage.key, stage)
 
         for cell in self.cells:
             for stage in (*cell.trials, *cell.ends):
                 if not store.done(stage):
                     need(stage)
-        return list(found.values())
+        return list(stages.values())
 
     @property
     def choosing(self) -> bool:
@@ -90,7 +90,7 @@ def expand(suite: Suite, fingerprints: Mapping[str, str], trial_metric: TrialMet
 
     Args:
         fingerprints: content fingerprint by data set name.
-        trial_metric: what is known of a search's trials (see :func:`flipbench.plan.search.trial_metrics`).
+        trial_metric: what is known of a search's trials (see :func:`flipbench.store.runs.Store.trial_metric`).
 
     Raises:
         UserError: a setting has a value of the wrong type or out of range, settings do not go together, or a row has

@@ -68,17 +68,17 @@ def distributions(axes: Axes, ranges: bool) -> dict[str, BaseDistribution]:
             are a factor of ten apart. Whole numbers stay the listed ones: three heads may not divide the width. So do
             axes from zero over magnitudes, where neither scale would fit.
     """
-    found: dict[str, BaseDistribution] = {}
+    space: dict[str, BaseDistribution] = {}
     for name, values in axes.items():
         numbers = [float(v) for v in values if isinstance(v, float | int) and not isinstance(v, bool)]
         fractions = len(numbers) == len(values) > 1 and any(isinstance(v, float) for v in values)
         positive = [v for v in numbers if v > 0]
         wide = bool(positive) and max(positive) >= 10 * min(positive)
         if ranges and fractions and not (wide and min(numbers) <= 0):
-            found[name] = FloatDistribution(min(numbers), max(numbers), log=wide)
+            space[name] = FloatDistribution(min(numbers), max(numbers), log=wide)
         else:
-            found[name] = CategoricalDistribution([_plain(v) for v in values])
-    return found
+            space[name] = CategoricalDistribution([_plain(v) for v in values])
+    return space
 
 
 def optuna_trial(

@@ -14,7 +14,6 @@ from flipbench.protocol import Metric
 if TYPE_CHECKING:
     from flipbench.plan.stage import Stage
     from flipbench.plan.suite import Tune
-    from flipbench.store.runs import Store
 
 TrialMetric = Callable[["Stage", Metric], float | None]
 """A trial's validation figure; NaN where the trial failed, None while it has yet to run."""
@@ -115,17 +114,6 @@ def best_of(values: Sequence[float | None], select: Metric) -> int | None:
     sign = 1.0 if select == "auc" else -1.0
     ranked = [(sign * v, -i) for i, v in enumerate(values) if v is not None and not math.isnan(v)]
     return -max(ranked)[1] if ranked else None
-
-
-def trial_metrics(store: "Store") -> TrialMetric:
-    """What the run folders say of trials: the figure of the best epoch, by the metric's name."""
-
-    def trial_metric(trial: "Stage", select: Metric) -> float | None:
-        if store.done(trial):
-            return float(store.metrics(trial)["best"][select])
-        return None if store.failure(trial) is None else math.nan
-
-    return trial_metric
 
 
 def _axes(grid: Mapping[str, Sequence[Any]], settings: Mapping[str, Value], fixed: Mapping[str, Value]) -> Axes:

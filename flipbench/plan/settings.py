@@ -21,21 +21,22 @@ class Range:
     high: float
 
 
-Valid = Range | tuple[str, ...]
+ValidValues = Range | tuple[str, ...]
+"""The range of a number, or the choices of a text."""
 
-LEARNING_RATE = Range(1e-12, 10.0)
-PENALTY = Range(0.0, 1e3)
-"""Weight decay, embedding L2."""
-RATIO = Range(1e-6, 1.0)
-"""A share that is not nothing."""
-SHARE = Range(0.0, 0.999)
-"""Of units dropped, of steps that warm up."""
-ROWS = Range(1, 1 << 24)
-"""Of a batch."""
-EPOCHS = Range(1, 100_000)
-WIDTH = Range(1, 1 << 16)
-LAYERS = Range(1, 64)
-PRECISION = ("float32", "bfloat16")
+
+class Valid:
+    """Valid values that many settings share."""
+
+    LEARNING_RATE = Range(1e-12, 10.0)
+    PENALTY = Range(0.0, 1e3)  # weight decay, embedding L2
+    RATIO = Range(1e-6, 1.0)  # a share that is not nothing
+    SHARE = Range(0.0, 0.999)  # of units dropped, of steps that warm up
+    ROWS = Range(1, 1 << 24)  # of a batch
+    EPOCHS = Range(1, 100_000)
+    WIDTH = Range(1, 1 << 16)
+    LAYERS = Range(1, 64)
+    PRECISION = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,19 @@ class Setting:
     value: Value
     source: Source
     where: str
-    valid: Valid = ()
+    valid: ValidValues = ()
     only_with: tuple[str, Value] | None = None
 
 
-def Paper(value: Value, where: str, valid: Valid = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802 - reads as a tag
+def Paper(value: Value, where: str, valid: ValidValues = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802 - reads as a tag
     return Setting(value, "paper", where, valid, only_with)
 
 
-def Code(value: Value, where: str, valid: Valid = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802
+def Code(value: Value, where: str, valid: ValidValues = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802
     return Setting(value, "code", where, valid, only_with)
 
 
-def Guess(value: Value, where: str, valid: Valid = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802
+def Guess(value: Value, where: str, valid: ValidValues = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802
     return Setting(value, "guess", where, valid, only_with)
 
 
@@ -82,13 +83,13 @@ Fits = Callable[[Mapping[str, Value]], bool]
 """Whether the settings of a point, by dotted name, go together."""
 
 TRAINING: dict[str, Setting] = {
-    "learning_rate": Code(1e-3, "released ctr_base.py: Adam, 1e-3", LEARNING_RATE),
-    "embedding_l2": Guess(1e-4, "best validation AUC of DCNv2 on MovieLens-1M over 0, 1e-6, 1e-5, 1e-4", PENALTY),
-    "batch_size": Paper(256, "V-A4", ROWS),
-    "max_epochs": Code(10, "released ctr_base.py", EPOCHS),
-    "patience": Code(3, "released ctr_base.py: early stopping on AUC", EPOCHS),
+    "learning_rate": Code(1e-3, "released ctr_base.py: Adam, 1e-3", Valid.LEARNING_RATE),
+    "embedding_l2": Guess(1e-4, "best validation AUC of DCNv2 on MovieLens-1M over 0, 1e-6, 1e-5, 1e-4", Valid.PENALTY),
+    "batch_size": Paper(256, "V-A4", Valid.ROWS),
+    "max_epochs": Code(10, "released ctr_base.py", Valid.EPOCHS),
+    "patience": Code(3, "released ctr_base.py: early stopping on AUC", Valid.EPOCHS),
     "precision": Code(
-        "float32", "released ctr_base.py; bfloat16: matrix products by autocast, all else float32", PRECISION
+        "float32", "released ctr_base.py; bfloat16: matrix products by autocast, all else float32", Valid.PRECISION
     ),
 }
 """How an ID-based model is trained: settings that every one of them has beside its own."""
@@ -101,7 +102,7 @@ TRAINING_GRID: dict[str, list[Any]] = {
 
 DEEP: dict[str, Setting] = {
     "hidden": Paper([300, 300, 128], "V-A4"),
-    "dropout": Code(0.0, "released ctr_base.py", SHARE),
+    "dropout": Code(0.0, "released ctr_base.py", Valid.SHARE),
     "batch_norm": Code(False, "released ctr_base.py; before the ReLU where it is on"),
 }
 """The deep part that all models but AFM have."""

@@ -67,10 +67,6 @@ class Stage:
         """Whether its run folder holds weights: of a selection only the epoch count is read, the others score."""
         return self.role in ("pretrain", "refit", "fit")
 
-    def reads_weights(self, parent: "Stage") -> bool:
-        """Whether it reads a parent's weights, not only its figures."""
-        return parent.leaves_weights
-
     def __str__(self) -> str:
         return f"{self.role} {self.dataset} {self.method} s{self.seed}"
 

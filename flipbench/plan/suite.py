@@ -236,10 +236,10 @@ def find(name: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.exists():
         return path
-    found = {p.stem: p for p in available()}
-    if name not in found:
-        raise UserError(f"unknown suite '{name}'{nearest(name, found)}")
-    return found[name]
+    shipped = {p.stem: p for p in available()}
+    if name not in shipped:
+        raise UserError(f"unknown suite '{name}'{nearest(name, shipped)}")
+    return shipped[name]
 
 
 def available() -> list[Path]:

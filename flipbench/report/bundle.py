@@ -10,8 +10,7 @@ from flipbench.errors import UserError
 from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.figures import write_figures
-from flipbench.report.html import to_html
-from flipbench.report.write import render
+from flipbench.report.write import write_html, write_report
 from flipbench.store.runs import DONE, Store
 
 README = """\
@@ -68,9 +67,9 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, results: SuiteResul
 
 def _reports(plan: Plan, store: Store, results: SuiteResults) -> dict[str, bytes]:
     """The files of a suite's report by name, as ``flipbench report`` writes them."""
-    found = {} if plan.suite.inspect else {name: text.encode() for name, text in render(results).items()}
     with tempfile.TemporaryDirectory() as temporary:
-        drawn = write_figures(plan, store, Path(temporary))
-        found |= {path.name: path.read_bytes() for path in drawn}
-        found[f"{results.suite}.html"] = to_html(plan, store, results, drawn).encode()
-    return found
+        folder = Path(temporary)
+        paths = [] if plan.suite.inspect else write_report(results, folder)
+        paths += (pictures := write_figures(plan, store, folder))
+        paths += write_html(plan, store, results, pictures, folder)
+        return {path.name: path.read_bytes() for path in paths}

@@ -1,11 +1,11 @@
 """The sentences under a table, and the signature that says which runs it was made from."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from flipbench.paper.names import TABLES, method_name, row_name
 from flipbench.report.cells import SuiteResults
-from flipbench.report.columns import SYMBOLS, Cell
+from flipbench.report.columns import SYMBOLS, TableCell
 from flipbench.report.settings import Unstated
 
 PROTOCOLS = {
@@ -25,7 +25,7 @@ TESTS = {
 
 
 def legend(
-    cells: Iterable[Cell],
+    cells: Iterable[TableCell],
     grouped: bool = False,
     best: str = "in bold",
     second: str = "underlined",
@@ -55,7 +55,7 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
 
     Args:
         results: the suite's results.
-        statuses: which kinds of cell the table has (:data:`flipbench.report.table.Status`).
+        statuses: which kinds of cell the table has (:data:`flipbench.report.columns.Status`).
         compares: whether the table shows the paper's values.
     """
     lines = [PROTOCOLS.get(results.protocol, f"Protocol {results.protocol}.")]
@@ -94,17 +94,17 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
 
 def _unstated(results: SuiteResults) -> Iterator[str]:
     """How many settings of each row are not the paper's nor released code's; rows with equally many together."""
-    about: dict[str, Callable[[Unstated], tuple[str, ...]]] = {
-        "Settings that neither the paper nor released code states": lambda found: found.guesses,
-        "Stated, but set otherwise here": lambda found: found.otherwise,
+    kinds = {
+        "guesses": "Settings that neither the paper nor released code states",
+        "overridden": "Stated, but set otherwise here",
     }
-    for words, names in about.items():
+    for kind, words in kinds.items():
         rows: dict[int, list[str]] = {}
         for row in results.methods:
-            if count := len(names(results.unstated.get(row, Unstated()))):
+            if count := len(getattr(results.unstated.get(row, Unstated()), kind)):
                 rows.setdefault(count, []).append(row_name(row))
         if rows:
-            counted = (f"{count} of {', '.join(own)}" for count, own in sorted(rows.items()))
+            counted = (f"{count} of {', '.join(names)}" for count, names in sorted(rows.items()))
             yield f"{words}: {'; '.join(counted)}."
 
 

@@ -10,7 +10,7 @@ from flipbench.stats.difference import Difference
 
 
 @dataclass(frozen=True)
-class Run:
+class ScoredRun:
     """One finished run, scored on the whole test set.
 
     Attributes:
@@ -42,7 +42,7 @@ class CellRuns:
 
     method: str
     dataset: str
-    runs: tuple[Run, ...]
+    runs: tuple[ScoredRun, ...]
     failed: int
     expected: int
 
@@ -74,14 +74,14 @@ class Comparison:
 
     def significant(self, alpha: float) -> bool:
         """Whether ``row`` is the better one, at level ``alpha`` of the whole family."""
-        found = self.difference
-        gain = found.value if self.metric == "auc" else -found.value
-        return gain > 0 and (found.p if found.adjusted is None else found.adjusted) < alpha
+        difference = self.difference
+        gain = difference.value if self.metric == "auc" else -difference.value
+        return gain > 0 and (difference.p if difference.adjusted is None else difference.adjusted) < alpha
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class SuiteResults:
-    """A suite and what has been run of it; equal to itself alone, so that what is made of it can be remembered.
+    """A suite and what has been run of it.
 
     Attributes:
         suite: name (``table2``); names the report's files.

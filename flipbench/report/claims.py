@@ -1,6 +1,6 @@
 """What the finished runs say of each claim of the paper."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, cast, get_args
@@ -15,6 +15,7 @@ from flipbench.paper.claims import (
     Statement,
     Term,
     gains,
+    load_claims,
     of_paper,
     terms,
 )
@@ -23,7 +24,7 @@ from flipbench.paper.values import paper_datasets, paper_methods
 from flipbench.plan.expand import Plan
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
-from flipbench.report.cells import CellRuns, SuiteResults
+from flipbench.report.cells import CellRuns, Comparison, SuiteResults
 from flipbench.report.collect import failure_of
 from flipbench.stats import Difference, holm, paired_t, tost
 from flipbench.store.runs import Store
@@ -92,54 +93,55 @@ class OurNumbers:
         """The paper's, run here or not: a claim of three data sets is not supported by one."""
         if table in TABLES:
             return paper_datasets(table)
-        found = self._suite(table)
-        return list(found.datasets) if found else []
+        suite = self._suite(table)
+        return list(suite.datasets) if suite else []
 
     def rows(self, table: str) -> list[str]:
         """The paper's and the suite's."""
-        found = self._suite(table)
+        suite = self._suite(table)
         printed = paper_methods(table) if table in TABLES else []
-        return list(dict.fromkeys((*printed, *(found.results.methods if found else ()))))
+        return list(dict.fromkeys((*printed, *(suite.results.methods if suite else ()))))
 
     def sample(self, table: str, row: str, dataset: str, measure: Measure) -> Mapping[int, float]:
-        found = self._suite(table)
-        if found is None:
+        suite = self._suite(table)
+        if suite is None:
             return {}
         if measure in get_args(Metric):
-            cell = self._cell(found, row, dataset)
-            values = cell.values(cast(Metric, measure)) if cell else []
-            return dict(zip(sorted(run.seed for run in cell.runs), values, strict=True)) if cell else {}
-        measured = found.measured.get((row, dataset), {})
+            cell = self._cell(suite, row, dataset)
+            return {run.seed: getattr(run, measure) for run in cell.runs} if cell else {}
+        measured = suite.measured.get((row, dataset), {})
         return {seed: float(values[measure]) for seed, values in measured.items() if measure in values}
 
     def keys(self, table: str, row: str, dataset: str) -> tuple[str, ...]:
-        found = self._suite(table)
-        if found is None:
+        suite = self._suite(table)
+        if suite is None:
             return ()
-        cell = self._cell(found, row, dataset)
-        return tuple(run.key for run in cell.runs) if cell else found.keys.get((row, dataset), ())
+        cell = self._cell(suite, row, dataset)
+        return tuple(run.key for run in cell.runs) if cell else suite.keys.get((row, dataset), ())
 
     def comparison(self, table: str, row: str, against: str, dataset: str, measure: Measure) -> Difference | None:
-        found = self._suite(table)
         wanted = (dataset, measure, row, against)
-        tests = found.results.comparisons if found else ()
+        tests = self._comparisons(table)
         return next((c.difference for c in tests if (c.dataset, c.metric, c.row, c.against) == wanted), None)
 
     def level(self, table: str) -> float:
         """The declared level of the suite's tests."""
-        found = self._suite(table)
-        return found.results.alpha if found else 0.0
+        suite = self._suite(table)
+        return suite.results.alpha if suite else 0.0
 
     def tests(self, table: str) -> tuple[tuple[str, str, Difference], ...]:
         """Data set, pair and difference of all of a suite's tests of AUC."""
-        found = self._suite(table)
-        tests = found.results.comparisons if found else ()
+        tests = self._comparisons(table)
         return tuple((c.dataset, f"{c.row} and {c.against}", c.difference) for c in tests if c.metric == "auc")
 
+    def _comparisons(self, table: str) -> tuple[Comparison, ...]:
+        suite = self._suite(table)
+        return suite.results.comparisons if suite else ()
+
     @staticmethod
-    def _cell(found: Suite, row: str, dataset: str) -> CellRuns | None:
-        """A row's finished runs; none where one failed: a mean of survivors is no evidence."""
-        wanted = (c for c in found.results.cells if (c.method, c.dataset) == (row, dataset))
+    def _cell(suite: Suite, row: str, dataset: str) -> CellRuns | None:
+        """A row's finished runs; none where one failed: a mean over survivors is no evidence."""
+        wanted = (c for c in suite.results.cells if (c.method, c.dataset) == (row, dataset))
         return next((cell for cell in wanted if cell.runs and not cell.failed), None)
 
 
@@ -159,6 +161,20 @@ def measurements(plan: Plan, store: Store) -> tuple[dict[tuple[str, str], Any], 
     return measured, keys
 
 
+def claims_of_suite(plan: Plan, store: Store, results: SuiteResults) -> Iterator[tuple[Evaluated, bool]]:
+    """Each claim that the paper makes of a suite's table or figure, and whether it makes some of it of another one.
+
+    Such a claim is cut to what it states of this one.
+    """
+    about = results.paper or results.suite
+    suite = Suite(results, tuple(entry.label for entry in plan.suite.data), *measurements(plan, store))
+    numbers = OurNumbers(lambda name: suite if name == about else None)
+    for claim in load_claims():
+        holds = [statement for statement in claim.holds if statement.table == about]
+        if holds:
+            yield evaluate(claim.model_copy(update={"holds": holds}), numbers), len(holds) < len(claim.holds)
+
+
 def evaluate(claim: Claim, numbers: OurNumbers) -> Evaluated:
     """A claim's verdict.
 
@@ -166,8 +182,7 @@ def evaluate(claim: Claim, numbers: OurNumbers) -> Evaluated:
     declared test, where the claim is of significance): no correction is needed for a conjunction. It is ``refuted``
     where the opposite of one is significant after Holm over all of them. One seed is ``inconclusive``.
     """
-    judged = [j for statement in claim.holds for j in _statement(statement, numbers)]
-    judged = _corrected(judged)
+    judged = _corrected([j for statement in claim.holds for j in _statement(statement, numbers)])
     outcomes = {j.outcome for j in judged}
     outcome: Outcome = "supported"
     if not outcomes or outcomes == {"not run"}:
@@ -183,8 +198,8 @@ def evaluate(claim: Claim, numbers: OurNumbers) -> Evaluated:
 def _statement(statement: Statement, numbers: OurNumbers) -> list[Judged]:
     if statement.resolves is not None:
         return _resolves(statement, numbers)
-    found = [_judged(term, numbers) for term in terms(statement, numbers)]
-    return found or [Judged(statement.table, "no such rows or data", "not run")]
+    judged = [_judged(term, numbers) for term in terms(statement, numbers)]
+    return judged or [Judged(statement.table, "no such rows or data", "not run")]
 
 
 def _judged(term: Term, numbers: OurNumbers) -> Judged:
@@ -194,44 +209,48 @@ def _judged(term: Term, numbers: OurNumbers) -> Judged:
         return Judged(where, term.words, "not run")
     rows = dict.fromkeys(row for row, _ in term.weights)
     keys = tuple(key for row in rows for key in numbers.keys(term.table, row, term.dataset))
-    found = Judged(where, term.words, "inconclusive", fmean(gained), seeds=len(gained), keys=keys)
+    untested = Judged(where, term.words, "inconclusive", fmean(gained), seeds=len(gained), keys=keys)
     if len(set(gained)) < 2:  # one seed, or seeds that are one run
-        return found
+        return untested
     if term.target is not None:
-        p, low, high = tost(gained, [term.target] * len(gained), MARGIN, paired=True)
-        outcome: Outcome = "supported" if p < LEVEL else "inconclusive"
+        p, low, high = tost([gain - term.target for gain in gained], MARGIN)
+        outcome = _supports(p < LEVEL)
         if low > MARGIN or high < -MARGIN:
             outcome = "refuted"
-        return replace(found, outcome=outcome, low=low + term.target, high=high + term.target, p=p)
+        return replace(untested, outcome=outcome, low=low + term.target, high=high + term.target, p=p)
     if term.pair is not None:
-        return _declared(term, found, numbers)
-    test = paired_t(gained, [0.0] * len(gained))
+        return _declared(term, untested, numbers)
+    test = paired_t(gained)
     supported = test.p < LEVEL and test.value > 0
-    return replace(found, outcome="supported" if supported else "inconclusive", low=test.low, high=test.high, p=test.p)
+    return replace(untested, outcome=_supports(supported), low=test.low, high=test.high, p=test.p)
 
 
-def _declared(term: Term, found: Judged, numbers: OurNumbers) -> Judged:
+def _declared(term: Term, untested: Judged, numbers: OurNumbers) -> Judged:
     """By the suite's own test, at its level and adjusted over its family."""
     assert term.pair is not None
     test = numbers.comparison(term.table, *term.pair, term.dataset, term.measure)
     if test is None:
-        return found
+        return untested
     sign = -1.0 if term.measure == "logloss" else 1.0
     low, high = sorted((sign * test.low, sign * test.high))
     p = test.p if test.adjusted is None else test.adjusted
     supported = sign * test.value > 0 and p < numbers.level(term.table)
-    return replace(found, outcome="supported" if supported else "inconclusive", low=low, high=high, p=p)
+    return replace(untested, outcome=_supports(supported), low=low, high=high, p=p)
+
+
+def _supports(supported: bool) -> Outcome:
+    return "supported" if supported else "inconclusive"
 
 
 def _resolves(statement: Statement, numbers: OurNumbers) -> list[Judged]:
     """Whether the 95 % interval of each tested difference is narrower than twice the difference in question."""
-    found = []
+    judged = []
     for dataset, words, test in numbers.tests(statement.table):
         half = (test.high - test.low) / 2
         outcome: Outcome = "supported" if half < cast(float, statement.resolves) else "refuted"
         where = f"{statement.table} {dataset} auc"
-        found.append(Judged(where, f"{words} to ±{half:.4f}", outcome, test.value, test.low, test.high, test.p))
-    return found or [Judged(statement.table, "no differences were tested", "not run")]
+        judged.append(Judged(where, f"{words} to ±{half:.4f}", outcome, test.value, test.low, test.high, test.p))
+    return judged or [Judged(statement.table, "no differences were tested", "not run")]
 
 
 def _corrected(judged: list[Judged]) -> list[Judged]:

@@ -12,7 +12,7 @@ from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name, row_name
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
-from flipbench.report.cells import CellRuns, Run, SuiteResults
+from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
 from flipbench.report.settings import unstated
 from flipbench.report.significance import Evidence, comparisons
 from flipbench.store.runs import Store
@@ -26,15 +26,14 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
             test rows are not those of the others.
     """
     suite = plan.suite
-    done = [stage for cell in plan.cells for stage in cell.evaluations if store.done(stage)]
-    cells = [_cell(cell, store) for cell in plan.cells]  # first of all: it checks the files
-    ran = [(cell, runs) for cell, runs in zip(plan.cells, cells, strict=True) if runs.runs or runs.failed]
+    cells = [(cell, _cell_runs(cell, store)) for cell in plan.cells]  # first of all: it checks the files
+    ran = [(cell, runs) for cell, runs in cells if runs.runs or runs.failed]
+    done = [stage for cell, _ in ran for stage in cell.evaluations if store.done(stage)]
     evidence = Evidence(store)
     tested = comparisons(plan, evidence)
     for label in dict.fromkeys(cell.data.label for cell, _ in ran):
-        evidence.check(
-            tuple(s for cell, _ in ran if cell.data.label == label for s in cell.evaluations if store.done(s))
-        )
+        stages = [stage for cell, _ in ran if cell.data.label == label for stage in cell.evaluations]
+        evidence.check(tuple(filter(store.done, stages)))
     torch = sorted({str(store.read(stage, "env.json")["torch"]) for stage in done})
     fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.evaluations}
     return SuiteResults(
@@ -76,9 +75,17 @@ def failure_of(stage: Stage, store: Store) -> str | None:
     """Why a stage has no result: its own recorded failure, or that of a stage it needs."""
     if store.done(stage):
         return None
-    if found := store.failure(stage):
-        return f"{stage}: {found['reason']}"
+    if failure := store.failure(stage):
+        return f"{stage}: {failure['reason']}"
     return next((reason for p in stage.parents.values() if (reason := failure_of(p, store))), None)
+
+
+def with_ancestors(stage: Stage) -> dict[str, Stage]:
+    """A stage and all that it was made from by key, so that what several of them need counts once."""
+    stages = {stage.key: stage}
+    for parent in stage.parents.values():
+        stages |= with_ancestors(parent)
+    return stages
 
 
 def _ceilings(done: list[Stage], store: Store) -> Iterator[str]:
@@ -105,28 +112,28 @@ def _other_data(plan: Plan, store: Store) -> Iterator[str]:
 
 def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Iterator[str]:
     """Rows whose probabilities are worth less than one and the same for every test row."""
-    found: dict[str, list[str]] = defaultdict(list)
+    below: dict[str, list[str]] = defaultdict(list)
     for cell, runs in ran:
         if not runs.runs:
             continue
         metrics = store.metrics(next(stage for stage in cell.evaluations if store.done(stage)))
         share = metrics["positives"] / metrics["rows"]
         constant = -sum(p * math.log(p) for p in (share, 1 - share) if p)
-        own = fmean(run.logloss for run in runs.runs)
-        if own > constant:
+        mean = fmean(run.logloss for run in runs.runs)
+        if mean > constant:
             what = f"{dataset_name(cell.data.label)}, of which the share of clicks alone has logloss {constant:.4f}"
-            found[what].append(f"{row_name(cell.method.label)} {own:.4f}")
-    for what, rows in found.items():
+            below[what].append(f"{row_name(cell.method.label)} {mean:.4f}")
+    for what, rows in below.items():
         yield f"Worse than a constant prediction on {what}: {', '.join(rows)}."
 
 
-def _cell(cell: Cell, store: Store) -> CellRuns:
+def _cell_runs(cell: Cell, store: Store) -> CellRuns:
     runs = [run_of(stage, store) for stage in cell.evaluations if store.done(stage)]
     failed = sum(failure_of(stage, store) is not None for stage in cell.evaluations)
     return CellRuns(cell.method.label, cell.data.label, tuple(runs), failed, len(cell.evaluations) or 1)
 
 
-def run_of(stage: Stage, store: Store) -> Run:
+def run_of(stage: Stage, store: Store) -> ScoredRun:
     """A finished ``evaluate`` stage's figures.
 
     Raises:
@@ -143,4 +150,4 @@ def run_of(stage: Stage, store: Store) -> Run:
         raise UserError(f"{where}: AUC {auc}, logloss {logloss}: a metric is not finite")
     if auc == 0.5:  # to the last bit: no model that ranks at all
         raise UserError(f"{where}: AUC is exactly 0.5: every prediction is the same")
-    return Run(stage.key, stage.seed, auc, logloss)
+    return ScoredRun(stage.key, stage.seed, auc, logloss)

@@ -5,34 +5,34 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal, get_args
 
-from flipbench import protocol
 from flipbench.paper import family, paper_starred, paper_value
 from flipbench.paper.names import BOLD_ONLY, is_proposed
+from flipbench.protocol import Metric
 from flipbench.report.cells import CellRuns, SuiteResults
 from flipbench.stats.equivalence import Outcome, Verdict, verdict
 
-Metric = Literal["auc", "logloss", "rel_impr"]
+TableMetric = Literal["auc", "logloss", "rel_impr"]
 Source = Literal["ours", "paper"]
 Mark = Literal["best", "second"]
 Status = Literal["complete", "partial", "failed", "not-run"]
 
-METRIC_NAMES: dict[Metric, str] = {"auc": "AUC", "logloss": "Logloss", "rel_impr": "Rel.Impr"}
-DIGITS: dict[Metric, int] = {"auc": 4, "logloss": 4, "rel_impr": 2}
+METRIC_NAMES: dict[TableMetric, str] = {"auc": "AUC", "logloss": "Logloss", "rel_impr": "Rel.Impr"}
+DIGITS: dict[TableMetric, int] = {"auc": 4, "logloss": 4, "rel_impr": 2}
 MISSING = "—"
 SYMBOLS: dict[Outcome, str] = {"reproduced": "≈", "better": "↑", "worse": "↓", "inconclusive": "?"}
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """One column of numbers; the header is two-level, the data set over the metric."""
 
     dataset: str
-    metric: Metric
+    metric: TableMetric
     source: Source
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A number, or what stands in its place.
 
     Attributes:
@@ -68,31 +68,29 @@ class Cell:
         return SYMBOLS[self.verdict.outcome] if self.verdict and self.verdict.seeds > 1 else ""
 
 
-Cells = dict[str, Cell]
-"""By row."""
+CellsByRow = dict[str, TableCell]
 
 
-def ours(results: SuiteResults, rows: Iterable[str], dataset: str) -> dict[Metric, Cells]:
+def ours(results: SuiteResults, rows: Iterable[str], dataset: str) -> dict[TableMetric, CellsByRow]:
     """The columns of what was run on a data set."""
     rows = list(rows)
-    found = {cell.method: cell for cell in results.cells if cell.dataset == dataset}
-    columns: dict[Metric, Cells] = {}
-    for metric in get_args(protocol.Metric):
-        cells = {row: _summary(found.get(row), metric) for row in rows}
-        cells = {row: _judged(cell, found.get(row), results, metric) for row, cell in cells.items()}
+    runs = {cell.method: cell for cell in results.cells if cell.dataset == dataset}
+    columns: dict[TableMetric, CellsByRow] = {}
+    for metric in get_args(Metric):
+        cells = {row: _judged(_summary(runs.get(row), metric), runs.get(row), results, metric) for row in rows}
         starred = _starred(results, cells, dataset, metric)
         columns[metric] = {row: replace(cell, starred=row in starred) for row, cell in cells.items()}
     return _ranked(columns, results)
 
 
-def theirs(results: SuiteResults, rows: Iterable[str], dataset: str) -> dict[Metric, Cells]:
+def theirs(results: SuiteResults, rows: Iterable[str], dataset: str) -> dict[TableMetric, CellsByRow]:
     """The columns of what the paper prints."""
     paper = results.paper
     if not paper:
-        return {metric: {row: Cell() for row in rows} for metric in METRIC_NAMES}
+        return {metric: {row: TableCell() for row in rows} for metric in METRIC_NAMES}
     rows = list(rows)
-    columns: dict[Metric, Cells] = {}
-    for metric in get_args(protocol.Metric):
+    columns: dict[TableMetric, CellsByRow] = {}
+    for metric in get_args(Metric):
         printed = {row: _number(metric, paper_value(paper, row, dataset, metric)) for row in rows}
         columns[metric] = {
             row: replace(cell, starred=paper_starred(paper, row, dataset, metric)) for row, cell in printed.items()
@@ -100,32 +98,32 @@ def theirs(results: SuiteResults, rows: Iterable[str], dataset: str) -> dict[Met
     return _ranked(columns, results)
 
 
-def _summary(cell: CellRuns | None, metric: protocol.Metric) -> Cell:
+def _summary(cell: CellRuns | None, metric: Metric) -> TableCell:
     """The mean over seeds of one row on one data set, or why there is none."""
     if cell is None or (not cell.runs and not cell.failed):
-        return Cell()
+        return TableCell()
     runs = sorted(cell.runs, key=lambda run: run.seed)
     keys = tuple(run.key for run in runs)
     if cell.failed:
-        return Cell(f"failed {cell.failed}/{cell.expected}", "failed", runs=keys)
+        return TableCell(f"failed {cell.failed}/{cell.expected}", "failed", runs=keys)
     if len(runs) < cell.expected:
-        return Cell(f"{len(runs)}/{cell.expected} runs", "partial", runs=keys)
+        return TableCell(f"{len(runs)}/{cell.expected} runs", "partial", runs=keys)
     sample = cell.values(metric)
     return replace(_number(metric, fmean(sample)), sd=stdev(sample) if len(sample) > 1 else None, runs=keys)
 
 
-def _judged(cell: Cell, runs: CellRuns | None, results: SuiteResults, metric: protocol.Metric) -> Cell:
+def _judged(cell: TableCell, runs: CellRuns | None, results: SuiteResults, metric: Metric) -> TableCell:
     """The cell with its verdict against the paper's number, where both are."""
     if cell.value is None or runs is None or not results.paper:
         return cell
     printed = paper_value(results.paper, runs.method, runs.dataset, metric)
     if printed is None:
         return cell
-    found = verdict(runs.values(metric), printed, results.margin[metric], higher_is_better=metric == "auc")
-    return replace(cell, verdict=found)
+    judged = verdict(runs.values(metric), printed, results.margin[metric], higher_is_better=metric == "auc")
+    return replace(cell, verdict=judged)
 
 
-def _starred(results: SuiteResults, cells: Cells, dataset: str, metric: protocol.Metric) -> set[str]:
+def _starred(results: SuiteResults, cells: CellsByRow, dataset: str, metric: Metric) -> set[str]:
     """Rows significantly better than the best of those that they were tested against, none of which may be missing."""
     tested: dict[str, dict[str, bool]] = {}
     for c in results.comparisons:
@@ -140,26 +138,26 @@ def _starred(results: SuiteResults, cells: Cells, dataset: str, metric: protocol
     return starred
 
 
-def _ranked(columns: dict[Metric, Cells], results: SuiteResults) -> dict[Metric, Cells]:
+def _ranked(columns: dict[TableMetric, CellsByRow], results: SuiteResults) -> dict[TableMetric, CellsByRow]:
     """AUC and logloss marked, and Rel.Impr, which is of AUC."""
     auc = columns["auc"]
-    reference = auc.get(results.reference or "", Cell()).value
+    reference = auc.get(results.reference or "", TableCell()).value
     gain = {
         row: _number("rel_impr", 100 * (reference / cell.value - 1))
         if reference is not None and cell.value and row != results.reference
-        else Cell()
+        else TableCell()
         for row, cell in auc.items()
     }
-    marked = {metric: _marked(columns[metric], metric, results) for metric in get_args(protocol.Metric)}
+    marked = {metric: _marked(columns[metric], metric, results) for metric in get_args(Metric)}
     return {**marked, "rel_impr": gain}
 
 
-def _marked(column: Cells, metric: protocol.Metric, results: SuiteResults) -> Cells:
+def _marked(column: CellsByRow, metric: Metric, results: SuiteResults) -> CellsByRow:
     """Best and second by printed digits, so that what looks equal is marked alike; the best baseline beside them.
 
     Rows with a slash are ranked within their group, as the paper's Tables III to VI are.
     """
-    groups: dict[str, Cells] = {}
+    groups: dict[str, CellsByRow] = {}
     for row, cell in column.items():
         groups.setdefault(family(row) if "/" in row else "", {})[row] = cell
     marks: dict[str, Mark] = {}
@@ -177,7 +175,7 @@ def _marked(column: Cells, metric: protocol.Metric, results: SuiteResults) -> Ce
     }
 
 
-def _best_baselines(column: Cells, metric: protocol.Metric, registered: Mapping[str, str]) -> set[str]:
+def _best_baselines(column: CellsByRow, metric: Metric, registered: Mapping[str, str]) -> set[str]:
     """The best of the rows that are not the paper's own; none where there is but one, or nothing of the paper's own."""
     proposed = {row for row, c in column.items() if c.value is not None and is_proposed(row, registered.get(row))}
     shown = {row: float(c.text) for row, c in column.items() if c.value is not None and row not in proposed}
@@ -187,12 +185,12 @@ def _best_baselines(column: Cells, metric: protocol.Metric, registered: Mapping[
     return {row for row, value in shown.items() if value == best}
 
 
-def _best(values: Iterable[float], metric: protocol.Metric) -> float:
+def _best(values: Iterable[float], metric: Metric) -> float:
     return max(values) if metric == "auc" else min(values)
 
 
-def _number(metric: Metric, value: float | None) -> Cell:
+def _number(metric: TableMetric, value: float | None) -> TableCell:
     if value is None:
-        return Cell()
+        return TableCell()
     text = f"{value:.{DIGITS[metric]}f}"
-    return Cell(text.removeprefix("-") if float(text) == 0 else text, "complete", value)
+    return TableCell(text.removeprefix("-") if float(text) == 0 else text, "complete", value)

@@ -1,19 +1,19 @@
 """The evidence of one cell of a table."""
 
-from collections.abc import Collection
+from collections.abc import Set
 from typing import Any, get_args
 
 from flipbench.errors import UserError, nearest
 from flipbench.plan.expand import Cell, Plan
+from flipbench.plan.settings import flatten
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
-from flipbench.report.cells import Run, SuiteResults
+from flipbench.report.cells import ScoredRun, SuiteResults
 from flipbench.report.collect import failure_of
-from flipbench.report.columns import Column
+from flipbench.report.columns import Source, TableCell, TableColumn
 from flipbench.report.settings import settings_of
 from flipbench.report.significance import Evidence, pairs
-from flipbench.report.table import Cell as TableCell
-from flipbench.report.table import Table, overall_table, rounded
+from flipbench.report.table import ResultTable, overall_table, rounded
 from flipbench.stats import hanley_mcneil
 from flipbench.store.runs import Store
 
@@ -24,7 +24,7 @@ def explain(
     results: SuiteResults,
     row: str,
     dataset: str,
-    table: Table | None = None,
+    table: ResultTable | None = None,
     evidence: Evidence | None = None,
 ) -> dict[str, Any]:
     """All that is behind a cell, as plain data: means, verdicts, runs, settings, tests, trials.
@@ -41,7 +41,7 @@ def explain(
     cell = _cell(plan, row, dataset)
     table = table or overall_table(results)
     shown = {metric: _shown(table, row, dataset, metric) for metric in get_args(Metric)}
-    runs = {run.key: run for found in results.cells for run in found.runs}
+    runs = {run.key: run for scored in results.cells for run in scored.runs}
     return {
         "suite": plan.suite.suite,
         "row": row,
@@ -59,74 +59,61 @@ def explain(
 
 
 def _cell(plan: Plan, row: str, dataset: str) -> Cell:
-    rows = {cell.method.label for cell in plan.cells}
-    if row not in rows:
-        raise UserError(f"{plan.suite.suite} has no row '{row}'{nearest(row, rows)}")
-    datasets = {cell.data.label for cell in plan.cells}
-    if dataset not in datasets:
-        raise UserError(f"{plan.suite.suite} has no data set '{dataset}'{nearest(dataset, datasets)}")
-    return next(c for c in plan.cells if (c.method.label, c.data.label) == (row, dataset))
+    cells = {(cell.method.label, cell.data.label): cell for cell in plan.cells}
+    rows, datasets = map(set, zip(*cells, strict=True))
+    for what, name, known in (("row", row, rows), ("data set", dataset, datasets)):
+        if name not in known:
+            raise UserError(f"{plan.suite.suite} has no {what} '{name}'{nearest(name, known)}")
+    return cells[row, dataset]
 
 
-def _shown(table: Table, row: str, dataset: str, metric: Metric) -> tuple[TableCell, TableCell]:
+def _shown(table: ResultTable, row: str, dataset: str, metric: Metric) -> tuple[TableCell, TableCell]:
     """Our cell and the paper's."""
-    cells = next(r.cells for group in table.groups for r in group.rows if r.method == row)
-    own, printed = (
-        next((cells[i] for i, c in enumerate(table.columns) if c == Column(dataset, metric, source)), TableCell())
-        for source in ("ours", "paper")
-    )
-    return own, printed
+    cells = next(r.cells for r in table.rows if r.method == row)
+    by_column = dict(zip(table.columns, cells, strict=True))
+    ours, printed = (by_column.get(TableColumn(dataset, metric, source), TableCell()) for source in get_args(Source))
+    return ours, printed
 
 
-def _metric(own: TableCell, printed: TableCell) -> dict[str, Any]:
+def _metric(ours: TableCell, printed: TableCell) -> dict[str, Any]:
     return {
-        "text": own.text,
-        "value": own.value,
-        "sd": own.sd,
+        "text": ours.text,
+        "value": ours.value,
+        "sd": ours.sd,
         "paper": printed.value,
-        "starred": own.starred,
-        "verdict": rounded(vars(own.verdict)) if own.verdict else None,
+        "starred": ours.starred,
+        "verdict": rounded(vars(ours.verdict)) if ours.verdict else None,
     }
 
 
-def _run(stage: Stage, run: Run, store: Store) -> dict[str, Any]:
-    env = store.read(stage, "env.json")
-    epochs = store.metrics(stage).get("epochs")
-    return {
-        **vars(run),
-        "epochs": epochs,
-        "device": env.get("device"),
-        "folder": str(store.folder(stage)),
-    }
+def _run(stage: Stage, run: ScoredRun, store: Store) -> dict[str, Any]:
+    epochs, device = store.metrics(stage).get("epochs"), store.read(stage, "env.json").get("device")
+    return {**vars(run), "epochs": epochs, "device": device, "folder": str(store.folder(stage))}
 
 
 def _sampling_error(cell: Cell, store: Store) -> float | None:
     """Hanley and McNeil's standard error of the first run's AUC: what another test set of this size would change."""
     for stage in cell.evaluations:
         if store.done(stage):
-            found = store.metrics(stage)
-            positives = int(found["positives"])
-            return hanley_mcneil(float(found["auc"]), positives, int(found["rows"]) - positives)
+            metrics = store.metrics(stage)
+            positives = int(metrics["positives"])
+            return hanley_mcneil(float(metrics["auc"]), positives, int(metrics["rows"]) - positives)
     return None
 
 
 def _differences(
-    plan: Plan, cell: Cell, results: SuiteResults, evidence: Evidence, done: Collection[str]
+    plan: Plan, cell: Cell, results: SuiteResults, evidence: Evidence, done: Set[str]
 ) -> list[dict[str, Any]]:
     """The declared test of each pair that the cell is part of, over the seeds that both sides have run."""
     test = plan.suite.compare.test
-    name, label = cell.data.label, cell.method.label
-    own = [c for c in results.comparisons if c.dataset == name and label in (c.row, c.against)]
-    tested = {(c.row, c.against, c.metric): c.difference for c in own}
-    found = []
+    name = cell.data.label
+    tested = {(c.row, c.against, c.metric): c.difference for c in results.comparisons if c.dataset == name}
+    differences = []
     for row, against in pairs(plan, name):
         if cell is not row and cell is not against:
             continue
-        both = [
-            (a, b)
-            for a, b in zip(row.evaluations, against.evaluations, strict=False)
-            if a.seed == b.seed and a.key in done and b.key in done
-        ]
+        stages = zip(row.evaluations, against.evaluations, strict=False)  # none where a search has not chosen
+        both = [(a, b) for a, b in stages if {a.key, b.key} <= done]
         if not both or (test == "paired-t" and len(both) < 2):
             continue
         first, second = tuple(a for a, _ in both), tuple(b for _, b in both)
@@ -134,10 +121,10 @@ def _differences(
             difference = tested.get((row.method.label, against.method.label, metric))
             difference = difference or evidence.difference(first, second, metric, test)
             words = {"row": row.method.label, "against": against.method.label, "metric": metric, "seeds": len(both)}
-            found.append({**words, **rounded(vars(difference))})
-    return found
+            differences.append({**words, **rounded(vars(difference))})
+    return differences
 
 
 def _trial(stage: Stage, store: Store) -> dict[str, Any]:
     best = store.metrics(stage)["best"] if store.done(stage) else {}
-    return {"key": stage.key, "settings": dict(stage.spec["settings"]), "auc": best.get("auc")}
+    return {"key": stage.key, "settings": flatten(stage.spec["settings"]), "auc": best.get("auc")}

@@ -29,8 +29,6 @@ BUDGET = 24
 """Points of the search that would fill the rung of other settings."""
 
 _FIELDS = {"protocol": "protocol", "order": "split", "data": "vocabulary", "seed": "seed", "settings": "grid"}
-_OF_ITSELF = {"parents"}
-"""Follows from the rest."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +61,21 @@ def ladder(cell: Cell, suite: Suite, store: Store, file: str) -> list[Rung]:
     Args:
         suite: of the cell. file: how the user names it.
     """
-    own = [(stage.key, float(store.metrics(stage)["auc"])) for stage in cell.evaluations if store.done(stage)]
-    if not own:
+    ours = [(stage.key, float(store.metrics(stage)["auc"])) for stage in cell.evaluations if store.done(stage)]
+    if not ours:
         return []
-    mean = fmean(auc for _, auc in own)
+    mean = fmean(auc for _, auc in ours)
     printed = paper_value(suite.paper, cell.method.label, cell.data.label, "auc") if suite.paper else None
     rungs = [Rung("paper", "as printed", printed, step=None if printed is None else printed - mean)]
     others = _others(cell, store)
     for factor, words in FACTORS.items():
-        found: dict[str, list[tuple[str, float]]] = {}
+        by_value: dict[str, list[tuple[str, float]]] = {}
         for key, what, auc in others.get(factor, []):
-            found.setdefault(what if factor != "seed" else words, []).append((key, auc))
-        rungs += [_rung(factor, what, runs, mean) for what, runs in sorted(found.items())] or [
+            by_value.setdefault(what if factor != "seed" else words, []).append((key, auc))
+        rungs += [_rung(factor, what, runs, mean) for what, runs in sorted(by_value.items())] or [
             Rung(factor, words, command=_command(factor, cell, suite, file))
         ]
-    return [*rungs, _rung("ours", _settings_of(cell), own, mean)]
+    return [*rungs, _rung("ours", _settings_of(cell), ours, mean)]
 
 
 def _rung(factor: str, what: str, runs: list[tuple[str, float]], ours: float) -> Rung:
@@ -89,13 +87,14 @@ def _rung(factor: str, what: str, runs: list[tuple[str, float]], ours: float) ->
 def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]:
     """Finished runs of the same method and data set that differ in one factor: key, what differs, AUC."""
     first, planned = cell.evaluations[0], {stage.key for stage in cell.evaluations}
-    found: dict[str, list[tuple[str, str, float]]] = {}
+    others: dict[str, list[tuple[str, str, float]]] = {}
     for folder in sorted((store.root / first.dataset / first.method).glob("evaluate-*")):
         if not (folder / DONE).is_file():
             continue
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
         key = key_of(spec)
-        differs = {name for name in {*spec, *first.spec} if spec.get(name) != first.spec.get(name)} - _OF_ITSELF
+        differs = {name for name in {*spec, *first.spec} if spec.get(name) != first.spec.get(name)}
+        differs.discard("parents")  # follow from the rest
         if key in planned or differs - _FIELDS.keys():
             continue
         if len(differs) > 1:  # a second seed of another setting belongs to that setting's rung
@@ -103,13 +102,13 @@ def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]
         if len(differs) == 1:
             name = differs.pop()
             auc = float(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["auc"])
-            found.setdefault(_FIELDS[name], []).append((key, _what(name, first.spec, spec), auc))
-    return found
+            others.setdefault(_FIELDS[name], []).append((key, _what(name, first.spec, spec), auc))
+    return others
 
 
 def _what(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     if name == "settings":
-        a, b = ours["settings"], theirs["settings"]
+        a, b = flatten(ours["settings"]), flatten(theirs["settings"])
         return ", ".join(f"{k} {b.get(k, 'default')}" for k in sorted({*a, *b}) if a.get(k) != b.get(k))
     return str(theirs[name])[:12]
 
@@ -148,8 +147,12 @@ def _command(factor: str, cell: Cell, suite: Suite, file: str) -> str:
 
 
 def _set(cell: Cell, free: bool) -> dict[str, Any]:
-    """The cell's settings that are not as declared; if ``free``, without those that a search chooses."""
+    """The cell's settings that are not as declared, nested as in a suite.
+
+    Args:
+        free: without those that a search chooses.
+    """
     declared = registry.get(cell.method.method)
-    searched = declared.grid if free else ()
-    known, used = flatten(declared.settings), flatten(cell.settings or {})
+    known, searched = flatten(declared.settings), flatten(declared.grid) if free else ()
+    used = flatten(cell.settings or {})
     return nest({n: v for n, v in used.items() if v != known[n].value and n not in searched})

@@ -4,8 +4,8 @@ import re
 
 from flipbench.paper import dataset_name
 from flipbench.paper.names import known_method
-from flipbench.report.columns import METRIC_NAMES, Cell
-from flipbench.report.table import Table
+from flipbench.report.columns import METRIC_NAMES, TableCell
+from flipbench.report.table import ResultTable
 
 GREY = r"@{\hspace{3pt}}>{\color{gray}\scriptsize}r"
 """Column of the paper's values, close to ours on its left."""
@@ -42,16 +42,12 @@ ESCAPES = str.maketrans(
 )
 
 
-def to_latex(table: Table, standalone: bool = False) -> str:
-    """A complete ``table*`` float; ends in a newline.
-
-    Args:
-        standalone: wrap it into a document that pdflatex compiles; else the packages to load
-            stand in a comment at the top.
-    """
+def to_latex(table: ResultTable) -> str:
+    """A complete ``table*`` float, the packages to load in a comment at its top; ends in a newline."""
     waves = any(cell.best_baseline for cell in table.cells)
     text = escape(table.caption(baseline="with a wavy underline"))
-    body = [
+    lines = [
+        f"% packages: {', '.join(PACKAGES)}",
         *([WAVE] if waves else []),
         r"\begin{table*}[t]",
         r"\centering",
@@ -66,16 +62,7 @@ def to_latex(table: Table, standalone: bool = False) -> str:
         rf"{{\tiny\ttfamily {_signature(table.signature)}\par}}",
         r"\end{table*}",
     ]
-    if not standalone:
-        return "\n".join([f"% packages: {', '.join(PACKAGES)}", *body, ""])
-    head = [
-        r"\documentclass[10pt,a4paper]{article}",
-        r"\usepackage[margin=2cm]{geometry}",
-        *(rf"\usepackage{{{package}}}" for package in PACKAGES),
-        r"\pagestyle{empty}",
-        r"\begin{document}",
-    ]
-    return "\n".join([*head, *body, r"\end{document}", ""])
+    return "\n".join([*lines, ""])
 
 
 def escape(text: str) -> str:
@@ -83,19 +70,19 @@ def escape(text: str) -> str:
     return " ".join(text.split()).translate(ESCAPES)
 
 
-def _tabular(table: Table) -> list[str]:
+def _tabular(table: ResultTable) -> list[str]:
     spec, upper, lower, rules, at = "@{}l", [""], ["Model"], [], 2
     for dataset in table.datasets:
-        own = [table.columns[i] for i in table.columns_of(dataset)]
-        paired = any(column.source == "paper" for column in own)
-        for column in own:
-            spec += GREY if column.source == "paper" else r"@{\hspace{10pt}}r" if column is own[0] else "r"
+        columns = [table.columns[i] for i in table.columns_of(dataset)]
+        paired = any(column.source == "paper" for column in columns)
+        for column in columns:
+            spec += GREY if column.source == "paper" else r"@{\hspace{10pt}}r" if column is columns[0] else "r"
             if column.source == "ours":
                 name = METRIC_NAMES[column.metric]
                 lower.append(rf"\multicolumn{{{1 + paired}}}{{c}}{{{name}}}")
-        upper.append(rf"\multicolumn{{{len(own)}}}{{c}}{{{escape(dataset_name(dataset))}}}")
-        rules.append(rf"\cmidrule(lr){{{at}-{at + len(own) - 1}}}")
-        at += len(own)
+        upper.append(rf"\multicolumn{{{len(columns)}}}{{c}}{{{escape(dataset_name(dataset))}}}")
+        rules.append(rf"\cmidrule(lr){{{at}-{at + len(columns) - 1}}}")
+        at += len(columns)
     lines = [rf"\begin{{tabular}}{{{spec}@{{}}}}", r"\toprule", _row(upper), "".join(rules), _row(lower)]
     for group in table.groups:
         lines.append(r"\midrule")
@@ -111,7 +98,7 @@ def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _number(cell: Cell) -> str:
+def _number(cell: TableCell) -> str:
     text = escape(cell.text)
     if text.startswith("-") and cell.value is not None:
         text = f"$-${text[1:]}"

@@ -4,16 +4,14 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
 
-from flipbench.plan.search import Search, best_of, trial_metrics
-from flipbench.plan.settings import Value
+from flipbench.plan.expand import Cell
+from flipbench.plan.search import Search, best_of
+from flipbench.plan.settings import Value, flatten
+from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
-
-if TYPE_CHECKING:
-    from flipbench.plan.expand import Cell
-    from flipbench.plan.stage import Stage
-    from flipbench.store.runs import Store
+from flipbench.report.collect import with_ancestors
+from flipbench.store.runs import Store
 
 
 @dataclass(frozen=True)
@@ -42,19 +40,19 @@ class Entry:
     borders: tuple[str, ...]
 
 
-def ledger(cells: Iterable["Cell"], store: "Store", select: Metric) -> list[Entry]:
+def ledger(cells: Iterable[Cell], store: Store, select: Metric) -> list[Entry]:
     """An entry for each cell that searches."""
     return [_entry(cell, cell.search, store, select) for cell in cells if cell.search]
 
 
-def _entry(cell: "Cell", found: Search, store: "Store", select: Metric) -> Entry:
-    trial_metric = trial_metrics(store)
-    tried = [(point, trial_metric(trial, select)) for point, trial in zip(found.points, found.trials, strict=True)]
+def _entry(cell: Cell, search: Search, store: Store, select: Metric) -> Entry:
+    trial_metric = store.trial_metric
+    tried = [(point, trial_metric(trial, select)) for point, trial in zip(search.points, search.trials, strict=True)]
     done = [(point, value) for point, value in tried if value is not None and not math.isnan(value)]
     values = [value for _, value in done]
     index = best_of(values, select)
-    point = {} if index is None else done[index][0]
-    stages = {stage.key: stage for trial in found.trials for stage in _with_ancestors(trial)}
+    point = {} if index is None else flatten(done[index][0])
+    stages = {key: stage for trial in search.trials for key, stage in with_ancestors(trial).items()}
     return Entry(
         dataset=cell.data.label,
         method=cell.method.label,
@@ -63,10 +61,10 @@ def _entry(cell: "Cell", found: Search, store: "Store", select: Metric) -> Entry
         failed=sum(value is not None and math.isnan(value) for _, value in tried),
         device_hours=sum(_seconds(stage, store) for stage in stages.values()) / 3600,
         best=None if index is None else values[index],
-        settings={name: point[name] for name in found.axes} if point else {},
+        settings={name: point[name] for name in flatten(search.axes)} if point else {},
         curve=tuple(accumulate(values, max if select == "auc" else min)),
         expected=tuple(expected_best(values, n, select) for n in range(1, len(values) + 1)),
-        borders=tuple(_borders(found, point)) if point else (),
+        borders=tuple(_borders(search, point)) if point else (),
     )
 
 
@@ -86,9 +84,9 @@ def expected_best(values: Sequence[float], trials: int, select: Metric = "auc") 
     return math.fsum(value * (after - before) for value, (before, after) in zip(ranked, pairwise(shares), strict=True))
 
 
-def _borders(found: Search, point: dict[str, Value]) -> Iterator[str]:
+def _borders(search: Search, point: dict[str, Value]) -> Iterator[str]:
     """Numbers at an end of their axis; a least value of 0 is no border, nothing lies below it."""
-    for name, axis in found.axes.items():
+    for name, axis in flatten(search.axes).items():
         numbers = sorted(v for v in axis if isinstance(v, float | int) and not isinstance(v, bool))
         if len(numbers) < max(2, len(axis)):
             continue
@@ -97,13 +95,7 @@ def _borders(found: Search, point: dict[str, Value]) -> Iterator[str]:
                 yield f"{name} = {end:g}, {word} of {numbers[0]:g} to {numbers[-1]:g}"
 
 
-def _with_ancestors(stage: "Stage") -> Iterator["Stage"]:
-    yield stage
-    for parent in stage.parents.values():
-        yield from _with_ancestors(parent)
-
-
-def _seconds(stage: "Stage", store: "Store") -> float:
+def _seconds(stage: Stage, store: Store) -> float:
     if store.done(stage):
         return float(store.read(stage, "env.json").get("seconds", 0.0))
     return float(((store.failure(stage) or {}).get("env") or {}).get("seconds", 0.0))

@@ -5,31 +5,29 @@ import re
 from tabulate import tabulate
 
 from flipbench.paper import dataset_name
-from flipbench.report.columns import METRIC_NAMES, Cell
-from flipbench.report.table import Table
+from flipbench.report.columns import METRIC_NAMES, TableCell
+from flipbench.report.table import ResultTable
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: ResultTable) -> str:
     """Best values in ``**bold**``, second ``<u>underlined</u>``, the best baseline with ``~``; ends in a newline."""
     parts = [f"# {escape(table.title)}"]
     for dataset in table.datasets:
-        own = table.columns_of(dataset)
-        header = ["Model"]
-        for i in own:
-            column = table.columns[i]
-            header.append(METRIC_NAMES[column.metric] if column.source == "ours" else "paper")
+        places = table.columns_of(dataset)
+        columns = [table.columns[i] for i in places]
+        header = ["Model", *(METRIC_NAMES[c.metric] if c.source == "ours" else "paper" for c in columns)]
         rows: list[list[str]] = []
         for group in table.groups:
-            rows.append([f"*{escape(group.family)}*"] + [""] * len(own))
-            rows += [[escape(row.label), *(number(row.cells[i]) for i in own)] for row in group.rows]
-        align = ("left", *("right" for _ in own))
+            rows.append([f"*{escape(group.family)}*"] + [""] * len(places))
+            rows += [[escape(row.label), *(number(row.cells[i]) for i in places)] for row in group.rows]
+        align = ("left", *("right" for _ in places))
         parts.append(f"## {escape(dataset_name(dataset))}")
         parts.append(tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align))
     parts += [escape(table.caption()), f"`{table.signature}`"]
     return "\n\n".join(parts) + "\n"
 
 
-def number(cell: Cell) -> str:
+def number(cell: TableCell) -> str:
     marked = {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>", None: cell.text}[cell.mark]
     marked += r"\*" * cell.starred + r"\~" * cell.best_baseline
     return " ".join(part for part in (marked, cell.spread and f"± {cell.spread}", cell.symbol) if part)

@@ -1,4 +1,4 @@
-"""Who says what a row's runs are set to: the paper, released code, a search, or nobody."""
+"""Who states what a row's runs are set to: the paper, released code, a search, or nobody."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,16 +8,17 @@ from flipbench.plan import registry
 from flipbench.plan.expand import Cell
 from flipbench.plan.settings import Source, Value, flatten
 
-Standing = Literal["paper", "code", "guess", "searched", "otherwise"]
+Provenance = Literal["paper", "code", "guess", "searched", "overridden"]
 """Of a value as run. ``paper``, ``code``: as they state it. ``guess``: neither says what it should be, whatever it is
-here. ``searched``: chosen on validation rows. ``otherwise``: stated, and the suite sets another value."""
+here. ``searched``: chosen on validation rows. ``overridden``: stated, and the suite sets another value."""
 
 
 @dataclass(frozen=True)
-class Used:
+class UsedSetting:
     """A setting of a cell as it was run.
 
     Attributes:
+        name: dotted, where it is nested.
         value: here. default: as the method's file declares it, with who says so (``source``) and ``where`` or why.
     """
 
@@ -26,7 +27,7 @@ class Used:
     default: Value
     source: Source
     where: str
-    standing: Standing
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -34,38 +35,39 @@ class Unstated:
     """Names of a row's settings, over its data sets, whose values are neither the paper's nor released code's.
 
     Attributes:
-        guesses: neither states any. otherwise: stated, and set to another value by the suite.
+        guesses: neither states any. overridden: stated, and set to another value by the suite.
     """
 
     guesses: tuple[str, ...] = ()
-    otherwise: tuple[str, ...] = ()
+    overridden: tuple[str, ...] = ()
 
 
-def settings_of(cell: Cell) -> tuple[Used, ...]:
+def settings_of(cell: Cell) -> tuple[UsedSetting, ...]:
     """Every setting of a cell, in the order of its declaration; as declared while a search has not chosen."""
     declared = registry.get(cell.method.method)
-    used = flatten(cell.settings or {})
-    chosen = used.get("flavour", "")
-    flavour = {**flatten(declared.flavours.get(str(chosen), {})), "flavour": chosen}
-    searched = cell.search.axes if cell.search else {}
-    found = []
+    values = flatten(cell.settings or {})
+    flavour = values.get("flavour", "")
+    of_flavour = {**flatten(declared.flavours.get(str(flavour), {})), "flavour": flavour}
+    searched = flatten(cell.search.axes) if cell.search else {}
+    settings = []
     for name, setting in flatten(declared.settings).items():
-        value = used.get(name, setting.value)
-        standing: Standing = setting.source
+        value = values.get(name, setting.value)
+        provenance: Provenance = setting.source
         if setting.source != "guess" and name in searched:
-            standing = "searched"
+            provenance = "searched"
         elif setting.source != "guess" and value != setting.value:
-            standing = "code" if name in flavour and value == flavour[name] else "otherwise"
-        found.append(Used(name, value, setting.value, setting.source, setting.where, standing))
-    return tuple(found)
+            provenance = "code" if name in of_flavour and value == of_flavour[name] else "overridden"
+        settings.append(UsedSetting(name, value, setting.value, setting.source, setting.where, provenance))
+    return tuple(settings)
 
 
 def unstated(cells: Iterable[Cell]) -> Mapping[str, Unstated]:
     """By row, of the cells given."""
-    names: dict[str, dict[Standing, dict[str, None]]] = {}
+    by_row: dict[str, list[UsedSetting]] = {}
     for cell in cells:
-        own = names.setdefault(cell.method.label, {"guess": {}, "otherwise": {}})
-        for used in settings_of(cell):
-            if used.standing in own:
-                own[used.standing][used.name] = None
-    return {row: Unstated(tuple(own["guess"]), tuple(own["otherwise"])) for row, own in names.items()}
+        by_row.setdefault(cell.method.label, []).extend(settings_of(cell))
+
+    def names(settings: list[UsedSetting], provenance: Provenance) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(used.name for used in settings if used.provenance == provenance))
+
+    return {row: Unstated(names(used, "guess"), names(used, "overridden")) for row, used in by_row.items()}

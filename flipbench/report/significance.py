@@ -2,24 +2,25 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 from zipfile import BadZipFile
 
+import numpy as np
+
+from flipbench import stats
 from flipbench.atomic import replacing
+from flipbench.data.store import home
 from flipbench.errors import UserError
 from flipbench.paper.names import family, is_proposed
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import Comparison
+from flipbench.stats.bootstrap import RESAMPLES, VERSION
+from flipbench.store.predictions import Predictions, read_predictions
 from flipbench.store.runs import Store
-
-if TYPE_CHECKING:
-    from flipbench.stats import Difference, Resampled
-    from flipbench.store.predictions import Predictions
 
 Stages = tuple[Stage, ...]
 PREDICTIONS = "predictions.parquet"
@@ -35,67 +36,47 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
     Raises:
         UserError: a run's predictions are missing, changed or cannot be scored, or two runs' test rows differ.
     """
-    from flipbench.stats.multiplicity import holm
 
-    compare = plan.suite.compare
-    found: list[Comparison] = []
-    for row, against in _tested(plan, evidence.store):
-        for metric in get_args(Metric):
-            difference = evidence.difference(row.evaluations, against.evaluations, metric, compare.test)
-            found.append(Comparison(row.data.label, metric, row.method.label, against.method.label, difference))
+    def complete(cell: Cell) -> bool:
+        return len(cell.evaluations) > 1 and all(map(evidence.store.done, cell.evaluations))
+
+    tested = [pair for pair in pairs(plan) if all(map(complete, pair))]
+    by_metric: list[list[Comparison]] = []
     for metric in get_args(Metric):
-        own = [i for i, c in enumerate(found) if c.metric == metric]
-        for i, p in zip(own, holm([found[i].difference.p for i in own]), strict=True):
-            found[i] = replace(found[i], difference=found[i].difference.within(p))
-    return tuple(found)
-
-
-def resample_ahead(plan: Plan, store: Store, enough: Callable[[], bool] = lambda: False) -> None:
-    """Resample what :func:`comparisons` reads, from the last cell on, up to one that another process has kept.
-
-    For a second process, while the first begins with the first cell and finds what this one has kept. What is wrong
-    with a run is left for that one to say.
-    """
-    evidence = Evidence(store)
-    if plan.suite.compare.test == "user-bootstrap":
-        cells = {id(cell): cell for pair in _tested(plan, store) for cell in pair}
-        with contextlib.suppress(UserError, ValueError):
-            for cell in reversed(cells.values()):
-                if enough() or (kept := evidence.kept(cell.evaluations)).exists():
-                    return
-                evidence.resampled(cell.evaluations)
-                if not kept.exists():  # nothing can be kept here
-                    return
-
-
-def _tested(plan: Plan, store: Store) -> Iterator[tuple[Cell, Cell]]:
-    """The pairs whose cells have all their seeds, two or more."""
-    complete = {id(c) for c in plan.cells if len(c.evaluations) > 1 and all(map(store.done, c.evaluations))}
-    return ((row, against) for row, against in pairs(plan) if {id(row), id(against)} <= complete)
+        test = plan.suite.compare.test
+        differences = [evidence.difference(row.evaluations, other.evaluations, metric, test) for row, other in tested]
+        adjusted = stats.holm([difference.p for difference in differences])
+        by_metric.append(
+            [
+                Comparison(row.data.label, metric, row.method.label, other.method.label, difference.within(p))
+                for (row, other), difference, p in zip(tested, differences, adjusted, strict=True)
+            ]
+        )
+    return tuple(comparison for pair in zip(*by_metric, strict=True) for comparison in pair)
 
 
 def pairs(plan: Plan, dataset: str | None = None) -> Iterator[tuple[Cell, Cell]]:
-    """Who is tested against whom, on each data set, or on one.
+    """Which cell is tested against which, on each data set, or on one.
 
     The paper's own rows against their baselines: in Table II all of them, in Tables III to VI the raw ID-based model
     (of their group, else of the table). In a suite without rows of the paper, or with nothing else, the declared
     reference against every other row.
     """
-    of_data: dict[str, list[Cell]] = {}
-    for cell in plan.cells:
-        of_data.setdefault(cell.data.label, []).append(cell)
-    for cells in of_data.values() if dataset is None else [of_data[dataset]]:
+    for label in [dataset] if dataset else dict.fromkeys(cell.data.label for cell in plan.cells):
+        cells = [cell for cell in plan.cells if cell.data.label == label]
         proposed = [c for c in cells if is_proposed(c.method.label, c.method.method)]
         baselines = [c for c in cells if c not in proposed]
         if proposed and baselines:
             for cell in proposed:
-                group = family(cell.method.label, cell.method.method)
-                grouped = "/" in cell.method.label
-                own = [b for b in baselines if family(b.method.label, b.method.method) == group] if grouped else []
-                yield from ((cell, other) for other in own or baselines)
+                in_group = [b for b in baselines if "/" in cell.method.label and _family(b) == _family(cell)]
+                yield from ((cell, other) for other in in_group or baselines)
         else:
             reference = [c for c in cells if c.method.label == plan.suite.compare.reference]
             yield from ((cell, other) for cell in reference for other in cells if other is not cell)
+
+
+def _family(cell: Cell) -> str:
+    return family(cell.method.label, cell.method.method)
 
 
 class Evidence:
@@ -104,17 +85,15 @@ class Evidence:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._predictions: dict[str, Predictions] = {}
-        self._resampled: dict[tuple[str, ...], Resampled] = {}
+        self._resampled: dict[tuple[str, ...], stats.Resampled] = {}
         self._rows: dict[str, str] = {}  # digest of each run's test rows
 
-    def difference(self, first: Stages, second: Stages, metric: Metric, test: str) -> "Difference":
+    def difference(self, first: Stages, second: Stages, metric: Metric, test: str) -> stats.Difference:
         """``first`` minus ``second`` by a declared test, over runs with the same seeds.
 
         Raises:
             UserError: as :func:`comparisons`.
         """
-        from flipbench import stats
-
         try:
             if test == "user-bootstrap":
                 a, b = self.resampled(first), self.resampled(second)
@@ -127,7 +106,7 @@ class Evidence:
         except ValueError as error:
             raise UserError(f"{self.store.folder(first[0])} and {self.store.folder(second[0])}: {error}") from None
 
-    def predictions(self, stage: Stage) -> "Predictions":
+    def predictions(self, stage: Stage) -> Predictions:
         """A finished run's predictions, their bytes as they were committed.
 
         Raises:
@@ -154,7 +133,7 @@ class Evidence:
             other = stages[digests.index(most)]
             raise UserError(f"{self.store.folder(odd)}: its test rows are not those of {self.store.folder(other)}")
 
-    def resampled(self, stages: Stages) -> "Resampled":
+    def resampled(self, stages: Stages) -> stats.Resampled:
         """A cell's metrics under resampled users.
 
         Kept beside the prepared data under the predictions' own digests, on which alone they depend: a report of
@@ -163,60 +142,46 @@ class Evidence:
         Raises:
             UserError: as :meth:`predictions`, or two runs' test rows differ.
         """
-        import numpy as np
-
-        from flipbench.stats.bootstrap import bootstrap_metrics
-
         name = tuple(stage.key for stage in stages)
         if name not in self._resampled:
             for stage in stages:
                 self.store.check(stage, PREDICTIONS)
-            kept = self.kept(stages)
-            if found := _load(kept):
-                self._resampled[name], rows = found
+            path = self._kept(stages)
+            if kept := _load(path):
+                self._resampled[name], rows = kept
                 self._rows |= dict.fromkeys(name, rows)
             else:
                 runs = [self._read(stage) for stage in stages]
                 self.check(stages)
                 logits = np.stack([run.logits for run in runs])
-                self._resampled[name] = bootstrap_metrics(runs[0].labels, logits, runs[0].groups)
-                _keep(kept, self._resampled[name], self._rows[name[0]])
+                self._resampled[name] = stats.bootstrap_metrics(runs[0].labels, logits, runs[0].groups)
+                _keep(path, self._resampled[name], self._rows[name[0]])
         return self._resampled[name]
 
-    def kept(self, stages: Stages) -> Path:
+    def _kept(self, stages: Stages) -> Path:
         """Where :meth:`resampled` keeps a cell's."""
-        from flipbench.data.store import home
-        from flipbench.stats.bootstrap import RESAMPLES, VERSION
+        digests = "\n".join(self.store.digests(stage)[PREDICTIONS] for stage in stages)
+        return home() / "bootstrap" / f"{hashlib.sha256(digests.encode()).hexdigest()}-{RESAMPLES}-v{VERSION}.npz"
 
-        own = "\n".join(self.store.digests(stage)[PREDICTIONS] for stage in stages)
-        return home() / "bootstrap" / f"{hashlib.sha256(own.encode()).hexdigest()}-{RESAMPLES}-v{VERSION}.npz"
-
-    def _read(self, stage: Stage) -> "Predictions":
-        from flipbench.store.predictions import read_predictions
-
-        found = read_predictions(self.store.folder(stage) / PREDICTIONS)
-        self._rows[stage.key] = hashlib.sha256(found.labels.tobytes() + found.groups.tobytes()).hexdigest()
-        return found
+    def _read(self, stage: Stage) -> Predictions:
+        predictions = read_predictions(self.store.folder(stage) / PREDICTIONS)
+        rows = predictions.labels.tobytes() + predictions.groups.tobytes()
+        self._rows[stage.key] = hashlib.sha256(rows).hexdigest()
+        return predictions
 
 
-def _load(path: Path) -> tuple["Resampled", str] | None:
+def _load(path: Path) -> tuple[stats.Resampled, str] | None:
     """What :func:`_keep` wrote; None where there is nothing or it is damaged."""
-    import numpy as np
-
-    from flipbench.stats import Resampled
-
     try:
         with np.load(path, allow_pickle=False) as kept:
-            auc, logloss, *each = (kept[name] for name in ("auc", "logloss", "auc_of", "logloss_of"))
-            return Resampled(auc, logloss, each[0], each[1], int(kept["users"])), str(kept["rows"])
+            auc, logloss, auc_of, logloss_of = (kept[name] for name in ("auc", "logloss", "auc_of", "logloss_of"))
+            return stats.Resampled(auc, logloss, auc_of, logloss_of, int(kept["users"])), str(kept["rows"])
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         return None
 
 
-def _keep(path: Path, resampled: "Resampled", rows: str) -> None:
+def _keep(path: Path, resampled: stats.Resampled, rows: str) -> None:
     """Written whole or not at all; a folder that cannot be written costs time, no result."""
-    import numpy as np
-
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:

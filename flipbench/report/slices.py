@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +11,12 @@ from flipbench.data.store import open_table
 from flipbench.errors import UserError
 from flipbench.metrics import MetricError, auc
 from flipbench.plan.expand import Cell, Plan
+from flipbench.plan.suite import DataEntry
 from flipbench.protocol import Order
 from flipbench.report.significance import Evidence
-from flipbench.stats.compare import compare
+from flipbench.stats import Difference, compare
+from flipbench.store.predictions import Predictions
 from flipbench.store.runs import Store
-
-if TYPE_CHECKING:
-    from flipbench.plan.suite import DataEntry
-    from flipbench.stats import Difference
-    from flipbench.store.predictions import Predictions
 
 SELDOM = 5
 """Training rows up to which an item is rare."""
@@ -36,7 +32,7 @@ class Slice:
         rows: test rows of such items.
         auc: mean over seeds; None where these rows are all of one class.
         seeds: runs.
-        difference: this row less the reference on the same rows and seeds, by the suite's test; None for the
+        difference: this row less the reference on the same rows and seeds, by bootstrap over users; None for the
             reference itself, or where there is no AUC.
     """
 
@@ -46,7 +42,7 @@ class Slice:
     rows: int
     auc: float | None
     seeds: int
-    difference: "Difference | None"
+    difference: Difference | None
 
 
 def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
@@ -55,7 +51,7 @@ def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
     Raises:
         UserError: the reference is no row with runs, the data are not prepared, or predictions cannot be read.
     """
-    found: list[Slice] = []
+    of_rows: list[Slice] = []
     evidence = Evidence(store)  # reads and checks each run once
     for label in dict.fromkeys(cell.data.label for cell in plan.cells):
         cells = [c for c in plan.cells if c.data.label == label and any(map(store.done, c.evaluations))]
@@ -64,8 +60,8 @@ def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
             raise UserError(f"slices: '{reference}' has no finished run on {label}")
         chosen = _slices(base.data)
         for cell in cells:
-            found += [_slice(cell, base, evidence, store, items, rows) for items, rows in chosen.items()]
-    return found
+            of_rows += [_slice(cell, base, evidence, store, items, rows) for items, rows in chosen.items()]
+    return of_rows
 
 
 def _slice(cell: Cell, base: Cell, evidence: Evidence, store: Store, items: str, rows: NDArray[np.bool_]) -> Slice:
@@ -80,7 +76,7 @@ def _slice(cell: Cell, base: Cell, evidence: Evidence, store: Store, items: str,
         area = float(np.mean([auc(kept, run.logits[rows]) for run in mine.values()]))
         seeds = sorted(mine.keys() & theirs.keys())
         if cell is not base and seeds:
-            a, b = ([found[seed].logits[rows] for seed in seeds] for found in (mine, theirs))
+            a, b = ([runs[seed].logits[rows] for seed in seeds] for runs in (mine, theirs))
             try:
                 difference = compare("user-bootstrap", "auc", kept, a, b, groups[rows])
             except MetricError:  # one user only
@@ -88,7 +84,7 @@ def _slice(cell: Cell, base: Cell, evidence: Evidence, store: Store, items: str,
     return Slice(cell.data.label, cell.method.label, items, int(rows.sum()), area, len(mine), difference)
 
 
-def _predictions(cell: Cell, evidence: Evidence, store: Store) -> "dict[int, Predictions]":
+def _predictions(cell: Cell, evidence: Evidence, store: Store) -> dict[int, Predictions]:
     """By seed, of the runs that are done."""
     return {stage.seed: evidence.predictions(stage) for stage in cell.evaluations if store.done(stage)}
 
@@ -102,7 +98,7 @@ def _counts(name: str, order: Order, users: float) -> NDArray[np.int64]:
     return shown[split.test_ids(table, order)[:, column]]
 
 
-def _slices(data: "DataEntry") -> dict[str, NDArray[np.bool_]]:
+def _slices(data: DataEntry) -> dict[str, NDArray[np.bool_]]:
     times = _counts(data.name, data.order, data.users)
     return {
         "all": times >= 0,

@@ -3,18 +3,12 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from flipbench.paper import FAMILIES, family, method_name, paper_datasets, paper_methods
 from flipbench.report.caption import caption, legend, signature
 from flipbench.report.cells import Comparison, SuiteResults
-from flipbench.report.columns import METRIC_NAMES as METRIC_NAMES
-from flipbench.report.columns import Cell as Cell
-from flipbench.report.columns import Column as Column
-from flipbench.report.columns import Mark as Mark
-from flipbench.report.columns import Source as Source
-from flipbench.report.columns import ours, theirs
+from flipbench.report.columns import METRIC_NAMES, TableCell, TableColumn, ours, theirs
 from flipbench.report.settings import Unstated
 
 
@@ -24,7 +18,7 @@ class Row:
 
     method: str
     label: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """A table of results, ready to print.
 
     Attributes:
@@ -51,14 +45,18 @@ class Table:
     title: str
     notes: tuple[str, ...]
     signature: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     groups: tuple[Group, ...]
     comparisons: tuple[Comparison, ...] = ()
     unstated: Mapping[str, Unstated] = field(default_factory=dict)
 
     @property
-    def cells(self) -> Iterable[Cell]:
-        return (cell for group in self.groups for row in group.rows for cell in row.cells)
+    def rows(self) -> Iterable[Row]:
+        return (row for group in self.groups for row in group.rows)
+
+    @property
+    def cells(self) -> Iterable[TableCell]:
+        return (cell for row in self.rows for cell in row.cells)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -70,10 +68,8 @@ class Table:
 
     def has_ours(self, dataset: str) -> bool:
         """Whether anything of a data set was run."""
-        ours = [
-            i for i in self.columns_of(dataset) if self.columns[i].source == "ours" and self.columns[i].metric == "auc"
-        ]
-        return any(row.cells[i].status != "not-run" for group in self.groups for row in group.rows for i in ours)
+        columns = [i for i in self.columns_of(dataset) if self.columns[i].source == "ours"]
+        return any(row.cells[i].status != "not-run" for row in self.rows for i in columns)
 
     def sentences(self, **marks: str) -> tuple[str, ...]:
         """All that a reader must know.
@@ -81,7 +77,7 @@ class Table:
         Args:
             marks: how the format shows ``best``, ``second``, ``baseline``, ``star``, where not as Markdown does.
         """
-        grouped = any("/" in row.method for group in self.groups for row in group.rows)
+        grouped = any("/" in row.method for row in self.rows)
         return (*legend(self.cells, grouped, **marks), *self.notes)
 
     def caption(self, **marks: str) -> str:
@@ -96,33 +92,18 @@ class Table:
             "caption": self.caption(),
             "signature": self.signature,
             "cells": [
-                {
-                    "family": group.family,
-                    "method": row.method,
-                    "dataset": column.dataset,
-                    "metric": column.metric,
-                    "source": column.source,
-                    "status": cell.status,
-                    "text": cell.text,
-                    "value": cell.value,
-                    "sd": cell.sd,
-                    "mark": cell.mark,
-                    "best_baseline": cell.best_baseline,
-                    "starred": cell.starred,
-                    "verdict": rounded(vars(cell.verdict)) if cell.verdict else None,
-                    "runs": list(cell.runs),
-                }
+                {"family": group.family, "method": row.method, **vars(column), "status": cell.status, **vars(cell)}
+                | {"verdict": rounded(vars(cell.verdict)) if cell.verdict else None}
                 for group in self.groups
                 for row in group.rows
                 for column, cell in zip(self.columns, row.cells, strict=True)
             ],
             "comparisons": [rounded(asdict(comparison)) for comparison in self.comparisons],
-            "unstated_settings": {row: asdict(found) for row, found in self.unstated.items()},
+            "unstated_settings": {row: asdict(names) for row, names in self.unstated.items()},
         }
 
 
-@lru_cache(maxsize=1)  # every form of a report is made from it
-def overall_table(results: SuiteResults) -> Table:
+def overall_table(results: SuiteResults) -> ResultTable:
     """Methods by data sets: AUC, logloss and Rel.Impr, the paper's values beside ours.
 
     Rows and data sets of the paper's table that the suite lacks are shown too, so that a reader
@@ -134,17 +115,17 @@ def overall_table(results: SuiteResults) -> Table:
     paper = results.paper
     methods = _union(paper_methods(paper) if paper else (), results.methods)
     datasets = _union(paper_datasets(paper) if paper else (), results.datasets)
-    columns: list[Column] = []
-    values: list[dict[str, Cell]] = []  # one a column, by method
+    columns: list[TableColumn] = []
+    values: list[dict[str, TableCell]] = []  # one a column, by method
     for dataset in datasets:
         run, printed = ours(results, methods, dataset), theirs(results, methods, dataset)
         for metric in METRIC_NAMES:
             if metric == "rel_impr" and not results.reference:
                 continue
-            columns.append(Column(dataset, metric, "ours"))
+            columns.append(TableColumn(dataset, metric, "ours"))
             values.append(run[metric])
             if any(cell.value is not None for cell in printed["auc"].values()):
-                columns.append(Column(dataset, metric, "paper"))
+                columns.append(TableColumn(dataset, metric, "paper"))
                 values.append(printed[metric])
     of_group: dict[str, list[Row]] = {name: [] for name in FAMILIES}
     for method in methods:
@@ -153,7 +134,7 @@ def overall_table(results: SuiteResults) -> Table:
     groups = [Group(name, tuple(rows)) for name, rows in of_group.items() if rows]
     statuses: set[str] = {cell.status for column in values for cell in column.values()}
     compares = any(column.source == "paper" for column in columns)
-    return Table(
+    return ResultTable(
         name=results.suite,
         title=" ".join(results.title.split()),
         notes=caption(results, statuses, compares),

@@ -1,12 +1,14 @@
 """The table on a terminal: one block a data set, so that it fits 100 columns whatever the number of data sets."""
 
+from dataclasses import dataclass
+
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.table import Table
 from rich.text import Text
 
 from flipbench.paper import dataset_name
-from flipbench.report.columns import METRIC_NAMES, Cell, Mark, Source
-from flipbench.report.table import Table
+from flipbench.report.columns import METRIC_NAMES, Mark, Source, TableCell
+from flipbench.report.table import ResultTable
 
 PLAIN_WIDTH = 100
 """Width where there is no terminal, so that a piped table is the same everywhere."""
@@ -18,7 +20,7 @@ PLAIN_MARKS = {"best": "marked *", "second": "+"}
 STATUS_STYLES = {"failed": "red", "partial": "yellow"}
 
 
-def print_table(table: Table, console: Console | None = None) -> None:
+def print_table(table: ResultTable, console: Console | None = None) -> None:
     """Print with colour, bold and underline; where there is no terminal, or NO_COLOR is set, as plain text.
 
     Plain text marks the best value with ``*`` and the second with ``+``; both forms mark what is significant with ``†``
@@ -32,61 +34,67 @@ def print_table(table: Table, console: Console | None = None) -> None:
         console = Console(highlight=False)
         if not console.is_terminal:
             console.width = PLAIN_WIDTH
-    plain = not console.is_terminal or console.no_color
-
-    def text(content: str, style: str = "") -> Text:
-        if console.options.ascii_only:
-            content = content.translate(ASCII).encode("ascii", "replace").decode()
-        return Text(content, style="" if plain else style)
-
-    def marks(cell: Cell) -> str:
-        return SUFFIXES[cell.mark] * plain + "†" * cell.starred + "~" * cell.best_baseline
-
-    def number(cell: Cell, source: Source, width: int) -> Text:
-        words = Text() + text(cell.text, STYLES[cell.mark] or STATUS_STYLES.get(cell.status, ""))
-        words += text(marks(cell).ljust(width))
-        if cell.spread:
-            words += text(f" ± {cell.spread}")
-        if cell.symbol:
-            words += text(f" {cell.symbol}")
-        if source == "paper" and not plain:
-            words.stylize("dim")
-        return words
-
-    def block(dataset: str) -> Grid:
-        own = table.columns_of(dataset)
-        grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-        grid.add_column(text("Model", "bold"), no_wrap=True)
-        widths = {i: max((len(marks(row.cells[i])) for g in table.groups for row in g.rows), default=0) for i in own}
-        for i in own:
-            column = table.columns[i]
-            ours = column.source == "ours"
-            header = text(METRIC_NAMES[column.metric] if ours else "paper", "bold" if ours else "dim")
-            header += text(" " * widths[i])
-            grid.add_column(header, justify="right", no_wrap=True)
-        for group in table.groups:
-            grid.add_row(text(group.family, "italic"))
-            for row in group.rows:
-                cells = [number(row.cells[i], table.columns[i].source, widths[i]) for i in own]
-                grid.add_row(text(f"  {row.label}"), *cells)
-        return grid
-
-    def emit(*parts: Text | Grid) -> None:
-        with console.capture() as captured:
-            for part in parts:
-                console.print(part)
-        lines = captured.get().splitlines()
-        console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
-
-    emit(text(table.title, "bold"))
+    printer = _Printer(console, plain=not console.is_terminal or console.no_color)
+    text = printer.text
+    printer.emit(text(table.title, "bold"))
     width = console.width
     ran = [dataset for dataset in table.datasets if table.has_ours(dataset)]
     for dataset in ran or table.datasets:
-        grid = block(dataset)
-        console.width = max(width, console.measure(grid, options=console.options.update(max_width=10_000)).maximum)
-        emit(Text(), text(dataset_name(dataset), "bold"), grid)
+        block = printer.block(table, dataset)
+        console.width = max(width, console.measure(block, options=console.options.update(max_width=10_000)).maximum)
+        printer.emit(Text(), text(dataset_name(dataset), "bold"), block)
         console.width = width
     if missing := [dataset_name(d) for d in table.datasets if ran and d not in ran]:
-        emit(Text(), text(f"Not run: {', '.join(missing)}.", "dim"))
-    emit(Text(), text(table.caption(star="†", **(PLAIN_MARKS if plain else {}))))
+        printer.emit(Text(), text(f"Not run: {', '.join(missing)}.", "dim"))
+    printer.emit(Text(), text(table.caption(star="†", **(PLAIN_MARKS if printer.plain else {}))))
     console.print(text(table.signature, "dim"), soft_wrap=True)  # one line, to be copied
+
+
+@dataclass(frozen=True)
+class _Printer:
+    """Parts of a table for a console; ``plain``: without colours and weights."""
+
+    console: Console
+    plain: bool
+
+    def emit(self, *parts: Text | Table) -> None:
+        """Print without spaces at the end of lines."""
+        with self.console.capture() as captured:
+            for part in parts:
+                self.console.print(part)
+        lines = captured.get().splitlines()
+        self.console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
+
+    def text(self, content: str, style: str = "") -> Text:
+        if self.console.options.ascii_only:
+            content = content.translate(ASCII).encode("ascii", "replace").decode()
+        return Text(content, style="" if self.plain else style)
+
+    def block(self, table: ResultTable, dataset: str) -> Table:
+        places = table.columns_of(dataset)
+        grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+        grid.add_column(self.text("Model", "bold"), no_wrap=True)
+        widths = {i: max((len(self._marks(row.cells[i])) for row in table.rows), default=0) for i in places}
+        for i in places:
+            column = table.columns[i]
+            name, style = (METRIC_NAMES[column.metric], "bold") if column.source == "ours" else ("paper", "dim")
+            grid.add_column(self.text(name, style) + " " * widths[i], justify="right", no_wrap=True)
+        for group in table.groups:
+            grid.add_row(self.text(group.family, "italic"))
+            for row in group.rows:
+                numbers = [self._number(row.cells[i], table.columns[i].source, widths[i]) for i in places]
+                grid.add_row(self.text(f"  {row.label}"), *numbers)
+        return grid
+
+    def _marks(self, cell: TableCell) -> str:
+        return SUFFIXES[cell.mark] * self.plain + "†" * cell.starred + "~" * cell.best_baseline
+
+    def _number(self, cell: TableCell, source: Source, width: int) -> Text:
+        """A number with its marks, which take ``width`` so that digits stay in line."""
+        number = Text() + self.text(cell.text, STYLES[cell.mark] or STATUS_STYLES.get(cell.status, ""))
+        number += self.text(self._marks(cell).ljust(width))
+        number += self.text(f" ± {cell.spread}" if cell.spread else "")
+        number += self.text(f" {cell.symbol}" if cell.symbol else "")
+        if source == "paper" and not self.plain:
+            number.stylize("dim")
+        return number

@@ -16,7 +16,9 @@ from flipbench.plan.expand import Plan
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import SuiteResults
-from flipbench.report.html.figures import DRAWN_BY
+from flipbench.report.figures import write_figures
+from flipbench.report.html import to_html
+from flipbench.report.html.figures import DRAWN_BY, drawn_by, kind_of
 from flipbench.report.significance import Evidence
 from flipbench.report.write import render
 from flipbench.store.runs import Store
@@ -40,7 +42,7 @@ def verify_runs(plan: Plan, store: Store) -> tuple[int, list[Mismatch]]:
         How many runs were checked, and what is wrong.
     """
     done = [stage for stage in plan.stages() if store.done(stage)]
-    return len(done), [found for stage in done for found in _run(stage, store)]
+    return len(done), [mismatch for stage in done for mismatch in _run(stage, store)]
 
 
 def _run(stage: Stage, store: Store) -> Iterator[Mismatch]:
@@ -62,10 +64,9 @@ def _run(stage: Stage, store: Store) -> Iterator[Mismatch]:
 
 def verify_reports(results: SuiteResults, folder: Path) -> list[Mismatch]:
     """Rebuild a suite's report in memory and compare it with the files in ``folder``, byte for byte."""
-    found = [Mismatch(str(folder / name), what) for name, what in _missing_runs(results, folder)]
-    for name, text in render(results).items():
-        found += _compared(folder / name, text.encode())
-    return found
+    missing = [Mismatch(str(folder / name), what) for name, what in _missing_runs(results, folder)]
+    files = render(results).items()
+    return missing + [m for name, text in files for m in _compared(folder / name, text.encode())]
 
 
 def verify_page(plan: Plan, store: Store, results: SuiteResults, folder: Path) -> tuple[list[Mismatch], str]:
@@ -77,15 +78,11 @@ def verify_page(plan: Plan, store: Store, results: SuiteResults, folder: Path) -
     Returns:
         What is wrong; and who drew pictures that were not compared, else an empty text.
     """
-    from flipbench.report.figures import write_figures
-    from flipbench.report.html import to_html
-    from flipbench.report.html.figures import drawn_by, kind_of
-
     page = folder / f"{results.suite}.html"
     stored = page.read_text(encoding="utf-8") if page.is_file() else ""
     by = _DRAWN.search(stored)
     other = by[1] if by and by[1] != drawn_by() else ""
-    found: list[Mismatch] = []
+    mismatches: list[Mismatch] = []
     with tempfile.TemporaryDirectory() as temporary:
         pictures: list[Path] = []
         if by or any(kind_of(path, results.suite) for path in folder.glob(f"{results.suite}-*")):
@@ -93,11 +90,11 @@ def verify_page(plan: Plan, store: Store, results: SuiteResults, folder: Path) -
                 pictures = write_figures(plan, store, Path(temporary))
         for path in pictures:
             if not other or path.suffix == ".csv":
-                found += _compared(folder / path.name, path.read_bytes())
+                mismatches += _compared(folder / path.name, path.read_bytes())
         rebuilt = to_html(plan, store, results, pictures if by else ())
     if other:
         stored, rebuilt = (_PICTURE.sub("", _DRAWN.sub("", text)) for text in (stored, rebuilt))
-    return [*found, *_compared(page, rebuilt.encode(), stored.encode())], other
+    return [*mismatches, *_compared(page, rebuilt.encode(), stored.encode())], other
 
 
 _DRAWN = re.compile(f'<meta name="{DRAWN_BY}" content="([^"]*)">')

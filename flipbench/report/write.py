@@ -7,14 +7,15 @@ from pathlib import Path
 from flipbench.atomic import write_files
 from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
+from flipbench.report.html import to_html
 from flipbench.report.latex import to_latex
 from flipbench.report.markdown import to_markdown
-from flipbench.report.table import Table, overall_table
+from flipbench.report.table import ResultTable, overall_table
 from flipbench.store.runs import Store
 
 
-def to_json(table: Table) -> str:
-    """:meth:`Table.as_dict` as JSON text; ends in a newline."""
+def to_json(table: ResultTable) -> str:
+    """:meth:`ResultTable.as_dict` as JSON text; ends in a newline."""
     return json.dumps(table.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -40,7 +41,7 @@ def write_report(results: SuiteResults, folder: Path) -> list[Path]:
     Raises:
         UserError: the paper has no such table, or the folder cannot be written.
     """
-    return _write(render(results), folder)
+    return _write(folder, render(results))
 
 
 def write_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[Path], folder: Path) -> list[Path]:
@@ -49,10 +50,8 @@ def write_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterab
     Raises:
         UserError: as there, or the folder cannot be written.
     """
-    from flipbench.report.html import to_html
-
-    return _write({f"{results.suite}.html": to_html(plan, store, results, pictures)}, folder)
+    return _write(folder, {f"{results.suite}.html": to_html(plan, store, results, pictures)})
 
 
-def _write(texts: Mapping[str, str], folder: Path) -> list[Path]:
+def _write(folder: Path, texts: Mapping[str, str]) -> list[Path]:
     return write_files(folder, {name: text.encode() for name, text in texts.items()}, "the report")

@@ -86,10 +86,10 @@ def run_stack(
         runs = [open_runs.enter_context(StageRun(stage, store, device, threads)) for stage in stages]
         fits = [Fit(run) for run in runs]
         members = [_member(fit, tick) for fit in fits]
-        for index, found, seconds in fit_stack(members, fits[0].train, valid=fits[0].valid, device=device):
+        for index, outcome, seconds in fit_stack(members, fits[0].train, valid=fits[0].valid, device=device):
             run = runs[index]
             try:
-                ended(run.stage, _close(run, fits[index], found, seconds, len(stages)))
+                ended(run.stage, _close(run, fits[index], outcome, seconds, len(stages)))
             except Exception as error:
                 ended(run.stage, error)
 
@@ -110,12 +110,12 @@ def _member(fit: Fit, tick: Tick | None) -> Member:
     return Member(model, config, Streams(stage.seed), fit.run.checkpoint, fit.run.progress(fit.epochs, tick))
 
 
-def _close(run: StageRun, fit: Fit, found: Fitted | DivergedError, seconds: float, members: int) -> dict[str, Any]:
+def _close(run: StageRun, fit: Fit, outcome: Fitted | DivergedError, seconds: float, members: int) -> dict[str, Any]:
     """A stage's run folder, or the record of its failure, which is raised again."""
     try:
-        if isinstance(found, DivergedError):
-            raise found
-        result = fit.result(found)
+        if isinstance(outcome, DivergedError):
+            raise outcome
+        result = fit.result(outcome)
     except Exception as error:
         run.failed(error, seconds, stacked=members)
         raise
@@ -178,7 +178,7 @@ def _train_epoch(
     running: list[_Trained], bounds: list[tuple[int, int]], ids: Tensor, labels: Tensor
 ) -> dict[int, DivergedError]:
     """Train from where the members stand to the end of the epoch, or until some diverge: those, by index."""
-    started, told = time.perf_counter(), time.monotonic()
+    started, reported = time.perf_counter(), time.monotonic()
     stack = _Stack([member.training for member in running])
     first = running[0]
     orders = torch.stack([member.order() for member in running]).to(ids.device)
@@ -193,8 +193,8 @@ def _train_epoch(
             diverged = _each(running, lambda member: member.training.save())
             if diverged:
                 break
-        if time.monotonic() - told >= PROGRESS_SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - reported >= PROGRESS_SECONDS:
+            reported = time.monotonic()
             first.tell(first.training.epoch, first.training.step / len(bounds))
     else:
         started = _share(running, started)
@@ -204,7 +204,7 @@ def _train_epoch(
 
 
 def _share(running: list[_Trained], since: float) -> float:
-    """Divide the time since then among the members, whose checkpoints tell it; returns now."""
+    """Divide the time since then among the members, whose checkpoints hold it; returns now."""
     now = time.perf_counter()
     for member in running:
         member.seconds += (now - since) / len(running)
@@ -245,7 +245,7 @@ class _Stack:
         for training, row in zip(trainings, self.totals, strict=True):
             training.sums["loss"] = row
         model = copy.deepcopy(models[0]).train()
-        self.logits = vmap(lambda own, ids: functional_call(model, own, (ids,)), randomness="different")
+        self.logits = vmap(lambda weights, ids: functional_call(model, weights, (ids,)), randomness="different")
         self.optimizer = _merged([training.optimizer for training in trainings])
 
     def step(self, ids: Tensor, labels: Tensor) -> None:
@@ -254,9 +254,9 @@ class _Stack:
             logits = self.logits(self.shared, ids).float()
         losses = binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
         losses.sum().backward()  # type: ignore[no-untyped-call]  # no loss depends on another model's weights
-        for shared, own in self.weights:
+        for shared, weights in self.weights:
             if shared.grad is not None:
-                for weight, gradient in zip(own, shared.grad.unbind(), strict=True):
+                for weight, gradient in zip(weights, shared.grad.unbind(), strict=True):
                     weight.grad = gradient
                 shared.grad = None
         self.optimizer.step()
@@ -265,9 +265,9 @@ class _Stack:
             training.rows += labels.shape[1]
 
 
-def _by_name(found: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
-    for name in found[0]:
-        yield name, [each[name] for each in found]
+def _by_name(states: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    for name in states[0]:
+        yield name, [each[name] for each in states]
 
 
 def _merged(optimizers: Sequence[torch.optim.Optimizer]) -> torch.optim.Adam:
@@ -276,7 +276,7 @@ def _merged(optimizers: Sequence[torch.optim.Optimizer]) -> torch.optim.Adam:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             groups[group["lr"], group["weight_decay"]] += group["params"]
-    whole = [{"params": own, "lr": rate, "weight_decay": decay} for (rate, decay), own in groups.items()]
+    whole = [{"params": weights, "lr": rate, "weight_decay": decay} for (rate, decay), weights in groups.items()]
     merged = torch.optim.Adam(whole, fused=True)
     for optimizer in optimizers:
         for group in optimizer.param_groups:

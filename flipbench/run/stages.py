@@ -230,7 +230,7 @@ def _table(stage: Stage) -> Table:
 def environment(device: str, threads: int, seconds: float) -> dict[str, Any]:
     """Where and how fast: what does not determine a result but belongs to its evidence."""
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = {
+    env = {
         "flipbench": flipbench.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -242,5 +242,5 @@ def environment(device: str, threads: int, seconds: float) -> dict[str, Any]:
         "peak_memory_mb": round(peak_kb / (1 << 20 if sys.platform == "darwin" else 1 << 10)),
     }
     if device != "cpu":
-        found["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / (1 << 20))
-    return found
+        env["peak_device_memory_mb"] = round(torch.cuda.max_memory_allocated() / (1 << 20))
+    return env

@@ -21,14 +21,15 @@ from uuid import uuid4
 
 from flipbench.errors import UserError
 from flipbench.plan.stage import Stage
-from flipbench.schedule.local import DEATHS, Listener, reason_of, run_when_free
+from flipbench.schedule.events import Failed, Finished, Listener, Progress, Started
+from flipbench.schedule.worker import MAX_DEATHS, THREADS, reason_of, run_when_free
 from flipbench.store.runs import Store
 
-LOOK = 0.3
-"""Seconds between looks at what the tasks have told."""
+POLL_SECONDS = 0.3
+"""Between looks at what the tasks report."""
 
-GRACE = 5.0
-"""Seconds that a stalled stage's process has to heed Ray, before it is killed."""
+KILL_AFTER_SECONDS = 5.0
+"""That a stalled stage's process has to heed Ray, before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,6 @@ class _Job:
     mark: Path
     home: str | None
     device: str
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ Sign = dict[str, Any] | _Place | None
 
 
 class _Board:
-    """An actor: what the tasks tell, until the command reads it."""
+    """An actor: what the tasks report, until the command reads it."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, Sign]] = []
 
-    def tell(self, key: str, sign: Sign) -> None:
+    def write(self, key: str, sign: Sign) -> None:
         self.lines.append((key, sign))
 
     def read(self) -> list[tuple[str, Sign]]:
@@ -85,7 +85,7 @@ class _Board:
 class _State:
     """Where a call of :meth:`Cluster.run` stands; by stage key."""
 
-    listener: Listener
+    tell: Listener
     stages: dict[str, Stage]
     pending: dict[str, Any]
     """References to the tasks that have not ended, parents first."""
@@ -104,7 +104,7 @@ class _State:
         if key not in self.slots:
             self.began[key] = self.heard[key]
             self.slots[key] = next(i for i in range(len(self.slots) + 1) if i not in self.slots.values())
-            self.listener.started(self.slots[key], self.stages[key])
+            self.tell(Started(self.slots[key], self.stages[key]))
         return self.slots[key]
 
 
@@ -116,7 +116,6 @@ class Cluster:
         address: of a running cluster (``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``); None for one that runs on this
             machine or, where none does, one of this machine alone.
         device: torch device of the tasks: ``cpu``, ``cuda``, or ``auto`` for ``cuda`` where the cluster has a GPU.
-        threads: CPUs that a task asks for, and CPU threads that it uses.
         gpu_share: of a GPU that a task on ``cuda`` asks for.
         stall: seconds without a sign of progress after which a stage's task is ended and the stage has failed.
 
@@ -132,7 +131,6 @@ class Cluster:
         store: Store,
         address: str | None,
         device: str = "auto",
-        threads: int = 1,
         gpu_share: float = 1.0,
         stall: float = math.inf,
     ) -> None:
@@ -143,23 +141,17 @@ class Cluster:
         has = self._ray.cluster_resources()
         self.device = device if device != "auto" else "cuda" if has.get("GPU") else "cpu"
         share = gpu_share if self.device == "cuda" else 0.0
-        room = has.get("CPU", 0) / threads
+        room = has.get("CPU", 0) / THREADS
         self.workers = int(min(room, has.get("GPU", 0) / share) if share else room)
         if self.workers < 1:
             self._ray.shutdown()
-            needed = f"{threads} CPU" + (f" and {share:g} GPU" if share else "")
+            needed = f"{THREADS} CPU" + (f" and {share:g} GPU" if share else "")
             raise UserError(f"--backend ray: the cluster has no room for a stage, which needs {needed}")
         root = store.root.resolve()
         home = os.environ.get("FLIPBENCH_HOME")
-        self._job = _Job(
-            root,
-            root / ".work" / f"command-{uuid4().hex}",
-            str(Path(home).expanduser().resolve()) if home else None,
-            self.device,
-            threads,
-        )
-        remote = self._ray.remote(num_cpus=threads, num_gpus=share, max_retries=DEATHS - 1)
-        self._task = remote(_run)
+        shared_home = str(Path(home).expanduser().resolve()) if home else None
+        self._job = _Job(root, root / ".work" / f"command-{uuid4().hex}", shared_home, self.device)
+        self._task = self._ray.remote(num_cpus=THREADS, num_gpus=share, max_retries=MAX_DEATHS - 1)(_run)
         self._stdout = contextlib.redirect_stdout(sys.stderr)  # where Ray says that a node died
         self._board = self._ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote()
 
@@ -173,19 +165,19 @@ class Cluster:
         self._stdout.__exit__(None, None, None)
         self._job.mark.unlink(missing_ok=True)
 
-    def run(self, stages: Iterable[Stage], listener: Listener) -> dict[str, str]:
-        """Run ``stages`` (parents first); returns the reasons of those that failed, by key.
+    def run(self, stages: Iterable[Stage], tell: Listener) -> dict[str, str]:
+        """Run ``stages`` (parents first) and ``tell`` of it; returns the reasons of those that failed, by key.
 
-        A stage whose worker or node dies is taken up by another, :data:`flipbench.schedule.local.DEATHS` in all. One
-        whose parent failed is not tried; its reason names the parent.
+        A stage whose worker or node dies is taken up by another, :data:`flipbench.schedule.worker.MAX_DEATHS` in all.
+        One whose parent failed is not tried; its reason names the parent.
         """
-        state = _State(listener, {stage.key: stage for stage in stages}, {})
+        state = _State(tell, {stage.key: stage for stage in stages}, {})
         for key, stage in state.stages.items():
             parents = [state.pending[p.key] for p in stage.parents.values() if p.key in state.pending]
             state.pending[key] = self._task.remote(self._job, stage, self._board, *parents)
         while state.pending:
             references = list(state.pending.values())
-            ended = set(self._ray.wait(references, num_returns=len(references), timeout=LOOK)[0])
+            ended = set(self._ray.wait(references, num_returns=len(references), timeout=POLL_SECONDS)[0])
             self._listen(state)
             for key in [key for key, reference in state.pending.items() if reference in ended]:
                 self._end(key, state)
@@ -200,7 +192,7 @@ class Cluster:
                     if isinstance(sign, _Place):
                         state.places[key] = sign
                     elif sign:
-                        state.listener.ticked(slot, state.stages[key], sign)
+                        state.tell(Progress(slot, state.stages[key], **sign))
 
     def _end(self, key: str, state: _State) -> None:
         """A task has ended, one way or another."""
@@ -215,21 +207,20 @@ class Cluster:
         except self._ray.exceptions.RayError as error:
             reason = f"no progress for {self.stall:g} s" if key in state.stalled else _how_it_ended(error)
             with contextlib.suppress(OSError):  # a disk that is full: the stage is unfinished, and tried again
-                seconds = round(time.monotonic() - state.began[key], 3)
-                self.store.fail(stage, reason, "", {"seconds": seconds})
+                self.store.fail(stage, reason, "", {"seconds": round(time.monotonic() - state.began[key], 3)})
             outcome = _Outcome(reason=reason)
         if outcome.reason:
             state.failures[key] = outcome.reason
-            state.listener.failed(slot, stage, outcome.reason)
+            state.tell(Failed(slot, stage, outcome.reason))
         else:
-            state.listener.finished(slot, stage, outcome.metrics, outcome.seconds)
+            state.tell(Finished(slot, stage, outcome.metrics, outcome.seconds))
         del state.slots[key]
 
     def _end_stalled(self, state: _State) -> None:
         now = time.monotonic()
         for key in state.slots:
             if key not in state.stalled and now - state.heard[key] >= self.stall:
-                state.stalled[key] = now + GRACE
+                state.stalled[key] = now + KILL_AFTER_SECONDS
                 self._ray.cancel(state.pending[key], force=True)
             elif now >= state.stalled.get(key, math.inf):
                 state.stalled[key] = math.inf
@@ -249,7 +240,7 @@ def _run(job: _Job, stage: Stage, board: Any, *parents: _Outcome) -> _Outcome:
         return _Outcome(reason="a parent failed")
     import ray
 
-    board.tell.remote(stage.key, _Place(ray.get_runtime_context().get_node_id(), os.getpid()))
+    board.write.remote(stage.key, _Place(ray.get_runtime_context().get_node_id(), os.getpid()))
     if job.home:
         os.environ["FLIPBENCH_HOME"] = job.home
     began = time.monotonic()
@@ -260,9 +251,8 @@ def _run(job: _Job, stage: Stage, board: Any, *parents: _Outcome) -> _Outcome:
             stage,
             Store(job.root),
             job.device,
-            job.threads,
-            tick=lambda position: board.tell.remote(stage.key, position),
-            waiting=lambda: board.tell.remote(stage.key, None),
+            tick=lambda position: board.write.remote(stage.key, position),
+            waiting=lambda: board.write.remote(stage.key, None),
         )
     except Exception as error:  # a stage's failure is a result of its own
         return _Outcome(reason=reason_of(error))
@@ -277,7 +267,7 @@ def _kill(pid: int) -> None:
 def _connect(address: str | None) -> Any:
     """Ray, connected, silent and without its telemetry."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_task_oom_retries", str(DEATHS - 1))  # else without end
+    os.environ.setdefault("RAY_task_oom_retries", str(MAX_DEATHS - 1))  # else without end
     try:
         import ray
     except ImportError:
@@ -291,8 +281,8 @@ def _connect(address: str | None) -> Any:
             ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ImportError, RuntimeError, ValueError) as error:
         lines = str(error).strip().splitlines()
-        said = " ".join(dict.fromkeys([*lines[:1], *lines[-1:]]))  # between them a server's traceback
-        raise UserError(f"--address {address or 'auto'}: no Ray cluster is reached there ({said})") from None
+        reason = " ".join(dict.fromkeys([*lines[:1], *lines[-1:]]))  # between them a server's traceback
+        raise UserError(f"--address {address or 'auto'}: no Ray cluster is reached there ({reason})") from None
     finally:
         signal.signal(signal.SIGTERM, ours)  # Ray puts its own, which exits at once
     return ray

@@ -4,14 +4,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flipbench.metrics import MetricError, checked
+from flipbench.metrics import MetricError, checked, row_losses
 from flipbench.protocol import Metric
-from flipbench.stats.difference import Difference, t_difference
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -57,39 +55,12 @@ class Resampled:
         return self.auc_of if metric == "auc" else self.logloss_of
 
 
-def bootstrap_difference(
-    labels: ArrayLike,
-    a: ArrayLike,
-    b: ArrayLike,
-    groups: ArrayLike,
-    metric: Metric,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Difference:
-    """``metric(a) - metric(b)`` with the uncertainty of which users are in the test set.
-
-    Users are drawn with replacement, all rows of a drawn user with them, the same draw for both scores (Field and
-    Welsh, JRSS B 69, 2007). The standard error is that of the resampled differences; p and the 95 % interval are
-    Student's with (users - 1) degrees of freedom, since the share of 2,000 resamples beyond zero cannot tell
-    p = .0001 from p = .001.
-
-    Args:
-        labels: [N] of 0 and 1. a, b: [N] logits. groups: [N] whole numbers >= 0, equal for rows of one user.
-        metric: ``auc`` or ``logloss``.
-
-    Raises:
-        MetricError: as :mod:`flipbench.metrics`, or fewer than two users.
-    """
-    one, other = (bootstrap_metrics(labels, s, groups, resamples, seed) for s in (a, b))
-    difference = one.of(metric) - other.of(metric)
-    return t_difference(float(difference[0]), spread(difference[1:]), one.users - 1, "user-bootstrap")
-
-
 def bootstrap_metrics(
     labels: ArrayLike, logits: ArrayLike, groups: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> Resampled:
     """AUC and logloss of the test rows and of each resample of their users: of one run, or the mean over several.
 
+    Users are drawn with replacement, all rows of a drawn user with them (Field and Welsh, JRSS B 69, 2007).
     Equal ``groups``, ``resamples`` and ``seed`` give the same resamples, so that differences of two results are
     paired. Nothing is sorted again: a resample only reweighs users, by w, and AUC = 1 - w'Lw / (2 w'p w'n) with L the
     pairs that each two users have in wrong order and p, n their rows of either class. L is the sum over runs, so that
@@ -101,10 +72,10 @@ def bootstrap_metrics(
         labels: [N] of 0 and 1. logits: [N], or [runs, N]. groups: [N] whole numbers >= 0, equal for rows of one user.
 
     Raises:
-        MetricError: as :func:`bootstrap_difference`.
+        MetricError: as :mod:`flipbench.metrics`, or fewer than two users.
     """
     x = np.atleast_2d(np.asarray(logits, dtype=np.float64))
-    clicked = [checked(labels, run)[0] for run in x][-1]  # each is checked
+    clicked, _ = checked(labels, x[0])
     g = np.asarray(groups)
     if g.shape != clicked.shape or not np.issubdtype(g.dtype, np.integer) or g.min(initial=0) < 0:
         raise MetricError(f"groups must be {len(clicked)} whole numbers >= 0")
@@ -115,10 +86,10 @@ def bootstrap_metrics(
     if clicked.all() or not clicked.any():
         raise MetricError(f"AUC needs both classes; all {len(clicked)} labels are {int(clicked[0])}")
     counts = [np.bincount(g[rows], minlength=users).astype(np.float64) for rows in (clicked, ~clicked)]
-    loss = np.stack([np.bincount(g, np.logaddexp(0.0, np.where(clicked, -run, run)), users) for run in x])
+    loss = np.stack([np.bincount(g, row_losses(labels, run), users) for run in x])
     paired = users <= MOST_PAIRED and users * users <= 50 * x.size  # about where both take equally long
     of_class = np.flatnonzero(clicked), np.flatnonzero(~clicked)
-    own, lost = (_by_pairs if paired else _by_ranks)(of_class, x, g, counts)
+    of_runs, lost = (_by_pairs if paired else _by_ranks)(of_class, x, g, counts)
 
     auc, logloss = np.empty(1 + resamples), np.empty(1 + resamples)
     done = 0
@@ -129,7 +100,7 @@ def bootstrap_metrics(
         auc[now] = 1 - wrong
         logloss[now] = (drawn @ loss.mean(axis=0)) / (drawn @ (counts[0] + counts[1]))
     pairs = counts[0].sum() * counts[1].sum()
-    return Resampled(auc, logloss, 1 - np.array(own) / (2 * pairs), loss.sum(axis=1) / len(g), users)
+    return Resampled(auc, logloss, 1 - np.array(of_runs) / (2 * pairs), loss.sum(axis=1) / len(g), users)
 
 
 def _draws(users: int, resamples: int, seed: int) -> Iterable[Float]:
@@ -155,19 +126,13 @@ def _made_draws(users: int, resamples: int, seed: int) -> Iterator[Float]:
 
 
 def _by_pairs(of_class: Classes, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
-    """Of each run on the test rows, and of all together under a draw."""
-    own, total = [], np.zeros((len(counts[0]), len(counts[0])))
+    """What each run loses on the test rows, and what all together lose under a draw."""
+    each, total = [], np.zeros((len(counts[0]), len(counts[0])))
     for run in x:
-        found = _wrong_pairs(*_ranked(of_class, run, g), counts)
-        own.append(float(found.sum()))
-        total += found
-
-    def lost(drawn: Float) -> Float:
-        kind = _holding(drawn.max() * total.sum(axis=0).max())
-        each: Float = np.einsum("bu,bu->b", drawn.astype(kind) @ total.astype(kind), drawn, dtype=np.float64)
-        return each
-
-    return own, lost
+        wrong = _wrong_pairs(*_ranked(of_class, run, g), len(total))
+        each.append(float(wrong.sum()))
+        total += wrong
+    return each, lambda drawn: np.asarray(np.einsum("bu,bu->b", drawn @ total, drawn))
 
 
 def _by_ranks(of_class: Classes, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
@@ -196,48 +161,31 @@ def _ranked(of_class: Classes, run: Float, g: Whole) -> Ranked:
     return g[up], g[down], below, ties
 
 
-def _wrong_pairs(positives: Whole, negatives: Whole, below: Whole, ties: Whole, counts: list[Float]) -> Float:
-    """[users, users] twice the pairs of a negative of the one and a positive of the other in wrong order."""
-    tied = below != ties  # rarely many; the others have one limit, which counts twice
-    found = 2 * _pairs_under(positives, negatives[~tied], below[~tied], counts)
-    if tied.any():
-        limits = np.concatenate([below[tied], ties[tied]])
-        found += _pairs_under(positives, np.tile(negatives[tied], 2), limits, counts)
-    return found
-
-
-def _pairs_under(positives: Whole, negatives: Whole, limits: Whole, counts: list[Float]) -> Float:
-    """[users, users] the pairs of a negative of the one and a positive of the other ranked under the negative's limit.
+def _wrong_pairs(positives: Whole, negatives: Whole, below: Whole, ties: Whole, users: int) -> Float:
+    """[users, users] twice the pairs of a negative of the one and a positive of the other in wrong order.
 
     The ranked positives are cut into blocks: whole blocks under a negative are counted by one product of matrices,
     those in its own block one by one.
     """
-    users = len(counts[0])
+    limits, of = np.concatenate([below, ties]), np.tile(negatives, 2)
     width = max(8, users // 8)  # about where both parts take equally long
     blocks = 1 + len(positives) // width
     block, rest = np.divmod(limits, width)
-    of_block = _table(positives, np.arange(len(positives)) // width, users, blocks)
-    kind = _holding(2 * counts[0].max() * counts[1].max())  # a negative may come twice
-    before = of_block.cumsum(axis=1) - of_block
-    whole = _table(negatives, block, users, blocks).astype(kind) @ before.astype(kind).T
+    in_block = _table(positives, np.arange(len(positives)) // width, users, blocks)
+    before = in_block.cumsum(axis=1) - in_block
+    wrong = _table(of, block, users, blocks) @ before.T
     padded = np.pad(positives, (0, blocks * width - len(positives))).reshape(blocks, width)
-    found = whole.astype(np.float64)
     for start in range(0, len(limits), at_once := max(_AT_ONCE, users * users) // width):
         part = slice(start, start + at_once)
         inside = np.arange(width) < rest[part, None]
-        pairs = (negatives[part, None] * users + padded[block[part]])[inside]
-        found += np.bincount(pairs, minlength=users * users).reshape(users, users)
-    return found
+        pairs = (of[part, None] * users + padded[block[part]])[inside]
+        wrong += np.bincount(pairs, minlength=users * users).reshape(users, users)
+    return wrong
 
 
-def _table(i: Whole, j: Whole, rows: int, columns: int) -> Whole:
+def _table(i: Whole, j: Whole, rows: int, columns: int) -> Float:
     """[rows, columns] how often each pair occurs."""
-    return np.bincount(i * columns + j, minlength=rows * columns).reshape(rows, columns)
-
-
-def _holding(most: float) -> type[np.floating[Any]]:
-    """The smallest float that holds every whole number up to ``most``: sums of them are exact in any order."""
-    return np.float32 if most < 1 << 24 else np.float64
+    return np.bincount(i * columns + j, minlength=rows * columns).reshape(rows, columns).astype(np.float64)
 
 
 def spread(resampled: Float) -> float:

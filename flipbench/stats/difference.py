@@ -2,9 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from statistics import NormalDist
-
-from flipbench.stats.delong import standardised
 
 LEVEL = 0.95
 """Of every interval of a difference."""
@@ -37,39 +34,15 @@ class Difference:
 
 
 def t_difference(value: float, error: float, df: float, test: str) -> Difference:
-    """Student's two-sided test and interval of an estimate with a standard error."""
-    reach = t_quantile((1 + LEVEL) / 2, df) * error
-    p = 2 * t_tail(abs(standardised(value, error)), df)
-    return Difference(value, error, df, value - reach, value + reach, min(1.0, p), test)
+    """Student's two-sided test and interval of an estimate with a standard error; the normal's where df is infinite.
 
-
-def t_tail(t: float, df: float) -> float:
-    """P(T > t) of Student's t; of the normal where ``df`` is infinite.
-
-    The normal's without scipy, which takes longer to import than all tests of a table.
+    A difference without any error is certain, and no difference is none.
     """
-    if math.isinf(df):
-        return math.erfc(t / math.sqrt(2)) / 2
-    from scipy.special import stdtr
+    from scipy.stats import t
 
-    return float(stdtr(df, -t))
-
-
-def t_quantile(p: float, df: float) -> float:
-    """The t with P(T <= t) = p, of Student's t; of the normal where ``df`` is infinite."""
-    if math.isinf(df):
-        return NormalDist().inv_cdf(p)
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, p))
-
-
-def noncentral_t_tail(t: float, df: float, shift: float) -> float:
-    """P(T > t) of the noncentral t with noncentrality ``shift`` >= 0: the power of a one-sided test."""
-    from scipy.special import nctdtr
-
-    below = float(nctdtr(df, shift, t))
-    return 1.0 if math.isnan(below) else 1 - below  # it has no value where that is 1 to the last bit
+    reach = float(t.ppf((1 + LEVEL) / 2, df)) * error
+    standardised = 0.0 if abs(value) < 1e-15 else abs(value) / error if error else math.inf
+    return Difference(value, error, df, value - reach, value + reach, 2 * float(t.sf(standardised, df)), test)
 
 
 def satterthwaite(first: float, df: float, second: float, other: float) -> float:

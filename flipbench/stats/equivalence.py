@@ -1,4 +1,4 @@
-"""Is a mean equal to a printed value, up to a margin declared beforehand? And how many seeds would tell."""
+"""Is a mean equal to a printed value, up to a margin declared beforehand? How many seeds are needed to decide it?"""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-from flipbench.stats.difference import Difference, noncentral_t_tail, satterthwaite, t_difference, t_quantile, t_tail
+import numpy as np
+
+from flipbench.stats.difference import Difference, t_difference
 
 VERDICT_LEVEL = 0.05
 """Level of each one-sided test behind a verdict; its interval is therefore the 90 % one."""
@@ -19,7 +21,7 @@ Outcome = Literal["reproduced", "better", "worse", "inconclusive"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What several runs say of a number in the paper.
+    """Whether several runs reproduce a number in the paper.
 
     Attributes:
         outcome: ``reproduced`` (inside the margin), ``better`` or ``worse`` (beyond it), else ``inconclusive``.
@@ -55,7 +57,7 @@ def verdict(sample: Sequence[float], printed: float, margin: float, higher_is_be
     spread = stdev(sample) if n > 1 else 0.0
     if spread == 0:
         return Verdict("inconclusive", difference, None, None, None, margin, n, None)
-    p, low, high = tost(sample, [printed] * n, margin, paired=True)
+    p, low, high = tost([value - printed for value in sample], margin)
     outcome: Outcome = "inconclusive"
     if p < VERDICT_LEVEL:
         outcome = "reproduced"
@@ -64,33 +66,27 @@ def verdict(sample: Sequence[float], printed: float, margin: float, higher_is_be
     return Verdict(outcome, difference, low, high, p, margin, n, seeds_needed(spread, difference, margin))
 
 
-def tost(a: Sequence[float], b: Sequence[float], margin: float, paired: bool) -> tuple[float, float, float]:
-    """Two one-sided tests that the means of ``a`` and ``b`` differ by less than ``margin``.
+def tost(differences: Sequence[float], margin: float) -> tuple[float, float, float]:
+    """Two one-sided t-tests that a mean difference is smaller than ``margin``.
 
     Args:
-        paired: of the differences (equal lengths; ``b`` may repeat a constant: one sample); else Welch's two-sample.
+        differences: one a seed, of two methods or of a run and a constant. margin: > 0, same unit.
 
     Returns:
-        p, the larger of the two; and the 90 % interval of mean(a) - mean(b): p < .05 exactly where it lies
-        within the margin.
+        p, the larger of the two; and the 90 % interval of the mean: p < .05 exactly where it lies within the margin.
 
     Raises:
         ValueError: fewer than two values, or none of them differs from another: t has no value then.
     """
-    if min(len(a), len(b)) < 2:
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    if len(differences) < 2:
         raise ValueError("an equivalence test needs two or more runs")
-    if paired:
-        differences = [x - y for x, y in zip(a, b, strict=True)]
-        error, df = stdev(differences) / math.sqrt(len(a)), float(len(a) - 1)
-    else:
-        errors = [stdev(sample) / math.sqrt(len(sample)) for sample in (a, b)]
-        error, df = math.hypot(*errors), satterthwaite(errors[0], len(a) - 1, errors[1], len(b) - 1)
-    if error == 0:
+    if len(set(differences)) < 2:  # rounding would give them a spread
         raise ValueError("an equivalence test needs runs that differ")
-    mean = fmean(a) - fmean(b)
-    p = t_tail((margin - abs(mean)) / error, df)
-    reach = t_quantile(1 - VERDICT_LEVEL, df) * error
-    return p, mean - reach, mean + reach
+    sample = DescrStatsW(differences)
+    low, high = sample.tconfint_mean(2 * VERDICT_LEVEL)
+    return float(sample.ttost_mean(-margin, margin)[0]), float(low), float(high)
 
 
 def seeds_needed(spread: float, difference: float, margin: float, power: float = POWER) -> int | None:
@@ -102,30 +98,23 @@ def seeds_needed(spread: float, difference: float, margin: float, power: float =
     Args:
         spread: standard deviation over seeds. difference: assumed true one. margin: > 0.
     """
+    from scipy.special import nctdtr, stdtrit
 
-    def reached(n: int) -> bool:
-        critical, scale = t_quantile(1 - VERDICT_LEVEL, n - 1), spread / math.sqrt(n)
-        if abs(difference) >= margin:
-            return noncentral_t_tail(critical, n - 1, (abs(difference) - margin) / scale) >= power
-        sides = [noncentral_t_tail(critical, n - 1, (margin + side * difference) / scale) for side in (-1, 1)]
-        return sum(sides) - 1 >= power
-
-    if not reached(MOST_SEEDS):
-        return None
-    low, high = 1, MOST_SEEDS  # the power grows with n
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high
+    n = np.arange(2, MOST_SEEDS + 1)
+    off = abs(difference)
+    distances = [off - margin] if off >= margin else [margin - off, margin + off]
+    # scipy.stats.nct warns where the noncentral t has no value: there nothing is left below the critical t
+    below = [nctdtr(n - 1, d * np.sqrt(n) / spread, stdtrit(n - 1, 1 - VERDICT_LEVEL)) for d in distances]
+    enough = np.flatnonzero(1 - np.nan_to_num(below).sum(axis=0) >= power)
+    return int(n[enough[0]]) if len(enough) else None
 
 
-def paired_t(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """Student's paired t-test over seeds (same seeds, same test set), two-sided.
+def paired_t(differences: Sequence[float]) -> Difference:
+    """Student's paired t-test, two-sided, of differences over seeds (same seeds, same test set).
 
     Raises:
-        ValueError: unequal lengths, fewer than two pairs, or seeds that agree to the last bit: they are one run.
+        ValueError: fewer than two, or seeds that agree to the last bit: they are one run.
     """
-    differences = [x - y for x, y in zip(a, b, strict=True)]
     if len(set(differences)) < 2:
         raise ValueError("a paired t-test needs two or more seeds that differ")
     error = stdev(differences) / math.sqrt(len(differences))

@@ -48,7 +48,7 @@ def read_predictions(path: Path) -> Predictions:
     if bad := int((~np.isfinite(logits)).sum()):
         raise UserError(f"{path}: {bad} of {len(logits)} predictions are NaN or infinite")
     if (logits == logits[0]).all():
-        raise UserError(f"{path}: every prediction is {logits[0]:g}: the model tells no row from another")
+        raise UserError(f"{path}: every prediction is {logits[0]:g}: the model distinguishes no rows")
     return Predictions(labels, groups, logits)
 
 

@@ -9,6 +9,7 @@ A stage that failed leaves ``ROLE-sSEED-KEY12.failed.json`` where its folder wou
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections import Counter
@@ -20,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from flipbench.errors import UserError
 from flipbench.plan.stage import Stage
+from flipbench.protocol import Metric
 
 WEIGHTS = "model.safetensors"
 DONE = "DONE"
@@ -46,16 +48,21 @@ class Store:
             raise UserError(f"results folder {self.root} cannot be written: {error.strerror or error}") from None
 
     def folder(self, stage: Stage) -> Path:
-        if (found := self._folders.get(stage.key)) is None:
+        """Where the stage's run is, or will be."""
+        if stage.key not in self._folders:
             name = f"{stage.role}-s{stage.seed}-{stage.key[:12]}"
-            found = self._folders[stage.key] = Path(self.root, stage.dataset, stage.method, name)
-        return found
+            self._folders[stage.key] = Path(self.root, stage.dataset, stage.method, name)
+        return self._folders[stage.key]
+
+    def finished_folders(self, dataset: str = "*") -> Iterator[Path]:
+        """The folders of finished runs, in the order of their names."""
+        return (done.parent for done in sorted(self.root.glob(f"{dataset}/*/*/{DONE}")))
 
     def fingerprint(self, dataset: str) -> str | None:
         """Of the data that most finished runs of a data set are of; None without one."""
-        specs = (done.with_name("spec.json") for done in sorted((self.root / dataset).glob(f"*/*/{DONE}")))
-        found = Counter(json.loads(spec.read_text(encoding="utf-8")).get("data") for spec in specs if spec.is_file())
-        return found.most_common(1)[0][0] if found else None
+        specs = (folder / "spec.json" for folder in self.finished_folders(dataset))
+        runs = Counter(json.loads(spec.read_text(encoding="utf-8")).get("data") for spec in specs if spec.is_file())
+        return runs.most_common(1)[0][0] if runs else None
 
     def failure_file(self, stage: Stage) -> Path:
         folder = self.folder(stage)
@@ -72,13 +79,19 @@ class Store:
         if self.done(stage):
             return None
         try:
-            found: dict[str, Any] = json.loads(self.failure_file(stage).read_text(encoding="utf-8"))
-            return found
+            failure: dict[str, Any] = json.loads(self.failure_file(stage).read_text(encoding="utf-8"))
+            return failure
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
     def metrics(self, stage: Stage) -> dict[str, Any]:
         return self.read(stage, "metrics.json")
+
+    def trial_metric(self, trial: Stage, select: Metric) -> float | None:
+        """A search's trial as far as it is known: the best epoch's validation metric; NaN failed, None yet to run."""
+        if self.done(trial):
+            return float(self.metrics(trial)["best"][select])
+        return None if self.failure(trial) is None else math.nan
 
     def read(self, stage: Stage, name: str) -> dict[str, Any]:
         """A JSON file of a finished stage.
@@ -102,9 +115,11 @@ class Store:
                 raise UserError(f"{path}: missing from a finished run")
             if listed.get(name) != _sha256(path):
                 raise UserError(f"{path}: changed since the run was finished (its digest is not the one in DONE)")
-        found = self.read(stage, "spec.json")
-        if found != stage.spec:
-            other = [f"{k} is {found.get(k)!r}, not {v!r}" for k, v in sorted(stage.spec.items()) if found.get(k) != v]
+        stored = self.read(stage, "spec.json")
+        if stored != stage.spec:
+            other = [
+                f"{k} is {stored.get(k)!r}, not {v!r}" for k, v in sorted(stage.spec.items()) if stored.get(k) != v
+            ]
             raise UserError(f"{folder}: holds another run than its name says ({'; '.join(other) or 'other keys'})")
 
     def digests(self, stage: Stage) -> dict[str, str]:
@@ -176,8 +191,8 @@ def _lines(path: Path) -> list[str]:
 def read_json(path: Path) -> dict[str, Any]:
     """Raises UserError where the file is missing or damaged."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return document
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: missing or damaged ({error}); delete its folder and run the suite again") from None
 

@@ -28,7 +28,7 @@ class Sides:
     Attributes:
         store: the tokens of every feature.
         columns: the fields of the user, and those of the item. A half is the fields' pieces as they stand in the whole
-            prompt: where a tokenizer tells a word after a space, the item's first word has one before it.
+            prompt: where a tokenizer marks a word after a space, the item's first word has one before it.
     """
 
     store: TokenStore

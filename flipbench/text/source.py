@@ -116,8 +116,8 @@ def folder_of(source: Source) -> Path:
     """
     if source.kind == "folder":
         folder = Path(source.place)
-        if source.revision and (found := _content(folder)) != source.revision:
-            raise UserError(f"PLM '{source.spec}': the folder's content is {found}, not the one that is pinned")
+        if source.revision and (content := _content(folder)) != source.revision:
+            raise UserError(f"PLM '{source.spec}': the folder's content is {content}, not the one that is pinned")
         return folder
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -157,8 +157,8 @@ def _snapshot(source: Source, patterns: list[str]) -> Path:
         cached = get(offline=True)
         if any(cached.glob(WEIGHTS)) or (cached / OLD_WEIGHTS).exists():
             return cached
-    found = get()
-    return found if any(found.glob(WEIGHTS)) else get(OLD_WEIGHTS)
+    folder = get()
+    return folder if any(folder.glob(WEIGHTS)) else get(OLD_WEIGHTS)
 
 
 @cache

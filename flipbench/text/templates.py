@@ -58,19 +58,19 @@ class TemplateStore:
             parts = _SLOT.split(template)
             if sorted(parts[1::2]) != ["item", "user"]:
                 raise ValueError(f"{template!r} has not {{user}} and {{item}} once each")
-            own = [-1 - before]
+            pieces = [-1 - before]
             for n, part in enumerate(parts):
                 if n % 2:
-                    own += [f for f, field in enumerate(table.fields) if field.side == part]
+                    pieces += [f for f, field in enumerate(table.fields) if field.side == part]
                 elif part.strip():
-                    own.append(-3 - before - len(literals))
+                    pieces.append(-3 - before - len(literals))
                     literals.append(tokenizer.pieces([part.strip()])[0].ids)
-            slots.append([*own, -2 - before])
+            slots.append([*pieces, -2 - before])
         width = max(map(len, slots))
-        padded = [[*own, *[-1] * (width - len(own))] for own in slots]  # piece 0, the mask feature's, is empty
-        found = cls(_with(store, literals), torch.tensor(padded))
-        found._compare(table, templates, sample)
-        return found
+        padded = [[*pieces, *[-1] * (width - len(pieces))] for pieces in slots]  # piece 0, the mask feature's, is empty
+        prompts = cls(_with(store, literals), torch.tensor(padded))
+        prompts._compare(table, templates, sample)
+        return prompts
 
     def lengths(self, ids: Tensor, template: Tensor) -> Tensor:
         """Tokens [B] int64 of the prompts of ids [B, F] in the templates [B] int64."""
@@ -133,8 +133,8 @@ def expand(table: Table, template: str, row: Sequence[str]) -> str:
     """The whole prompt of a row of values, one a field, in a template."""
     sides = {}
     for side in ("user", "item"):
-        own = [f for f, field in enumerate(table.fields) if field.side == side]
-        sides[side] = sentence([table.fields[f] for f in own], [row[f] for f in own])
+        fields = [f for f, field in enumerate(table.fields) if field.side == side]
+        sides[side] = sentence([table.fields[f] for f in fields], [row[f] for f in fields])
     return template.format(**sides)
 
 

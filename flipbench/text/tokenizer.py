@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flipbench.errors import UserError
-from flipbench.identity import key_of
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -70,20 +69,10 @@ class TextTokenizer:
     def _lacks(self, role: str) -> int:
         raise UserError(f"tokenizer '{self.name}' has no {role} token")
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the canonical JSON of what tokenises: without the settings for truncation and padding.
-
-        The JSON is the installed library's spelling of it; a key that must outlive the library takes
-        :func:`flipbench.text.source.fingerprint`, which is of the files.
-        """
-        content = json.loads(self.rust.to_str())
-        return key_of({key: value for key, value in content.items() if key not in ("truncation", "padding")})
-
     def pieces(self, texts: list[str]) -> list[Encoding]:
         """Tokens and character offsets of texts, in parallel, without the special tokens around a sentence."""
-        found: list[Encoding] = self.rust.encode_batch(texts, add_special_tokens=False)
-        return found
+        encodings: list[Encoding] = self.rust.encode_batch(texts, add_special_tokens=False)
+        return encodings
 
     def sentences(self, texts: list[str]) -> list[list[int]]:
         """Token ids of whole sentences, special tokens included."""
@@ -141,7 +130,7 @@ def from_folder(folder: Path, name: str) -> TextTokenizer:
 
 def _named(folder: Path) -> dict[str, str]:
     """The tokens that the folder names by role."""
-    found: dict[str, str] = {}
+    named: dict[str, str] = {}
     for file in ("special_tokens_map.json", "tokenizer_config.json"):
         try:
             content: Any = json.loads((folder / file).read_text(encoding="utf-8"))
@@ -154,8 +143,8 @@ def _named(folder: Path) -> dict[str, str]:
         for role in ("mask_token", "pad_token"):
             token = content.get(role)
             token = token.get("content") if isinstance(token, dict) else token
-            found |= {role: token} if isinstance(token, str) else {}
-    return found
+            named |= {role: token} if isinstance(token, str) else {}
+    return named
 
 
 def _line(error: Exception) -> str:

@@ -10,7 +10,7 @@ character with the full stop (``?.``), and then that token is the value's; the f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -142,21 +142,6 @@ class TokenStore:
     @property
     def pad_id(self) -> int:
         return self.tokenizer.pad_id
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the tensors in bytes."""
-        return sum(t.nbytes for t in (self.tokens, self.starts, self.value_start, self.value_stop))
-
-    def to(self, device: torch.device | str) -> TokenStore:
-        """The store on another device."""
-        return replace(
-            self,
-            tokens=self.tokens.to(device),
-            starts=self.starts.to(device),
-            value_start=self.value_start.to(device),
-            value_stop=self.value_stop.to(device),
-        )
 
     def lengths(self, ids: Tensor) -> Tensor:
         """Tokens [B] int64 of the prompts of ids [B, F], special ones included."""

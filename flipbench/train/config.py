@@ -46,6 +46,6 @@ class TrainConfig:
     def split(cls, settings: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
         """The configuration that a method's settings hold, and the settings that are its model's own."""
         names = {field.name for field in fields(cls)} | {"epochs"}
-        own = {name: value for name, value in settings.items() if name not in names}
+        of_model = {name: value for name, value in settings.items() if name not in names}
         given = {("max_epochs" if n == "epochs" else n): v for n, v in settings.items() if n in names}
-        return cls(**given), own
+        return cls(**given), of_model

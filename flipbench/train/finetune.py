@@ -64,7 +64,7 @@ def finetune(
     optimizer = adamw(model, config)
     before_step = _before_step(model, optimizer, config, len(train_rows))
 
-    def take_step(rows: Tensor, _epoch: int, _step: int) -> tuple[dict[str, Tensor], int]:
+    def take_step(rows: Tensor, epoch: int, _step: int) -> tuple[dict[str, Tensor], int]:
         if collator is not None:
             rows = rows[collator.lengths(ids[rows]).argsort(stable=True)]
         batch, text = _inputs(ids[rows], collator, True, device)
@@ -72,7 +72,7 @@ def finetune(
             loss = model.loss(batch, text, move(labels[rows].float(), device))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        before_step()
+        before_step(epoch)
         return {"loss": loss.detach()}, len(rows)
 
     def measure() -> dict[str, float | None]:
@@ -97,20 +97,19 @@ def adamw(model: ClickModel, config: TrainConfig) -> torch.optim.AdamW:
 
 def _before_step(
     model: ClickModel, optimizer: torch.optim.Optimizer, config: TrainConfig, rows: int
-) -> Callable[[], None]:
-    """What happens to gradients and learning rates between backward and step."""
+) -> Callable[[int], None]:
+    """Called with the epoch: what happens to gradients and learning rates between backward and step."""
     tables = model.embedding_tables() if config.embedding_l2 else []
-    steps = len(batch_bounds(rows, config.batch_size)) * config.max_epochs
-    set_rates = None if config.decay == "none" else lr_scheduler(optimizer, steps, config.warmup, config.decay)
+    steps = len(batch_bounds(rows, config.batch_size))
+    set_rates = lr_scheduler(optimizer, config.decay, config.warmup, config.max_epochs, steps)
 
-    def before_step() -> None:
+    def before_step(epoch: int) -> None:
         for table in tables:
             if table.grad is not None:
                 table.grad.add_(table.detach(), alpha=config.embedding_l2)
         if config.clip:
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        if set_rates:
-            set_rates()
+        set_rates(epoch)
 
     return before_step
 

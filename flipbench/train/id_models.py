@@ -73,10 +73,7 @@ def fit(
 
     schedule = Schedule(len(train_rows), config.batch_size, config.max_epochs, config.patience)
     training = Training(model, optimizer, schedule, device, measure=measure, checkpoint=checkpoint)
-    fitted = train(training, take_step, streams, progress=progress)
-    if valid is None:  # else the best epoch's weights were put back, which were up to date
-        update_rows(None)
-    return fitted
+    return train(training, take_step, streams, progress=progress)
 
 
 def click_metrics(rows: Rows | None, logits: NDArray[np.float32] | None) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Learning rates that rise from 0 over the first steps and then fall to 0."""
+"""Learning rates over a training: a rise over the first steps, then a fall to 0."""
 
 import math
 from collections.abc import Callable
@@ -26,24 +26,32 @@ def factor(step: int, steps: int, warmup: float, decay: Decay) -> float:
     return left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
-def lr_scheduler(optimizer: torch.optim.Optimizer, steps: int, warmup: float, decay: Decay) -> Callable[[], None]:
-    """What to call before each of the optimizer's steps: it sets every group's rate, from the one it had.
+def epoch_cosine(rate: float, epoch: int, epochs: int) -> float:
+    """The learning rate of an epoch: half a cosine from ``rate``, a step an epoch, no warm-up (V-A4, and code)."""
+    return rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def lr_scheduler(
+    optimizer: torch.optim.Optimizer, decay: Decay, warmup: float, epochs: int, steps_an_epoch: int
+) -> Callable[[int], None]:
+    """What to call with the epoch before each of the optimizer's steps: it sets the groups' rates.
+
+    Full is the rate that a group has now.
 
     How many steps were taken stands in the optimizer's groups, and so in its state: a training that goes on from a
     checkpoint goes on here too.
     """
     full = [group["lr"] for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
-        group.setdefault(_TAKEN, 0)
+    if decay not in ("none", "epoch-cosine"):
+        for group in optimizer.param_groups:
+            group.setdefault(_TAKEN, 0)
 
-    def before_step() -> None:
+    def set_rates(epoch: int) -> None:
         for group, rate in zip(optimizer.param_groups, full, strict=True):
-            group["lr"] = rate * factor(group[_TAKEN], steps, warmup, decay)
-            group[_TAKEN] += 1
+            if decay == "epoch-cosine":
+                group["lr"] = epoch_cosine(rate, epoch, epochs)
+            elif decay != "none":
+                group["lr"] = rate * factor(group[_TAKEN], steps_an_epoch * epochs, warmup, decay)
+                group[_TAKEN] += 1
 
-    return before_step
-
-
-def epoch_cosine(rate: float, epoch: int, epochs: int) -> float:
-    """The learning rate of an epoch: half a cosine from ``rate``, a step an epoch, no warm-up (V-A4, and code)."""
-    return rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    return set_rates

@@ -13,10 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from flipbench.errors import UserError
 from flipbench.models.precision import autocast, check_precision
 from flipbench.train.checkpoint import Checkpoint
-from flipbench.train.config import TrainConfig
+from flipbench.train.config import Decay, TrainConfig
 from flipbench.train.distributed import rank, world_size
 from flipbench.train.history import Fitted, Schedule
-from flipbench.train.lr_schedule import epoch_cosine, lr_scheduler
+from flipbench.train.lr_schedule import lr_scheduler
 from flipbench.train.move import move
 from flipbench.train.rng import Streams
 from flipbench.train.trainer import Progress, Training, train
@@ -73,15 +73,8 @@ def pretrain(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
-    by_epoch, set_rates = config.decay in ("none", "epoch-cosine"), None
-    if not by_epoch:
-        steps = len(schedule.batches) * config.max_epochs
-        set_rates = lr_scheduler(optimizer, steps, config.warmup, config.decay)
-
-    def before_epoch(epoch: int) -> None:
-        if by_epoch:
-            for group in optimizer.param_groups:
-                group["lr"] = epoch_cosine(config.learning_rate, epoch, config.max_epochs)
+    decay: Decay = "epoch-cosine" if config.decay == "none" else config.decay
+    set_rates = lr_scheduler(optimizer, decay, config.warmup, config.max_epochs, len(schedule.batches))
 
     def take_step(rows: Tensor, epoch: int, step: int) -> tuple[dict[str, Tensor], int]:
         share = share_of(len(rows))
@@ -91,8 +84,7 @@ def pretrain(
             loss = model.total(losses)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        if set_rates:
-            set_rates()
+        set_rates(epoch)
         means = {name: each.detach().double() for name, each in {"loss": loss, **losses}.items()}
         return means, share.stop - share.start
 
@@ -101,7 +93,7 @@ def pretrain(
 
     training = Training(model, optimizer, schedule, device, measure=measure, checkpoint=checkpoint)
     parallel = DistributedDataParallel(model, static_graph=True) if world_size() > 1 else model
-    return train(training, take_step, streams, before_epoch=before_epoch, dropout_stream=(rank(),), progress=progress)
+    return train(training, take_step, streams, dropout_stream=(rank(),), progress=progress)
 
 
 def share_of(rows: int) -> slice:

@@ -165,7 +165,6 @@ def train(
     take_step: TakeStep,
     streams: Streams,
     *,
-    before_epoch: Callable[[int], None] | None = None,
     dropout_stream: tuple[int, ...] = (),
     progress: Progress | None = None,
 ) -> Fitted:
@@ -181,8 +180,6 @@ def train(
     reported = time.monotonic()
     while not training.finished:
         epoch = training.epoch
-        if before_epoch:
-            before_epoch(epoch)
         order = torch.randperm(schedule.rows, generator=streams.generator("order", epoch))
         training.model.train()
         for step in range(training.step, len(schedule.batches)):

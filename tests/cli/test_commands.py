@@ -1,7 +1,6 @@
 """The command line as users meet it: in a process of its own."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -9,76 +8,75 @@ from pathlib import Path
 
 import pytest
 
+from flipbench.cli import main
+from flipbench.data import store
+
 KINDS = ("pdf", "png", "csv")
 
 
-def flipbench(*arguments: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def flipbench(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flipbench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | env, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["list", "models"], ["list", "suites"], ["list", "models", "--json"]]
-)
-def test_looking_around_needs_no_torch(arguments):
-    code = f"import sys; from flipbench.cli import main; main({arguments!r})"
-    guarded = (
-        f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nassert not {{'torch', 'scipy'}} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", guarded], capture_output=True, text=True, timeout=60)
+@pytest.mark.parametrize("verb", ["--help", "list models", "list suites", "list models --json", "status SUITE"])
+def test_looking_around_needs_no_heavy_library(verb, suite_file):
+    heavy = {"torch", "scipy", "pandas", "sklearn", "matplotlib"}
+    words = verb.replace("SUITE", str(suite_file())).split()
+    code = f"import sys; from flipbench.cli import main\ntry: main({words!r})\nexcept SystemExit: pass\n"
+    code += f"assert not {heavy!r} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
 
-def test_data_that_is_not_prepared_hides_no_results_of_the_rest(suite_file, capsys, monkeypatch, tmp_path):
-    from flipbench.cli import main
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
+def test_shells_complete_verbs_options_and_suites(shell, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert end.value.code == 0
+    assert all(word in script for word in ("audit-paper", "calibrate", "table2_tuned"))
 
+
+def test_bash_completes_the_name_of_a_suite():
+    words = 'COMP_WORDS=(flipbench run table2_); COMP_CWORD=2; _shtab_flipbench; echo "${COMPREPLY[@]}"'
+    source = f"source <({sys.executable} -m flipbench --print-completion bash)"
+    done = subprocess.run(["bash", "-c", f"{source}; {words}"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "table2_tuned\n", done.stderr
+
+
+def test_data_that_is_not_prepared_hides_no_results_of_the_rest(suite_file, cli, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # bundle writes where it is called
-    path = str(suite_file(data="[planted-tiny, goodreads]", methods="[afm]"))
-    assert main(["run", path]) == 1
-    assert capsys.readouterr().err.rstrip().endswith("; without it: --only dataset=planted-tiny")
-    assert main(["run", path, "--only", "dataset=planted-tiny", "--workers", "1"]) == 0
+    path = suite_file(data="[planted-tiny, goodreads]", methods="[afm]")
+    code, _, err = cli("run", path)
+    assert (code, err[-42:]) == (1, "; without it: --only dataset=planted-tiny\n")
+    assert cli("run", path, "--only", "dataset=planted-tiny", "--workers", "1")[0] == 0
     for verb in ("report", "status", "verify", "gap", "bundle"):
-        capsys.readouterr()
-        assert main([verb, path]) == 0, capsys.readouterr().err
-    assert main(["status", path]) == 0
-    said = capsys.readouterr()
-    assert "not prepared here: goodreads" in said.err
-    assert "1 of 1 runs done" in said.out
+        assert cli(verb, path)[0] == 0, verb
+    _, out, err = cli("status", path)
+    assert "not prepared here: goodreads" in err
+    assert "1 of 1 runs done" in out
 
 
-def test_a_plan_names_what_is_not_prepared_and_plans_the_rest(suite_file, capsys, monkeypatch):
-    from flipbench.cli import main
-    from flipbench.data import store
-
-    looked = []
-    known = store.known_fingerprint
+def test_a_plan_names_what_is_not_prepared_and_plans_the_rest(suite_file, cli, monkeypatch):
+    looked, known = [], store.known_fingerprint
     monkeypatch.setattr(store, "known_fingerprint", lambda name: (looked.append(name), known(name))[1])
-    path = str(suite_file(data="[planted-tiny, goodreads]", methods="[afm]"))
-    assert main(["plan", path]) == 0
-    said = capsys.readouterr()
-    assert "planted-tiny" in said.out
-    assert "3 of 3 stages to run" in said.out
-    assert "not planned: data set 'goodreads' is not prepared in " in said.err
-    assert "'flipbench data import goodreads --from DIR'" in said.err
+    path = suite_file(data="[planted-tiny, goodreads]", methods="[afm]")
+    code, out, err = cli("plan", path)
+    assert code == 0
+    assert "3 of 3 stages to run" in out
+    assert "not planned: data set 'goodreads' is not prepared in " in err
+    assert "'flipbench data import goodreads --from DIR'" in err
     assert looked == ["planted-tiny", "goodreads"], "each looked up once"
-    assert main(["plan", path, "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["not_prepared"]) == 1
-    assert main(["plan", path, "--budget", "9999d"]) == 1
-    assert "--budget 9999d: nothing is known of what is not planned: data set 'goodreads'" in capsys.readouterr().err
+    assert len(json.loads(cli("plan", path, "--json")[1])["not_prepared"]) == 1
+    code, _, err = cli("plan", path, "--budget", "9999d")
+    assert code == 1
+    assert "--budget 9999d: nothing is known of what is not planned: data set 'goodreads'" in err
     for refused in (["run", path], ["run", path, "--dry-run"], ["plan", path, "--only", "dataset=goodreads"]):
-        assert main(refused) == 1
-        assert "'goodreads' is not prepared" in capsys.readouterr().err
-
-
-def test_planning_a_prepared_suite_needs_no_torch(suite_file):
-    flipbench("plan", suite_file())
-    code = f"from flipbench.cli import main; main(['status', {str(suite_file())!r}])"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; assert 'torch' not in sys.modules"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+        code, _, err = cli(*refused)
+        assert code == 1
+        assert "'goodreads' is not prepared" in err
 
 
 def test_from_a_suite_to_a_table_and_nothing_twice(suite_file, tmp_path):
@@ -117,24 +115,15 @@ def test_from_a_suite_to_a_table_and_nothing_twice(suite_file, tmp_path):
     assert flipbench("show", key[:8], "--results", tmp_path / "results").stdout.startswith(str(tmp_path))
 
 
-def test_a_search_runs_its_trials_and_then_its_winner(suite_file, tmp_path):
-    path = suite_file(tune="{budget: 2}")
-    done = flipbench("run", path)
-    assert done.returncode == 0, done.stderr
-    assert "mini: 1 of 1 runs done" in done.stderr
-    trials = list((tmp_path / "results" / "planted-tiny" / "dcnv2").glob("select-*"))
-    assert len(trials) == 2
-
-
-def test_as_released_selects_on_the_test_rows_and_says_so(suite_file, tmp_path):
+def test_as_released_selects_on_the_test_rows_and_says_so(suite_file, tmp_path, cli):
     path = suite_file()
-    assert flipbench("run", path, "--protocol", "as-released").returncode == 0
+    assert cli("run", path, "--protocol", "as-released")[0] == 0
     folders = tmp_path / "results" / "planted-tiny" / "dcnv2"
     fitted = json.loads(next(folders.glob("fit-*/metrics.json")).read_text())
     scored = json.loads(next(folders.glob("evaluate-*/metrics.json")).read_text())
     assert fitted["best"]["auc"] == scored["auc"]
-    caption = " ".join(flipbench("report", path, "--protocol", "as-released").stdout.split())
-    assert "test rows were used for selection" in caption
+    report = " ".join(cli("report", path, "--protocol", "as-released", "--no-figures")[1].split())
+    assert "test rows were used for selection" in report
 
 
 @pytest.mark.parametrize(
@@ -164,10 +153,11 @@ def test_a_mistake_is_one_line_and_exit_code_1(arguments, words, tmp_path):
     assert not (tmp_path / "results").exists(), "nothing half-written"
 
 
-def test_data_that_is_not_prepared_names_the_command(suite_file, tmp_path):
-    done = flipbench("run", suite_file(data="[movielens-1m]"), FLIPBENCH_HOME=str(tmp_path / "home"))
-    assert done.returncode == 1
-    assert "flipbench data fetch movielens-1m" in done.stderr
+def test_data_that_is_not_prepared_names_the_command(suite_file, tmp_path, cli, monkeypatch):
+    monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "home"))
+    code, _, err = cli("run", suite_file(data="[movielens-1m]"))
+    assert code == 1
+    assert "flipbench data fetch movielens-1m" in err
 
 
 def test_output_cut_short_by_its_reader_is_no_error():
@@ -176,9 +166,9 @@ def test_output_cut_short_by_its_reader_is_no_error():
     assert "Traceback" not in done.stderr
 
 
-def test_a_report_before_all_seeds_are_run_says_how_many(suite_file):
+def test_a_report_before_all_seeds_are_run_says_how_many(suite_file, cli):
     path = suite_file(seeds="5")
-    assert flipbench("run", path, "--seeds", "1").returncode == 0
-    text = " ".join(flipbench("report", path).stdout.split())
+    assert cli("run", path, "--seeds", "1")[0] == 0
+    text = " ".join(cli("report", path, "--no-figures")[1].split())
     assert "The suite asks for 5 seeds; 1 so far." in text
     assert "One seed: no spread known." in text

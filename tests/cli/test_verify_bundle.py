@@ -1,5 +1,6 @@
 """verify, bundle, explain, gap, claims and audit-paper as users call them."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -9,46 +10,37 @@ from pathlib import Path
 
 import pytest
 
-from flipbench.cli import main, parser
-from flipbench.cli.common import plan_of, suite_of
+from flipbench.cli.arguments import parser_of
+from flipbench.cli.output import suite_of
 from flipbench.plan import suite
-from flipbench.store.runs import Store
+from flipbench.store.planning import plan_of, store_of
 
 OF_ONE = (".html", "-calibration-movielens-1m.png", "-calibration-movielens-1m.csv")
 ROWS = "[deepfm, dcnv2, {flip: {plm: small}}]"
 
 
 @pytest.fixture
-def mini(suite_file, stored_runs, capsys):
+def mini(suite_file, stored_runs, cli):
     """A suite reported without figures; returns its file, plan and store."""
     path = suite_file(
         data="[movielens-1m]", methods=ROWS, settings="", seeds="2", paper="table2", compare="{reference: flip}"
     )
-    found = suite.load(str(path))
-    store = Store(Path(found.outputs.results))
-    plan = plan_of(found, store)
+    mini = suite.load(str(path))
+    plan = plan_of(mini, store := store_of(mini))
     stored_runs(plan, store, {"deepfm": 0.8, "dcnv2": 0.9, "flip": 1.5})
-    assert main(["report", str(path), "--no-figures"]) == 0
-    capsys.readouterr()
+    assert cli("report", path, "--no-figures")[0] == 0
     return path, plan, store
 
 
-def run(capsys, *arguments):
-    code = main([str(a) for a in arguments])
-    out = capsys.readouterr()
-    assert "Traceback" not in out.err
-    return code, out.out, out.err
-
-
-def test_what_follows_is_verified(mini, capsys):
-    code, out, err = run(capsys, "verify", mini[0])
+def test_what_follows_is_verified(mini, cli):
+    code, out, err = cli("verify", mini[0])
     assert (code, out, err) == (0, f"mini: {len(mini[1].stages())} runs checked, all follows\n", "")
 
 
-def test_a_report_changed_by_one_digit_is_exit_code_3_and_named(mini, capsys, tmp_path):
+def test_a_report_changed_by_one_digit_is_exit_code_3_and_named(mini, cli, tmp_path):
     report = tmp_path / "reports" / "mini.md"
     report.write_text(report.read_text().replace("0.8548", "0.8549"))
-    code, out, err = run(capsys, "verify", mini[0], "--json")
+    code, out, err = cli("verify", mini[0], "--json")
     assert code == 3
     assert err.count("\n") == 1
     assert "mini.md: line" in err
@@ -56,75 +48,73 @@ def test_a_report_changed_by_one_digit_is_exit_code_3_and_named(mini, capsys, tm
     assert len(json.loads(out)[0]["mismatches"]) == 1
 
 
-def test_a_changed_prediction_and_a_changed_metric_name_their_run(mini, capsys):
+def test_a_changed_prediction_and_a_changed_metric_name_their_run(mini, cli):
     path, plan, store = mini
     first, second = plan.cells[0].evaluations
     target = store.folder(first) / "predictions.parquet"
     target.write_bytes(target.read_bytes()[:-1] + b"!")
-    code, _, err = run(capsys, "verify", path)
+    code, _, err = cli("verify", path)
     assert code == 3
     assert f"evaluate-s0-{first.key[:12]}" in err
     assert err.count("\n") == 1
-    import hashlib
-
     metrics, done = store.folder(second) / "metrics.json", store.folder(second) / "DONE"
     old = hashlib.sha256(metrics.read_bytes()).hexdigest()
     metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "auc": 0.99}))
     done.write_text(done.read_text().replace(old, hashlib.sha256(metrics.read_bytes()).hexdigest()))
-    _, _, err = run(capsys, "verify", path)
+    _, _, err = cli("verify", path)
     assert "auc is 0.99 in metrics.json, 0." in err
     assert err.count("\n") == 2
 
 
-def test_figures_and_the_page_follow_too(mini, capsys, tmp_path):
+def test_figures_and_the_page_follow_too(mini, cli, tmp_path):
     path, _, _ = mini
     one = (path, "--only", "model=dcnv2")  # a calibration only: drawing takes long
-    code, _, err = run(capsys, "report", *one)
+    code, _, err = cli("report", *one)
     written = {Path(line.removeprefix("wrote ")) for line in err.splitlines()}
     assert (code, {file.suffix for file in written}) == (0, {".md", ".tex", ".json", ".pdf", ".png", ".csv", ".html"})
-    assert run(capsys, "verify", *one)[0] == 0
+    assert cli("verify", *one)[0] == 0
     for file in written:
         content = file.read_bytes()
         file.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
-    code, _, err = run(capsys, "verify", *one)
+    code, _, err = cli("verify", *one)
     assert code == 3
     assert {Path(line.split(": ")[1]) for line in err.splitlines()} == written
     assert "calibration-movielens-1m.png: the picture is not what the results give" in err
 
 
-def test_pictures_that_other_libraries_drew_are_compared_by_their_numbers(mini, capsys, tmp_path):
+def test_pictures_that_other_libraries_drew_are_compared_by_their_numbers(mini, cli, tmp_path):
     one = (mini[0], "--only", "model=dcnv2")
-    run(capsys, "report", *one)
+    cli("report", *one)
     page, picture, numbers = (tmp_path / "reports" / f"mini{rest}" for rest in OF_ONE)
     page.write_text(page.read_text().replace("matplotlib ", "matplotlib 1."))
     picture.write_bytes(b"as drawn elsewhere")
-    code, _, err = run(capsys, "verify", *one)
+    code, _, err = cli("verify", *one)
     assert code == 0
     assert "of the figures the numbers are compared, not the pictures: matplotlib 1." in err
     numbers.write_text(numbers.read_text().replace("dcnv2", "dcnv3", 1))
     page.write_text(page.read_text().replace("0.8548", "0.8549", 1))
-    code, _, err = run(capsys, "verify", *one)
+    code, _, err = cli("verify", *one)
     assert (code, err.count("\n")) == (3, 3)
     assert "mini-calibration-movielens-1m.csv: line 2 has" in err
     assert "mini.html: line" in err
 
 
-def test_a_run_that_is_gone_is_named(mini, capsys):
+def test_a_run_that_is_gone_is_named(mini, cli):
     path, plan, store = mini
     gone = plan.cells[1].evaluations[1]
     shutil.rmtree(store.folder(gone))
-    code, _, err = run(capsys, "verify", path)
+    code, _, err = cli("verify", path)
     assert code == 3
     assert f"names run {gone.key[:12]} (dcnv2 on movielens-1m), which is not in the results" in err
 
 
-def test_a_bundle_is_the_same_bytes_and_verifies_elsewhere(mini, capsys, tmp_path, monkeypatch):
+def test_a_bundle_is_the_same_bytes_and_verifies_elsewhere(mini, cli, tmp_path, monkeypatch):
     path, plan, store = mini
-    code, out, _ = run(capsys, "bundle", path, "--to", tmp_path / "one.tar")
+    code, out, _ = cli("bundle", path, "--to", tmp_path / "one.tar")
     assert (code, out) == (0, f"{tmp_path / 'one.tar'}\n")
     for folder in store.root.rglob("*"):
         os.utime(folder, (1, 1))
-    run(capsys, "bundle", path, "--to", tmp_path / "two.tar")
+    cli("bundle", path, "--to", tmp_path / "two.tar")
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
     with tarfile.open(tmp_path / "one.tar") as archive:
         archive.extractall(tmp_path / "there", filter="data")
@@ -133,33 +123,33 @@ def test_a_bundle_is_the_same_bytes_and_verifies_elsewhere(mini, capsys, tmp_pat
     monkeypatch.chdir(there)
     monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "empty"))
     options = ("suites/mini.yaml", "--results", "results", "--reports", "reports")
-    assert run(capsys, "verify", *options)[:2] == (0, f"mini: {len(plan.stages())} runs checked, all follows\n")
+    assert cli("verify", *options)[:2] == (0, f"mini: {len(plan.stages())} runs checked, all follows\n")
 
 
-def test_a_bundle_of_damaged_or_no_runs_is_refused(mini, capsys, tmp_path):
+def test_a_bundle_of_damaged_or_no_runs_is_refused(mini, cli, tmp_path):
     path, plan, store = mini
     target = store.folder(plan.cells[0].evaluations[0]) / "env.json"
     target.write_text("{}")
-    code, _, err = run(capsys, "bundle", path, "--to", tmp_path / "x.tar")
+    code, _, err = cli("bundle", path, "--to", tmp_path / "x.tar")
     assert code == 1
     assert "env.json: changed since the run was finished" in err
     shutil.rmtree(store.root)
-    code, _, err = run(capsys, "bundle", path, "--to", tmp_path / "x.tar")
+    code, _, err = cli("bundle", path, "--to", tmp_path / "x.tar")
     assert code == 1
     assert "no finished run" in err
     assert not (tmp_path / "x.tar").exists()
 
 
-def test_explain_tells_runs_settings_tests_and_verdict(mini, capsys):
+def test_explain_tells_runs_settings_tests_and_verdict(mini, cli):
     path, plan, _ = mini
-    code, out, _ = run(capsys, "explain", path, "dcnv2", "movielens-1m")
+    code, out, _ = cli("explain", path, "dcnv2", "movielens-1m")
     assert code == 0
     assert "paper 0.8548" in out
     assert "(margin ±0.001" in out
     assert plan.cells[1].evaluations[1].key[:12] in out
     assert "flip − dcnv2" in out
     assert "embedding_l2" in out
-    record = json.loads(run(capsys, "explain", path, "dcnv2", "movielens-1m", "--json")[1])
+    record = json.loads(cli("explain", path, "dcnv2", "movielens-1m", "--json")[1])
     assert [r["seed"] for r in record["runs"]] == [0, 1]
     assert {(d["row"], d["against"], d["seeds"]) for d in record["differences"]} == {("flip", "dcnv2", 2)}
     assert record["metrics"]["auc"]["verdict"]["outcome"] in ("better", "worse", "inconclusive")
@@ -172,14 +162,14 @@ def test_explain_tells_runs_settings_tests_and_verdict(mini, capsys):
         (("dcnv2", "movielens"), "mini has no data set 'movielens'; did you mean 'movielens-1m'?"),
     ],
 )
-def test_a_cell_that_is_not_there_names_the_nearest(mini, capsys, arguments, says):
-    code, _, err = run(capsys, "explain", mini[0], *arguments)
+def test_a_cell_that_is_not_there_names_the_nearest(mini, cli, arguments, says):
+    code, _, err = cli("explain", mini[0], *arguments)
     assert code == 1
     assert says in err
     assert err.count("\n") == 1
 
 
-def test_the_gap_has_a_rung_a_factor_and_a_dash_where_nothing_was_run(mini, suite_file, stored_runs, capsys):
+def test_the_gap_has_a_rung_a_factor_and_a_dash_where_nothing_was_run(mini, suite_file, stored_runs, cli):
     path, _, store = mini
     changes = [
         {"protocol": "as-released"},
@@ -191,7 +181,7 @@ def test_the_gap_has_a_rung_a_factor_and_a_dash_where_nothing_was_run(mini, suit
         other = suite.load(str(suite_file(**options)))
         stored_runs(plan_of(other, store), store, {"dcnv2": 1.2})
     suite_file(data="[movielens-1m]", methods=ROWS, settings="", seeds="2", paper="table2")
-    code, out, _ = run(capsys, "gap", path, "--only", "model=dcnv2", "--json")
+    code, out, _ = cli("gap", path, "--only", "model=dcnv2", "--json")
     assert code == 0
     (ladder,) = json.loads(out)
     rungs = {r["factor"]: r for r in ladder["rungs"]}
@@ -204,23 +194,23 @@ def test_the_gap_has_a_rung_a_factor_and_a_dash_where_nothing_was_run(mini, suit
     assert len(rungs["ours"]["runs"]) == 2
     assert (rungs["vocabulary"]["auc"], rungs["seed"]["auc"]) == (None, None)
     assert [f for f, r in rungs.items() if r["command"]] == ["vocabulary", "seed"]
-    lines = run(capsys, "gap", path, "--only", "model=dcnv2")[1].splitlines()
+    lines = cli("gap", path, "--only", "model=dcnv2")[1].splitlines()
     assert next(line for line in lines if line.startswith("vocabulary")).split()[-2:] == ["—", "—"]
     again = f"no run with another seed: flipbench run {path} --only dataset=movielens-1m --only model=dcnv2 --seeds 3"
     assert again in lines
 
 
 @pytest.mark.parametrize("factor", ["protocol", "split", "seed", "grid"])
-def test_the_command_of_an_empty_rung_fills_it(factor, suite_file, stored_runs, capsys, tmp_path, monkeypatch):
+def test_the_command_of_an_empty_rung_fills_it(factor, suite_file, stored_runs, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     row = "{dcnv2's: {method: dcnv2, cross_layers: 2, learning_rate: 0.00001}}"
     path = suite_file(data="[movielens-1m]", methods=f"[{row}]", settings="", paper="table2")
-    found = suite.load(str(path))
-    store = Store(Path(found.outputs.results))
-    stored_runs(plan_of(found, store), store, {"dcnv2's": 0.9})
+    mini = suite.load(str(path))
+    store = store_of(mini)
+    stored_runs(plan_of(mini, store), store, {"dcnv2's": 0.9})
 
     def rung():
-        (ladder,) = json.loads(run(capsys, "gap", path, "--json")[1])
+        (ladder,) = json.loads(cli("gap", path, "--json")[1])
         return next(r for r in ladder["rungs"] if r["factor"] == factor)
 
     assert rung()["auc"] is None
@@ -229,7 +219,7 @@ def test_the_command_of_an_empty_rung_fills_it(factor, suite_file, stored_runs, 
         assert verbs[0][2:] == [">", "gap.yaml"]
         Path("gap.yaml").write_text(verbs[0][1])
     (*_, (program, verb, *arguments)) = verbs
-    args = parser().parse_args([verb, *arguments])
+    args = parser_of().parse_args([verb, *arguments])
     assert (program, verb) == ("flipbench", "run")
     asked = suite_of(args)
     for _ in range(2):  # a search first, then what it chose
@@ -242,8 +232,8 @@ def test_the_command_of_an_empty_rung_fills_it(factor, suite_file, stored_runs, 
     assert rung()["command"] == ""
 
 
-def test_claims_without_results_are_not_run_but_the_papers_numbers_speak(capsys, tmp_path):
-    code, out, _ = run(capsys, "claims", "--results", tmp_path / "none", "--json")
+def test_claims_without_results_are_not_run_but_the_papers_numbers_speak(cli, tmp_path):
+    code, out, _ = cli("claims", "--results", tmp_path / "none", "--json")
     assert code == 0
     found = json.loads(out)
     assert len(found) == 25
@@ -251,15 +241,15 @@ def test_claims_without_results_are_not_run_but_the_papers_numbers_speak(capsys,
     assert {c["id"] for c in found if c["paper"] == "refuted"} == {6, 10, 12, 14, 16, 18}
 
 
-def test_audit_paper(capsys):
-    code, out, _ = run(capsys, "audit-paper")
+def test_audit_paper(cli):
+    code, out, _ = cli("audit-paper")
     assert code == 0
     assert "Table IV autoint/none bookcrossing auc" in out
     assert "Rel.Impr: 39 of 39 agree" in out
-    assert len(json.loads(run(capsys, "audit-paper", "--json")[1])) == 39 + 44 + 17
+    assert len(json.loads(cli("audit-paper", "--json")[1])) == 39 + 44 + 17
 
 
-def test_verify_without_results_is_a_users_mistake(capsys, tmp_path):
-    code, _, err = run(capsys, "verify", "--results", tmp_path / "none")
+def test_verify_without_results_is_a_users_mistake(cli, tmp_path):
+    code, _, err = cli("verify", "--results", tmp_path / "none")
     assert code == 1
     assert "no suite has results to verify" in err

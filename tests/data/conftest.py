@@ -1,10 +1,13 @@
 """A home of its own for every test."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tiny_movielens import write_raw
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # its generator of GoodReads files
 
 
 @pytest.fixture(autouse=True)

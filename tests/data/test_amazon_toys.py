@@ -10,21 +10,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tables import corrupted, in_words
 
 from flipbench.data import store
 from flipbench.data.amazon_toys import ITEMS, REVIEWS
 from flipbench.data.amazon_toys_reader import read
 from flipbench.data.check import check
-from flipbench.data.encode import Prepared
 from flipbench.data.fetch import fetch, import_from
 from flipbench.errors import UserError
 
-DAY = 86_400
-
 
 def review(user: str, item: str, overall: float, day: int, **more: Any) -> dict[str, Any]:
-    found = {"overall": overall, "verified": True, "reviewTime": "09 22, 2016", "reviewerID": user, "asin": item}
-    return found | {"style": {"Size:": " Large"}, "reviewText": "Nice.", "unixReviewTime": day * DAY} | more
+    named = {"overall": overall, "reviewerID": user, "asin": item, "unixReviewTime": day * 86_400}
+    return named | {"verified": True, "style": {"Size:": " Large"}, "reviewText": "Nice."} | more
 
 
 def item(asin: str, **more: Any) -> dict[str, Any]:
@@ -40,9 +38,7 @@ NEW = [
     review("C3", "0003", 1.0, 9004),
 ]
 NEW_ITEMS = [
-    item(
-        "0001", title="Fox &amp; Hound\n plush", brand="Wild", category=["Toys &amp; Games", "Stuffed Animals", "Foxes"]
-    ),
+    item("0001", title="Fox &amp; Hound\n plush", brand="Wild", category=["Toys &amp; Games", "Stuffed Animals", "x"]),
     item("0002", title="x" * 40 + " word" * 40, brand=" "),
     item("0001", title="the same again", brand="Other"),
     item("0003", brand="Wild", category=["Toys & Games"], title=None),
@@ -71,11 +67,6 @@ def raw(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
-
-
-def in_words(prepared: Prepared) -> list[tuple[str, ...]]:
-    strings = [value for vocabulary in prepared.values for value in vocabulary]
-    return [tuple(strings[i - 1] for i in row) for row in prepared.ids]
 
 
 def test_rows_are_in_words_and_in_order_of_time_user_item(raw: Callable[..., Path]) -> None:
@@ -117,30 +108,23 @@ BAD = {
     json.dumps(review("A1", "0001", 5, 9000, reviewerID=None)): "reviewerID None: not a text",
     json.dumps(review("A1", " ", 5, 9000)): "asin ' ': not a text",
 }
+BAD_ITEMS = {
+    json.dumps(item("0002", category="Puzzles")): "category 'Puzzles': not a list of names",
+    json.dumps(item("0002", category=[1], categories=[])): "category [1]: not a list of names",
+    json.dumps(item("0002", title=5)): "title 5: not a text",
+    json.dumps({"title": "a"}): "asin None: not a text",
+}
 
 
 def test_bad_lines_are_counted_and_named_and_change_nothing_else(raw: Callable[..., Path]) -> None:
-    text = as_lines(NEW[:3]) + "".join(f"{line}\n" for line in BAD).encode() + as_lines(NEW[3:])
-    prepared = read(raw(text))
+    reviews, items = ("".join(f"{line}\n" for line in bad).encode() for bad in (BAD, BAD_ITEMS))
+    prepared = read(raw(as_lines(NEW[:3]) + reviews + as_lines(NEW[3:]), items + as_lines(NEW_ITEMS)))
     assert in_words(prepared) == ROWS
-    assert prepared.meta["rejected_lines"] == len(BAD)
-    for number, (named, why) in enumerate(zip(prepared.meta["rejected"], BAD.values(), strict=True), 4):
-        assert named.startswith(f"{REVIEWS[0]}:{number}: {why}")
-
-
-@pytest.mark.parametrize(
-    ("bad", "why"),
-    [
-        (item("0002", category="Puzzles"), "category 'Puzzles': not a list of names"),
-        (item("0002", categories=[]) | {"category": [1]}, "category [1]: not a list of names"),
-        (item("0002", title=5), "title 5: not a text"),
-        ({"title": "a"}, "asin None: not a text"),
-    ],
-)
-def test_a_bad_item_is_named(raw: Callable[..., Path], bad: dict[str, Any], why: str) -> None:
-    prepared = read(raw(items=as_lines([bad, *NEW_ITEMS])))
-    assert prepared.meta["rejected"] == [f"{ITEMS}:1: {why}"]
-    assert in_words(prepared) == ROWS
+    expected = [f"{REVIEWS[0]}:{number}: {why}" for number, why in enumerate(BAD.values(), 4)]
+    expected += [f"{ITEMS}:{number}: {why}" for number, why in enumerate(BAD_ITEMS.values(), 1)]
+    assert prepared.meta["rejected_lines"] == len(expected)
+    for line, start in zip(prepared.meta["rejected"], expected, strict=True):
+        assert line.startswith(start)
 
 
 def test_files_that_are_not_there_or_not_whole_are_named(raw: Callable[..., Path], tmp_path: Path) -> None:
@@ -159,17 +143,11 @@ def test_files_that_are_not_there_or_not_whole_are_named(raw: Callable[..., Path
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    at=st.integers(0, 3000), put=st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"{", b"}", b"\n", b"null"]))
-)
-def test_any_changed_bytes_give_an_error_of_one_line_or_counted_rejections(
-    raw: Callable[..., Path], at: int, put: bytes
-) -> None:
-    text = bytearray(as_lines(NEW))
-    at %= len(text)
-    text[at : at + 1] = put
+@given(st.data())
+def test_any_changed_bytes_give_an_error_or_counted_rejections(raw: Callable[..., Path], data: st.DataObject) -> None:
+    text = data.draw(corrupted(as_lines(NEW), b'"', b"{", b"}", b"\n", b"null", most=1))
     try:
-        prepared = read(raw(bytes(text)))
+        prepared = read(raw(text))
     except UserError as error:
         assert re.fullmatch(r"[^\n]+", str(error))  # noqa: PT017
         return

@@ -1,4 +1,4 @@
-"""Ids in memory and in a file: the same, whatever the chunk."""
+"""Ids lead back to the rows, in memory and in a file, whatever the chunk."""
 
 from pathlib import Path
 
@@ -10,22 +10,28 @@ from hypothesis import strategies as st
 from flipbench.data import encode as module
 from flipbench.data.encode import Column, encode
 
+ROWS = st.lists(st.tuples(st.text(max_size=3), st.integers(0, 30).map(str)), min_size=1, max_size=40)
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    rows=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=40), chunk=st.integers(1, 50)
-)
-def test_a_mapped_file_has_what_memory_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[int, int]], chunk: int
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ROWS, chunk=st.integers(1, 50))
+def test_ids_lead_back_to_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, str]], chunk: int
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", chunk)
-    first, second = np.array(rows, np.int32).T
-    columns = [Column(first, [str(n) for n in range(10)], integer=True), Column(second, ["a", "b", "a", "c", "b"])]
-    ids, values = encode(columns)
-    mapped, values_too = encode(iter(columns), tmp_path)
+    columns = []
+    for f in range(2):
+        entities = [*dict.fromkeys(row[f] for row in rows), rows[0][f], "7777"]  # one twice, one that occurs in no row
+        positions = [len(entities) - 2, *(entities.index(row[f]) for row in rows[1:])]
+        columns.append(Column(np.array(positions), entities, integer=f == 1))
+    ids, vocabularies = encode(columns)
+    strings = [value for vocabulary in vocabularies for value in vocabulary]
+    assert [tuple(strings[i - 1] for i in row) for row in ids] == rows
+    assert set(ids.ravel().tolist()) == set(range(1, len(strings) + 1))
+    assert vocabularies == [sorted(vocabularies[0]), sorted(vocabularies[1], key=int)]
+
+    mapped, same = encode(iter(columns), tmp_path)
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(ids, mapped)
-    assert values == values_too
-    strings = [value for vocabulary in values for value in vocabulary]
-    assert [(strings[i - 1], strings[j - 1]) for i, j in ids] == [(str(a), "abacb"[b]) for a, b in rows]
+    assert vocabularies == same
     assert list(tmp_path.iterdir()) == []  # the file has no name

@@ -2,24 +2,26 @@
 
 import gzip
 import os
+import random
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from goodreads_generator import generate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tables import corrupted, in_words
 from tiny_goodreads import ANN, BOB, EVE, RECORDS, ROWS, lines, write_raw
 
-from flipbench.data import json_lines, store
+from flipbench.data import json_lines
 from flipbench.data.check import check
-from flipbench.data.encode import Prepared
 from flipbench.data.fetch import import_from
-from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, GOODREADS, INTERACTIONS, WORKS, Sampling, variant
-from flipbench.data.goodreads_generator import generate
+from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, INTERACTIONS, WORKS, Sampling
 from flipbench.data.goodreads_reader import read
 from flipbench.data.goodreads_records import interactions, rated
 from flipbench.errors import UserError
@@ -30,16 +32,11 @@ ALL = Sampling(10**9)
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Raw:
-    return lambda **changed: write_raw(tmp_path / "raw", **changed)
-
-
-def in_words(prepared: Prepared) -> list[tuple[str, ...]]:
-    strings = [value for vocabulary in prepared.values for value in vocabulary]
-    return [tuple(strings[i - 1] for i in row) for row in prepared.ids]
+    return partial(write_raw, tmp_path / "raw")
 
 
 def test_rows_are_in_words_and_in_order_of_time_user_book(raw: Raw) -> None:
-    prepared = read(raw(), ALL)
+    prepared = read(raw(), sampling=ALL)
     assert in_words(prepared) == ROWS
     assert prepared.labels.tolist() == [0, 1, 1, 0]
     assert prepared.values[1] == ["7", "20", "100"]  # numbers sort as numbers
@@ -67,155 +64,105 @@ def test_dates_are_read_in_their_zone_and_calendar(raw: Raw) -> None:
         "Tue Feb 29 00:00:01 +0530 2000": 951762601,
         "Sun Jul 04 12:34:56 -1200 2010": 1278290096,
     }
-    first = lines(INTERACTIONS).splitlines(keepends=True)[0]
-    written = (first.replace(b"Sat Mar 01 00:30:00 +0100 2014", date.encode()) for date in dates)
+    written = (FIRST.replace(b"Sat Mar 01 00:30:00 +0100 2014", date.encode()) for date in dates)
     table = interactions()(b"".join(written))
     found, faults = rated(table.append_column(json_lines.LINE, [list(range(len(table)))]))
     assert (found["time"].to_pylist(), faults) == (list(dates.values()), [])
 
 
-SECOND = lines(INTERACTIONS).splitlines(keepends=True)[1]
+FIRST, UNRATED, THIRD, *_ = lines(INTERACTIONS).splitlines(keepends=True)
+
+
+def unrated(old: bytes, new: bytes, rating: bytes = b"2") -> bytes:
+    """The second interaction rated, and changed."""
+    return UNRATED.replace(b": 0,", b": " + rating + b",").replace(old, new)
+
+
 REJECTED = {
-    "no JSON": ("interactions", b"user_id,book_id\n", f"{INTERACTIONS}:7: "),
-    "an empty line": ("interactions", b"\n", f"{INTERACTIONS}:7: "),
-    "two objects in a line": ("interactions", SECOND[:-1] + SECOND, f"{INTERACTIONS}:7: unexpected"),
-    "a rating of 6": ("interactions", SECOND.replace(b": 0,", b": 6,"), f"{INTERACTIONS}:7: rating 6: not one of"),
-    "a rating of 4.5": ("interactions", SECOND.replace(b": 0,", b": 4.5,"), f"{INTERACTIONS}:7: rating 4.5: "),
-    "a rating of true": ("interactions", SECOND.replace(b": 0,", b": true,"), f"{INTERACTIONS}:7: rating True: "),
-    "a list": ("interactions", b"[1]\n", f"{INTERACTIONS}:7: not an object with"),
-    "no rating": ("interactions", SECOND.replace(b'"rating": 0,', b""), f"{INTERACTIONS}:7: rating None"),
+    "no JSON": (INTERACTIONS, b"user_id,book_id\n", ""),
+    "an empty line": (INTERACTIONS, b"\n", ""),
+    "two objects in a line": (INTERACTIONS, UNRATED[:-1] + UNRATED, "unexpected"),
+    "a rating of 6": (INTERACTIONS, unrated(b"", b"", b"6"), "rating 6: not one of"),
+    "a rating of 4.5": (INTERACTIONS, unrated(b"", b"", b"4.5"), "rating 4.5: "),
+    "a rating of true": (INTERACTIONS, unrated(b"", b"", b"true"), "rating True: "),
+    "a list": (INTERACTIONS, b"[1]\n", "not an object with"),
+    "no rating": (INTERACTIONS, unrated(b'"rating": 2,', b""), "rating None"),
     "31 February": (
-        "interactions",
-        SECOND.replace(b": 0,", b": 2,").replace(b"Mar 03", b"Feb 31"),
-        f"{INTERACTIONS}:7: date_updated 'Mon Feb 31 12:00:00 -0800 2014': not a time",
+        INTERACTIONS,
+        unrated(b"Mar 03", b"Feb 31"),
+        "date_updated 'Mon Feb 31 12:00:00 -0800 2014': not",
     ),
-    "an unknown month": (
-        "interactions",
-        SECOND.replace(b": 0,", b": 2,").replace(b"Mar", b"Mai"),
-        f"{INTERACTIONS}:7: date_updated 'Mon Mai",
-    ),
-    "a user of 31 digits": (
-        "interactions",
-        SECOND.replace(b": 0,", b": 2,").replace(b'"ffff', b'"fff'),
-        f"{INTERACTIONS}:7: user_id 'fff",
-    ),
-    "a pair twice": (
-        "interactions",
-        lines(INTERACTIONS).splitlines(keepends=True)[2].replace(b": 3,", b": 5,"),
-        f"{INTERACTIONS}:7: user {ANN} has rated book 100 before",
-    ),
-    "a book in letters": ("books", b'{"book_id": "x", "title": "T"}\n', f"{BOOKS}:5: book_id 'x': not a number"),
-    "a book twice": ("books", lines(BOOKS).splitlines(keepends=True)[0], f"{BOOKS}:5: book_id 100 occurs before"),
-    "text that is no UTF-8": ("books", b'{"book_id": "5", "title": "\xff"}\n', f"{BOOKS}:5: "),
-    "an author without a number": ("authors", b'{"name": "Nobody"}\n', f"{AUTHORS}:3: author_id None: missing"),
-    "genres in a list": (
-        "genres",
-        b'{"book_id": "5", "genres": ["fiction"]}\n',
-        f"{GENRES}:3: not an object with book_id, genres",
-    ),
-    "brackets without end": ("works", b"[" * 100_000 + b"\n", f"{WORKS}:3: "),
+    "an unknown month": (INTERACTIONS, unrated(b"Mar", b"Mai"), "date_updated 'Mon Mai"),
+    "a user of 31 digits": (INTERACTIONS, unrated(b'"ffff', b'"fff'), "user_id 'fff"),
+    "a pair twice": (INTERACTIONS, THIRD.replace(b": 3,", b": 5,"), f"user {ANN} has rated book 100 before"),
+    "a book in letters": (BOOKS, b'{"book_id": "x", "title": "T"}\n', "book_id 'x': not a number"),
+    "a book twice": (BOOKS, lines(BOOKS).splitlines(keepends=True)[0], "book_id 100 occurs before"),
+    "text that is no UTF-8": (BOOKS, b'{"book_id": "5", "title": "\xff"}\n', ""),
+    "an author without a number": (AUTHORS, b'{"name": "Nobody"}\n', "author_id None: missing"),
+    "genres in a list": (GENRES, b'{"book_id": "5", "genres": ["fiction"]}\n', "not an object with book_id, genres"),
+    "brackets without end": (WORKS, b"[" * 100_000 + b"\n", ""),
 }
 
 
-@pytest.mark.parametrize(("file", "line", "message"), REJECTED.values(), ids=REJECTED.keys())
+@pytest.mark.parametrize(("file", "line", "message"), REJECTED.values(), ids=REJECTED)
 def test_lines_that_cannot_be_read_are_counted_and_named(raw: Raw, file: str, line: bytes, message: str) -> None:
-    whole = {"interactions": INTERACTIONS, "books": BOOKS, "authors": AUTHORS, "genres": GENRES, "works": WORKS}
-    prepared = read(raw(**{file: lines(whole[file]) + line}), ALL)
-    assert prepared.meta["rejected_lines"] == 1
-    assert prepared.meta["rejected"][0].startswith(message)
+    prepared = read(raw({file: lines(file) + line}), sampling=ALL)
+    (rejected,) = prepared.meta["rejected"]
+    assert rejected.startswith(f"{file}:{len(RECORDS[file]) + 1}: {message}")
     assert in_words(prepared) == ROWS
 
 
 def test_a_fault_does_not_hide_its_neighbours(raw: Raw) -> None:
     """Faults are found by halving: every other line is still read, under its own number."""
-    good = [lines(INTERACTIONS).splitlines(keepends=True)[0].replace(b'"100"', b'"%d"' % n) for n in range(200)]
+    good = [FIRST.replace(b'"100"', b'"%d"' % n) for n in range(200)]
     books = b"".join(b'{"book_id": "%d", "title": "T%d"}\n' % (n, n) for n in range(200))
     mixed = b"".join(b"{\n" + line if n % 37 == 5 else line for n, line in enumerate(good))
-    prepared = read(raw(interactions=mixed, books=books), ALL)
+    prepared = read(raw({INTERACTIONS: mixed, BOOKS: books}), sampling=ALL)
     assert len(prepared.labels) == 200
     expected = [number for number, line in enumerate(mixed.splitlines(), 1) if line == b"{"]
     assert [int(line.split(":")[1]) for line in prepared.meta["rejected"]] == expected
 
 
-@pytest.mark.parametrize(
-    "fault", ["cut", "no gzip", "a byte changed", "empty", "missing", "a folder", "a bomb", "a long line"]
-)
-def test_damaged_files_are_one_line(raw: Raw, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+WHOLE = gzip.compress(lines(INTERACTIONS), 1, mtime=0)
+DAMAGED = {
+    "cut": (WHOLE[:-20], "not a whole gzip file"),
+    "no gzip": (lines(INTERACTIONS), "not a whole gzip file"),
+    "a byte changed": (WHOLE[:-8] + bytes([WHOLE[-8] ^ 1]) + WHOLE[-7:], "not a whole gzip file"),
+    "empty": (gzip.compress(b""), "empty file"),
+    "a folder": (None, "no such file"),
+    "a bomb": (gzip.compress(b"\n" * (1 << 22)), "unpacks to more than 200 times its size; refused"),
+    "a long line": (
+        gzip.compress(random.Random(0).randbytes(1 << 21).replace(b"\n", b"")),
+        "a line of more than 1,0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), DAMAGED.values(), ids=DAMAGED)
+def test_damaged_files_are_one_line(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch, content: bytes | None, message: str
+) -> None:
+    monkeypatch.setattr(json_lines, "BLOCK", 1 << 20)
     path = raw() / INTERACTIONS
-    data = path.read_bytes()
-    message = "not a whole gzip file"
-    if fault == "cut":
-        path.write_bytes(data[:-20])
-    elif fault == "no gzip":
-        path.write_bytes(lines(INTERACTIONS))
-    elif fault == "a byte changed":
-        path.write_bytes(data[:-8] + bytes([data[-8] ^ 1]) + data[-7:])
-    elif fault == "empty":
-        path.write_bytes(gzip.compress(b""))
-        message = "empty file"
-    elif fault == "missing":
-        path.unlink()
-        message = "no such file"
-    elif fault == "a folder":
-        path.unlink()
+    path.unlink()
+    if content is None:
         path.mkdir()
-        message = "no such file"
-    elif fault == "a bomb":
-        monkeypatch.setattr(json_lines, "BLOCK", 1 << 20)
-        path.write_bytes(gzip.compress(b"\n" * (1 << 22)))
-        message = "unpacks to more than 200 times its size; refused"
     else:
-        monkeypatch.setattr(json_lines, "BLOCK", 1 << 10)
-        path.write_bytes(gzip.compress(np.random.default_rng(0).bytes(1 << 12).replace(b"\n", b"")))
-        message = "a line of more than 1,024 bytes; refused"
+        path.write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-        read(path.parent, ALL)
+        read(path.parent, sampling=ALL)
     assert "\n" not in str(error.value)
 
 
 def test_blocks_of_any_size_give_the_same_table(raw: Raw, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1 << 10, 1500, 4096):
         monkeypatch.setattr(json_lines, "BLOCK", size)
-        prepared = read(raw(), ALL)
+        prepared = read(raw(), sampling=ALL)
         assert in_words(prepared) == ROWS
         shutil.rmtree(home / "scratch")
     monkeypatch.setattr(json_lines, "BLOCK", 1 << 10)
     last = lines(INTERACTIONS)[:-1]  # no newline at the end of the file
-    assert in_words(read(raw(interactions=last), ALL)) == ROWS
-
-
-def test_a_killed_preparation_goes_on_after_its_last_block(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(json_lines, "BLOCK", 1 << 16)
-    generate(tmp_path / "raw", 2_000)
-    whole = import_from(variant("goodreads", "GoodReads", ALL), tmp_path / "raw").fingerprint
-    parsed: list[int] = []
-    parse = json_lines._parsed
-
-    def killed_after(blocks: int) -> Callable[..., object]:
-        def counted(*given: object) -> object:
-            if len(parsed) == blocks:
-                raise KeyboardInterrupt
-            parsed.append(1)
-            return parse(*given)  # type: ignore[arg-type]
-
-        return counted
-
-    total = 0
-    for _ in range(100):
-        parsed.clear()
-        monkeypatch.setattr(json_lines, "_parsed", killed_after(3))
-        try:
-            prepared = read(tmp_path / "raw", ALL)
-        except KeyboardInterrupt:
-            total += len(parsed)
-            continue
-        break
-    assert total + len(parsed) == len(list((home / "scratch").rglob("*.arrow"))) > 9  # no block twice
-    store._store(GOODREADS, prepared)
-    assert store.fingerprint("goodreads") == whole
-    assert not prepared.scratch or not prepared.scratch.exists()
+    assert in_words(read(raw({INTERACTIONS: last}), sampling=ALL)) == ROWS
 
 
 def test_a_process_that_is_killed_leaves_what_the_next_one_needs(tmp_path: Path, home: Path) -> None:
@@ -232,36 +179,31 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_needs(tmp_path: Path,
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "raw")], env=dict(os.environ), check=False)
     assert killed.returncode == -9
-    left = sorted(path.name for path in (home / "scratch").rglob("*.arrow"))
-    assert left == [f"{INTERACTIONS}-{n:05d}.arrow" for n in range(4)]
+    left = {path: path.stat().st_mtime_ns for path in (home / "scratch").rglob("*.arrow")}
+    assert sorted(path.name for path in left) == [f"{INTERACTIONS}-{n:05d}.arrow" for n in range(4)]
+    read(tmp_path / "raw", sampling=ALL)
+    assert {path: path.stat().st_mtime_ns for path in left} == left  # no block is read twice
+    assert len(list((home / "scratch").rglob("*.arrow"))) > 4
     resumed = import_from("goodreads", tmp_path / "raw").fingerprint
     shutil.rmtree(home)
     assert import_from("goodreads", tmp_path / "raw").fingerprint == resumed
 
 
-def test_a_home_that_cannot_be_written_is_named(raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"file.*: cannot be written: Not a directory"):
-        import_from("goodreads", raw())
-
-
 def test_other_raw_files_are_not_taken_for_those_half_read(raw: Raw) -> None:
-    read(raw(), ALL)
+    read(raw(), sampling=ALL)
     more = lines(INTERACTIONS) + lines(INTERACTIONS).splitlines(keepends=True)[4].replace(EVE.encode(), BOB.encode())
-    assert len(read(raw(interactions=more), ALL).labels) == 5
+    assert len(read(raw({INTERACTIONS: more}), sampling=ALL).labels) == 5
 
 
-def test_newest_takes_the_last_by_time_and_the_first_in_the_file_of_one_second(raw: Raw) -> None:
-    assert in_words(read(raw(), Sampling(2))) == [ROWS[2], ROWS[3]]
-    assert in_words(read(raw(), Sampling(3))) == ROWS[1:]
-    assert in_words(read(raw(), Sampling(1))) == ROWS[3:]
+def test_newest_takes_the_last_by_time_then_by_file(raw: Raw) -> None:
+    for rows in (1, 2, 3):
+        assert in_words(read(raw(), sampling=Sampling(rows))) == ROWS[-rows:]
 
 
 def test_users_takes_whole_users_by_the_seed(tmp_path: Path) -> None:
     generate(tmp_path / "raw", 3_000)
-    whole = read(tmp_path / "raw", ALL)
-    samples = [read(tmp_path / "raw", Sampling(1_000, "users", seed)) for seed in (0, 0, 1)]
+    whole = read(tmp_path / "raw", sampling=ALL)
+    samples = [read(tmp_path / "raw", sampling=Sampling(1_000, "users", seed)) for seed in (0, 0, 1)]
     assert np.array_equal(samples[0].ids, samples[1].ids)
     assert samples[0].values[0] != samples[2].values[0]
     count = dict(zip(whole.values[0], np.bincount(whole.ids[:, 0])[1:], strict=True))
@@ -272,17 +214,13 @@ def test_users_takes_whole_users_by_the_seed(tmp_path: Path) -> None:
 
 
 def test_the_generator_writes_what_it_promises(tmp_path: Path) -> None:
-    generate(tmp_path / "a", 5_000)
-    generate(tmp_path / "b", 5_000)
+    for folder in "ab":
+        generate(tmp_path / folder, 5_000)
     texts = [{p.name: gzip.decompress(p.read_bytes()) for p in (tmp_path / d).iterdir()} for d in "ab"]
     assert texts[0] == texts[1]
-    assert texts[0].keys() == RECORDS.keys()
-    prepared = read(tmp_path / "a", ALL)
+    prepared = read(tmp_path / "a", sampling=ALL)
     assert len(prepared.labels) == 5_000
     assert prepared.meta["rejected_lines"] == prepared.meta["rated_interactions_of_unknown_books"] == 0
-    assert texts[0][INTERACTIONS].count(b'"rating": 0,') == round(5_000 / 9)
-    features = sum(map(len, prepared.values))
-    assert features > 5_000 * 4_565_429 / 20_122_040  # small sizes have relatively more
     assert 0.5 < prepared.labels.mean() < 0.8
     busiest = np.sort(np.bincount(prepared.ids[:, 0]))[::-1]
     assert busiest[: len(prepared.values[0]) // 10].sum() > 0.3 * 5_000  # a tenth of the users, a third of the rows
@@ -293,22 +231,16 @@ def test_the_generator_writes_what_it_promises(tmp_path: Path) -> None:
 def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, data: st.DataObject) -> None:
     """Bytes of one file's text are changed: an error of one line, or counted rejections and no row that joins wrong."""
     file = data.draw(st.sampled_from([INTERACTIONS, BOOKS, GENRES]))
-    content = bytearray(lines(file))
-    for _ in range(data.draw(st.integers(1, 2))):
-        at = data.draw(st.integers(0, len(content)))
-        content[at : at + data.draw(st.integers(0, 5))] = data.draw(
-            st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"{", b"}", b"\n", b",", b"null", b"\\"]))
-        )
-    name = {INTERACTIONS: "interactions", BOOKS: "books", GENRES: "genres"}[file]
-    folder = write_raw(tmp_path / "fuzz", **{name: bytes(content)})
+    content = data.draw(corrupted(lines(file), b'"', b"{", b"}", b"\n", b",", b"null", b"\\"))
+    folder = write_raw(tmp_path / "fuzz", {file: content})
     shutil.rmtree(Path(os.environ["FLIPBENCH_HOME"]), ignore_errors=True)
     try:
-        prepared = read(folder, ALL)
+        prepared = read(folder, sampling=ALL)
     except UserError as error:
-        said = str(error)
-        assert "\n" not in said
-        assert said.startswith((f"{folder}/{file}:", f"{folder}/{INTERACTIONS}: no rating"))
-        assert file in said
+        message = str(error)
+        assert "\n" not in message
+        assert message.startswith((f"{folder}/{file}:", f"{folder}/{INTERACTIONS}: no rating"))
+        assert file in message
         return
     known = {row[1]: row for row in ROWS}
     for row in in_words(prepared):
@@ -319,7 +251,7 @@ def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, 
             assert row[:3] in {each[:3] for each in ROWS}
         elif file == BOOKS:
             assert row[0] in (ANN, BOB, EVE)
-    count = sum(bool(line) for line in bytes(content).split(b"\n"))
+    count = sum(bool(line) for line in content.split(b"\n"))
     if file == INTERACTIONS:
         rated, unrated = prepared.meta["rated_interactions"], 1
         assert rated + unrated + 1 + prepared.meta["rejected_lines"] >= count - 1
@@ -335,7 +267,7 @@ def test_a_changed_byte_of_the_gzip_file_is_found(tmp_path: Path, at: int, byte:
     (folder / INTERACTIONS).write_bytes(data)
     shutil.rmtree(Path(os.environ["FLIPBENCH_HOME"]), ignore_errors=True)
     try:
-        prepared = read(folder, ALL)
+        prepared = read(folder, sampling=ALL)
     except UserError as error:
         assert INTERACTIONS in str(error)  # noqa: PT017
     else:

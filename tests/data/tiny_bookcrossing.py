@@ -1,6 +1,8 @@
 """A raw BookCrossing folder small enough to read, with the dump's faults in it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 USERS = (
     b'"User-ID";"Location";"Age"\r\n'
@@ -14,7 +16,7 @@ BOOKS = (
     b'"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S";"Image-URL-M";"Image-URL-L"\r\n'
     b'"0195153448";"Classical Mythology";"Mark P. O. Morford";"2002";"Oxford &amp; Co";"a";"b";"c"\r\n'
     b'"034542252";"\\"O\\" is for Outlaw";"Sue Grafton";"0";"N/A";"a";"b";"c"\r\n'
-    b'"078946697X";"Creating the X-Men (Level 4: Proficient Readers)\\";Michael Teitelbaum";"2000";"DK";"a";"b";"c"\r\n'
+    b'"078946697X";"X-Men (Level 4: Proficient Readers)\\";Michael Teitelbaum";"2000";"DK";"a";"b";"c"\r\n'
     b'"0002005018";"Le Petit Prince";"Antoine de Saint-Exup\xc3\xa9ry";NULL;"\xc9ditions; Gallimard";"a";"b";"c"\r\n'
 )
 RATINGS = (
@@ -32,9 +34,9 @@ RATINGS = (
 FILES = {"BX-Users.csv": USERS, "BX-Books.csv": BOOKS, "BX-Book-Ratings.csv": RATINGS}
 
 
-def write_raw(folder: Path, **changed: bytes) -> Path:
-    """The raw folder; ``users=...``, ``books=...`` and ``ratings=...`` replace a file."""
+def write_raw(folder: Path, changed: Mapping[str, bytes] = MappingProxyType({})) -> Path:
+    """The raw folder, some files replaced."""
     folder.mkdir(parents=True, exist_ok=True)
-    for file, data in zip(FILES, (USERS, BOOKS, RATINGS), strict=True):
-        (folder / file).write_bytes(changed.get(file[3:-4].rpartition("-")[2].lower(), data))
+    for file, data in FILES.items():
+        (folder / file).write_bytes(changed.get(file, data))
     return folder

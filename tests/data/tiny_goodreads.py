@@ -2,7 +2,9 @@
 
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, INTERACTIONS, WORKS
@@ -11,26 +13,17 @@ ANN, BOB, EVE = ("0a" * 16, "ff" * 16, "1e" * 16)
 
 
 def interaction(user: str, book: str, rating: int, updated: str) -> dict[str, Any]:
-    return {
-        "user_id": user,
-        "book_id": book,
-        "review_id": "9" * 32,
-        "is_read": rating > 0,
-        "rating": rating,
-        "review_text_incomplete": "",
-        "date_added": "Fri Aug 25 13:55:02 -0700 2006",
-        "date_updated": updated,
-        "read_at": "",
-        "started_at": "",
-    }
+    rated = {"user_id": user, "book_id": book, "rating": rating, "date_updated": updated, "is_read": rating > 0}
+    blank = dict.fromkeys(("review_text_incomplete", "read_at", "started_at"), "")
+    return {"review_id": "9" * 32, "date_added": "Fri Aug 25 13:55:02 -0700 2006"} | rated | blank
 
 
 def book(number: str, title: str, authors: list[str], work: str, **known: str) -> dict[str, Any]:
     blank = ("isbn", "num_pages", "format", "publisher", "publication_year", "description")
-    found: dict[str, Any] = dict.fromkeys(blank, "") | {"is_ebook": "false", "average_rating": "4.00"}
-    found |= {"popular_shelves": [{"count": "3", "name": "to-read"}], "text_reviews_count": "1", "series": []}
-    found |= {"book_id": number, "title": title, "work_id": work}
-    return found | {"authors": [{"author_id": author, "role": ""} for author in authors]} | known
+    record: dict[str, Any] = dict.fromkeys(blank, "") | {"is_ebook": "false", "average_rating": "4.00"}
+    record |= {"popular_shelves": [{"count": "3", "name": "to-read"}], "text_reviews_count": "1", "series": []}
+    record |= {"book_id": number, "title": title, "work_id": work}
+    return record | {"authors": [{"author_id": author, "role": ""} for author in authors]} | known
 
 
 RECORDS: dict[str, list[dict[str, Any]]] = {
@@ -77,10 +70,9 @@ def lines(file: str) -> bytes:
     return b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in RECORDS[file])
 
 
-def write_raw(folder: Path, **changed: bytes) -> Path:
-    """The raw folder; ``interactions=...``, ``books=...`` and so on replace the text of a file."""
+def write_raw(folder: Path, changed: Mapping[str, bytes] = MappingProxyType({})) -> Path:
+    """The raw folder, the text of some files replaced."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = {INTERACTIONS: "interactions", BOOKS: "books", AUTHORS: "authors", GENRES: "genres", WORKS: "works"}
-    for file, name in names.items():
-        (folder / file).write_bytes(gzip.compress(changed.get(name, lines(file)), 1, mtime=0))
+    for file in RECORDS:
+        (folder / file).write_bytes(gzip.compress(changed.get(file, lines(file)), 1, mtime=0))
     return folder

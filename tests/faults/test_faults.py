@@ -12,20 +12,16 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 
-from flipbench.cli import parser
-from flipbench.cli import run as run_verb
-from flipbench.data.store import fingerprint
+from flipbench.cli import main
 from flipbench.errors import UserError
-from flipbench.plan import expand as plan
-from flipbench.plan import search as tune
-from flipbench.plan import suite
 from flipbench.report.collect import failure_of
 from flipbench.run import stages as engine
-from flipbench.schedule.local import DEATHS, Pool
+from flipbench.schedule.events import Failed, Finished, Progress
+from flipbench.schedule.local import Pool
+from flipbench.schedule.worker import MAX_DEATHS
 from flipbench.store.runs import DONE, Store
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.trainer import DivergedError
@@ -36,39 +32,9 @@ LONG = {"settings": "{max_epochs: 4, patience: 9, batch_size: 16, embedding_dim:
 """A suite whose stages last long enough to be interrupted; each epoch leaves a checkpoint."""
 
 
-class Quiet:
-    """A listener that shows nothing."""
-
-    def started(self, slot, stage): ...
-    def ticked(self, slot, stage, position): ...
-    def finished(self, slot, stage, metrics, seconds): ...
-    def failed(self, slot, stage, reason): ...
-    def noted(self, line): ...
-
-
-def plan_of(path):
-    """The suite's store and its stages, parents first."""
-    found = suite.load(str(path))
-    store, prints = Store(Path(found.outputs.results)), {d.name: fingerprint(d.name) for d in found.data}
-    return store, plan.expand(found, prints, tune.trial_metrics(store)).stages()
-
-
-def train(store, stages):
-    """Run every stage in this process; returns the logits by run folder."""
-    store.prepare()
-    for stage in stages:
-        engine.run_stage(stage, store, "cpu", 1)
-    return bits(store)
-
-
-def bits(store):
-    files = sorted(store.root.glob("*/*/evaluate-*/predictions.parquet"))
-    return {p.parent.name: pq.read_table(p)["logit"].to_numpy().tobytes() for p in files}
-
-
 def command(path):
     """``flipbench run`` in this process; its exit code."""
-    return run_verb.main(parser().parse_args(["run", str(path), "--workers", "1", "--device", "cpu"]))
+    return main(["run", str(path), "--workers", "1", "--device", "cpu"])
 
 
 def events(folder):
@@ -89,17 +55,30 @@ def interrupt(store, stage):
     return store.work(stage) / "checkpoint.pt"
 
 
+@pytest.fixture
+def train(predicted):
+    """Runs every stage in this process; returns the predictions."""
+
+    def run(store, stages):
+        store.prepare()
+        for stage in stages:
+            engine.run_stage(stage, store, "cpu", 1)
+        return predicted(store.root)
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def undisturbed():
     return {}
 
 
 @pytest.fixture
-def calm(suite_file, tmp_path, undisturbed):
-    """The logits of an undisturbed run of the suite with the given changes; trained once for all tests."""
+def calm(staged, tmp_path, train, undisturbed):
+    """The predictions of an undisturbed run of the suite with the given changes; trained once for all tests."""
 
     def run(**changes):
-        _, stages = plan_of(suite_file(**changes))
+        _, _, stages = staged(**changes)
         if stages[-1].key not in undisturbed:
             undisturbed[stages[-1].key] = train(Store(tmp_path / "calm"), stages)
         return undisturbed[stages[-1].key]
@@ -129,8 +108,8 @@ def disk(tmp_path):
     ("exhaust", "words"),
     [(lambda *_: bytearray(1 << 62), "^MemoryError"), (lambda *_: torch.empty(1 << 60), "^RuntimeError: .*allocate")],
 )
-def test_out_of_memory_is_recorded_and_the_next_try_succeeds(suite_file, calm, monkeypatch, exhaust, words):
-    store, stages = plan_of(suite_file(**SHORT))
+def test_out_of_memory_is_recorded_and_the_next_try_succeeds(staged, calm, monkeypatch, exhaust, words, train):
+    _, store, stages = staged(**SHORT)
     store.prepare()
     with monkeypatch.context() as patch:
         patch.setattr("flipbench.train.id_models.predict", exhaust)
@@ -145,10 +124,9 @@ def test_out_of_memory_is_recorded_and_the_next_try_succeeds(suite_file, calm, m
     assert store.failure(stages[0]) is None
 
 
-def test_a_loss_that_is_no_number_is_recorded_and_never_saved(suite_file):
-    store, (stage, *_) = plan_of(
-        suite_file(settings="{learning_rate: 10.0, cross_layers: 64, embedding_dim: 4, hidden: [8]}")
-    )
+def test_a_loss_that_is_no_number_is_recorded_and_never_saved(staged):
+    settings = "{learning_rate: 10.0, cross_layers: 64, embedding_dim: 4, hidden: [8]}"
+    _, store, (stage, *_) = staged(settings=settings)
     store.prepare()
     with pytest.raises(DivergedError):
         engine.run_stage(stage, store, "cpu", 1)
@@ -158,7 +136,7 @@ def test_a_loss_that_is_no_number_is_recorded_and_never_saved(suite_file):
     assert saved is None or all(torch.isfinite(w).all() for w in saved["model"].values())
 
 
-def test_a_clock_that_jumps_back_changes_nothing(suite_file, calm, monkeypatch):
+def test_a_clock_that_jumps_back_changes_nothing(staged, calm, monkeypatch, train):
     class Backwards(datetime):
         jumps = 0
 
@@ -168,7 +146,7 @@ def test_a_clock_that_jumps_back_changes_nothing(suite_file, calm, monkeypatch):
             return datetime(2026, 1, 1, tzinfo=tz) - timedelta(days=cls.jumps)
 
     expected = calm(**LONG)
-    store, stages = plan_of(suite_file(**LONG))
+    _, store, stages = staged(**LONG)
     monkeypatch.setattr("flipbench.run.stages.datetime", Backwards)
     monkeypatch.setattr("time.time", lambda: -float(Backwards.jumps))
     path = interrupt(store, stages[0])
@@ -189,7 +167,7 @@ def flip_a_bit(content):
 @pytest.mark.parametrize(
     "damage", [flip_a_bit, lambda c: c[:-100], lambda c: c + b"x", lambda c: b"", lambda c: c[:20]]
 )
-def test_a_damaged_checkpoint_is_never_resumed_from(suite_file, tmp_path, damage):
+def test_a_damaged_checkpoint_is_never_resumed_from(tmp_path, damage):
     checkpoint = Checkpoint(tmp_path / "c.pt", "key")
     checkpoint.save({"weights": torch.arange(1000.0)})
     assert torch.equal(checkpoint.load()["weights"], torch.arange(1000.0))
@@ -198,11 +176,9 @@ def test_a_damaged_checkpoint_is_never_resumed_from(suite_file, tmp_path, damage
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_an_interrupted_stage_ends_with_the_same_bits_from_its_checkpoint_or_from_the_start(
-    suite_file, calm, monkeypatch, damaged
-):
+def test_an_interrupted_stage_ends_with_the_same_bits(staged, calm, monkeypatch, damaged, train):
     expected = calm(**LONG)
-    store, stages = plan_of(suite_file(**LONG))
+    _, store, stages = staged(**LONG)
     path = interrupt(store, stages[0])
     if damaged:
         path.write_bytes(flip_a_bit(path.read_bytes()))
@@ -215,8 +191,8 @@ def test_an_interrupted_stage_ends_with_the_same_bits_from_its_checkpoint_or_fro
 
 
 @pytest.mark.parametrize(("told", "least", "most"), [(1000.0, 1000, 1060), (None, 0, 60)])
-def test_the_seconds_of_a_resumed_stage_are_those_of_all_its_work(suite_file, told, least, most):
-    store, (stage, *_) = plan_of(suite_file(**LONG))
+def test_the_seconds_of_a_resumed_stage_are_those_of_all_its_work(staged, told, least, most, train):
+    _, store, (stage, *_) = staged(**LONG)
     path = interrupt(store, stage)
     state = Checkpoint(path, stage.key).load()
     assert 0 < state["seconds"] < 60
@@ -230,9 +206,9 @@ def test_the_seconds_of_a_resumed_stage_are_those_of_all_its_work(suite_file, to
     assert least < store.read(stage, "env.json")["seconds"] < most
 
 
-def test_a_run_folder_without_done_is_run_again(suite_file, calm):
+def test_a_run_folder_without_done_is_run_again(staged, calm, train):
     expected = calm(**SHORT)
-    store, stages = plan_of(suite_file(**SHORT))
+    _, store, stages = staged(**SHORT)
     train(store, stages)
     folder = store.folder(stages[-1])
     (folder / DONE).unlink()
@@ -243,97 +219,90 @@ def test_a_run_folder_without_done_is_run_again(suite_file, calm):
     store.check(stages[-1])
 
 
-def test_a_full_disk_fails_with_a_list_and_goes_on_once_there_is_room(suite_file, calm, disk, capsys):
-    path = suite_file(**SHORT)
+def test_a_full_disk_fails_with_a_list_and_goes_on_once_there_is_room(staged, calm, disk, capsys, predicted):
+    path, store, stages = staged(**SHORT)
     assert command(path) == 2
     said = capsys.readouterr().err
     assert "stages failed:" in said
     assert re.search(r"select planted-tiny dcnv2 s0: OSError: \[Errno 28\] No space left on device", said)
     assert "Traceback" not in said
-    store, stages = plan_of(path)
     assert not any(store.done(stage) for stage in stages)
     assert not list(store.root.glob(".work/*/*.partial")), "what could not be written takes no room"
     disk("size=100m")
     assert command(path) == 0
-    assert bits(store) == calm(**SHORT)
+    assert predicted(store.root) == calm(**SHORT)
 
 
-def test_a_folder_that_turns_read_only_fails_what_is_left_and_goes_on_later(suite_file, calm, disk):
+def test_a_folder_that_turns_read_only_fails_what_is_left_and_goes_on_later(staged, calm, disk, predicted):
     disk("size=100m")
-    store, stages = plan_of(suite_file(**SHORT))
+    _, store, stages = staged(**SHORT)
     store.prepare()
 
-    class Protects(Quiet):
-        def finished(self, slot, stage, metrics, seconds):
+    def protect(event):
+        if isinstance(event, Finished):
             disk("ro")
 
     with Pool(store, 1, "cpu") as pool:
-        failures = pool.run(stages, Protects())
+        failures = pool.run(stages, protect)
         assert store.done(stages[0])
         assert "Read-only file system" in failures[stages[1].key]
         assert failures[stages[2].key] == f"needs {stages[1]}, which failed"
         with pytest.raises(UserError, match=r"results cannot be written: Read-only file system"):
             store.prepare()
         disk("rw")
-        assert pool.run(stages[1:], Quiet()) == {}
-    assert bits(store) == calm(**SHORT)
+        assert pool.run(stages[1:], print) == {}
+    assert predicted(store.root) == calm(**SHORT)
 
 
 # Processes that end
 
 
-def test_a_killed_worker_is_replaced_and_its_stage_resumed_from_the_checkpoint(suite_file, calm):
+def test_a_killed_worker_is_replaced_and_its_stage_resumed_from_the_checkpoint(staged, calm, predicted):
     expected = calm(**LONG)
-    store, stages = plan_of(suite_file(**LONG))
+    _, store, stages = staged(**LONG)
     store.prepare()
 
-    class KillsOnce(Quiet):
-        killed, after = None, ()
+    killed, epochs_after = [], []
 
-        def ticked(self, slot, stage, position):
-            if self.killed is None and position["epoch"] >= 1:
-                self.killed = stage
-                os.kill(pool._slots[slot].process.pid, signal.SIGKILL)
-            elif self.killed == stage:
-                self.after = (*self.after, position["epoch"])
+    def kill_once(event):
+        if isinstance(event, Progress) and not killed and event.epoch >= 1:
+            killed.append(event.stage)
+            os.kill(pool._slots[event.slot].process.pid, signal.SIGKILL)
+        elif isinstance(event, Progress) and killed == [event.stage]:
+            epochs_after.append(event.epoch)
 
     with Pool(store, 1, "cpu") as pool:
-        listener = KillsOnce()
-        assert pool.run(stages, listener) == {}
-    assert bits(store) == expected
-    assert sum(event["event"] == "start" for event in events(store.folder(listener.killed))) == DEATHS == 2
-    assert min(listener.after) >= 1, "the first epoch was not trained again"
+        assert pool.run(stages, kill_once) == {}
+    assert predicted(store.root) == expected
+    assert sum(event["event"] == "start" for event in events(store.folder(killed[0]))) == MAX_DEATHS == 2
+    assert min(epochs_after) >= 1, "the first epoch was not trained again"
 
 
-def test_a_worker_without_progress_is_ended_and_recorded(suite_file):
-    store, stages = plan_of(suite_file(seeds="2", **LONG))
+def test_a_worker_without_progress_is_ended_and_recorded(staged):
+    _, store, stages = staged(seeds="2", **LONG)
     store.prepare()
 
-    class Freezes(Quiet):
-        frozen = None
+    frozen = []
 
-        def ticked(self, slot, stage, position):
-            if self.frozen is None:
-                self.frozen = stage
-                pool.stall = 1.5
-                os.kill(pool._slots[slot].process.pid, signal.SIGSTOP)
-
-        def failed(self, slot, stage, reason):
+    def freeze(event):
+        if isinstance(event, Progress) and not frozen:
+            frozen.append(event.stage)
+            pool.stall = 1.5
+            os.kill(pool._slots[event.slot].process.pid, signal.SIGSTOP)
+        elif isinstance(event, Failed):
             pool.stall = 600.0
 
     with Pool(store, 1, "cpu", stall=600.0) as pool:
-        listener = Freezes()
-        failures = pool.run(stages, listener)
-    assert listener.frozen == stages[0]
+        failures = pool.run(stages, freeze)
+    assert frozen == stages[:1]
     assert failures[stages[0].key] == store.failure(stages[0])["reason"] == "no progress for 1.5 s"
     assert all(store.done(s) for s in stages if s.seed == 1), "the other seed went on"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_command_continues_where_it_was(suite_file, calm, sent):
+def test_a_stopped_command_continues_where_it_was(staged, calm, sent, train):
     expected = calm(**LONG)
-    path = suite_file(**LONG)
-    store, stages = plan_of(path)
+    path, store, stages = staged(**LONG)
     line = [sys.executable, "-m", "flipbench", "run", str(path), "--workers", "1", "--device", "cpu"]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and children inherit that
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:

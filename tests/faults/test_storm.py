@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -14,12 +13,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from flipbench.cli import main
+from flipbench import api
 
 
 @dataclass(frozen=True)
@@ -51,15 +48,10 @@ def finished(results: Path) -> int:
     return len(list(results.glob("*/*/*/DONE")))
 
 
-def predictions(results: Path) -> dict[str, bytes]:
-    files = results.glob("*/*/evaluate-*/predictions.parquet")
-    return {p.parent.name: pq.read_table(p)["logit"].to_numpy().tobytes() for p in files}
-
-
-def table(path: Path, results: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
-    """The cells of the suite's table, with all their figures, under whichever folder they were made."""
-    assert main(["report", str(path), "--results", str(results), "--reports", str(results / "reports"), "--json"]) == 0
-    return json.loads(capsys.readouterr().out)["cells"]
+def table(path: Path, results: Path) -> list[dict[str, object]]:
+    """The cells of the suite's table, with all their figures."""
+    report = api.report(api.load_suite(path, results=results), results / "reports", figures=False)
+    return report.table.as_dict()["cells"]
 
 
 def trials(results: Path) -> dict[str, dict[str, float]]:
@@ -73,7 +65,7 @@ def trials(results: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tmp_path, capsys):
+def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tmp_path, capsys, predicted):
     path = suite_file(
         methods=f"[{', '.join(STORM.methods)}]", settings=SETTINGS, seeds="2", tune=f"{{budget: {STORM.points}}}"
     )
@@ -100,9 +92,9 @@ def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tm
     assert killed, "no command was killed at its work"
     assert [len(of_study) for of_study in trials(stormy).values()] == [STORM.points] * len(STORM.methods)
     assert trials(stormy) == trials(calm)
-    assert len(predictions(calm)) == 2 * len(STORM.methods)
-    assert predictions(stormy) == predictions(calm)
-    assert table(path, stormy, capsys) == table(path, calm, capsys)
+    assert len(predicted(calm)) == 2 * len(STORM.methods)
+    assert predicted(stormy) == predicted(calm)
+    assert table(path, stormy) == table(path, calm)
     assert not list(stormy.glob("*/*/*.failed.json")), "a kill is no failure of the stage"
     assert not list((stormy / ".work").glob("*/")), "nothing is left in progress"
     assert finished(stormy) == finished(calm)

@@ -19,7 +19,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from flipbench.data import dataset
 from flipbench.identity import key_of
 from flipbench.plan import expand as plan
-from flipbench.plan import search as tune
 from flipbench.plan import suite
 from flipbench.run.stages import run_stage
 from flipbench.store.runs import Store
@@ -91,7 +90,7 @@ def recorded() -> Iterator[dict[str, list[float]]]:
 
 def _plan(found: suite.Suite, store: Store) -> plan.Plan:
     prints = {d.name: dataset.get(d.name).fingerprint or "0" * 64 for d in found.data}
-    return plan.expand(found, prints, tune.trial_metrics(store))
+    return plan.expand(found, prints, store.trial_metric)
 
 
 def _with_parents(stage: Any) -> Iterator[Any]:

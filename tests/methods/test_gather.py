@@ -5,35 +5,21 @@ from datetime import timedelta
 import pytest
 import torch
 import torch.distributed as dist
-from tiny_encoder import TinyEncoder
+from tiny_flip import align, build
 from torch import nn
 from torch.multiprocessing import spawn
 
-from baselines.dcnv2 import DCNv2
-from flipbench.data.store import open_table
-from flipbench.methods.flip.model import Pretraining
 from flipbench.methods.flip.objectives import info_nce
-from flipbench.methods.flip.pretrain import pretrain
-from flipbench.methods.flip.settings import PretrainSettings
-from flipbench.models.encoder import load_tokenizer
-from flipbench.text.tokens import TokenStore
+from flipbench.train.config import TrainConfig
 from flipbench.train.distributed import gather, rank, world_size
-from flipbench.train.rng import Streams
 
-RATE = {"learning_rate": 1e-2, "batch_size": 64, "epochs": 4}
-
-
-@pytest.fixture(scope="module")
-def model(build):
-    return build(**RATE)
+CONFIG = TrainConfig(1e-2, batch_size=64, max_epochs=4, weight_decay=1e-3)  # of five steps an epoch
 
 
 @pytest.fixture(scope="module")
-def folder(model, parts, counts, tmp_path_factory):
+def folder(tmp_path_factory):
     """What two processes that have joined a gloo group leave."""
     folder = tmp_path_factory.mktemp("two")
-    ids = torch.from_numpy(parts[0].ids)
-    torch.save({"counts": counts, "model": model.state_dict(), "ids": ids}, folder / "setting.pt")
     spawn(join, (folder,), nprocs=2)
     return folder
 
@@ -43,9 +29,16 @@ def join(process, folder):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/join", rank=process, world_size=2, timeout=timedelta(seconds=60)
     )
-    contrast_gradient(process, folder)
-    train_half(process, folder)
+    assert (world_size(), rank()) == (2, process)
+    torch.save(contrast_gradients(process), folder / f"gradients-{process}.pt")
+    model = build()
+    losses = [e.figures["loss"] for e in align(model, CONFIG, seed=5).history]
+    torch.save({"losses": losses, "model": model.state_dict()}, folder / f"trained-{process}.pt")
     dist.destroy_process_group()
+
+
+def load(folder, name):
+    return torch.load(folder / f"{name}.pt", weights_only=True)
 
 
 def heads_and_inputs():
@@ -54,55 +47,32 @@ def heads_and_inputs():
     return heads, torch.randn(8, 6).double(), torch.randn(8, 4).double()
 
 
-def contrast_gradient(process, folder):
-    """Each process's gradient of the global contrast, in both ways, from its half of the rows."""
+def contrast_gradients(process):
+    """The process's gradients of the global contrast from its half of the rows, by whether gathering has a gradient."""
     heads, v, w = heads_and_inputs()
     half = slice(4 * process, 4 * process + 4)
-    for gradient in (True, False):
+    gradients = {}
+    for with_gradient in (True, False):
         heads.zero_grad()
-        z_table, z_text = gather(heads[0](v[half]), gradient), gather(heads[1](w[half]), gradient)
+        z_table, z_text = gather(heads[0](v[half]), with_gradient), gather(heads[1](w[half]), with_gradient)
         info_nce(z_table, z_text, 0.7).backward()
-        found = [p.grad for p in heads.parameters()]
-        torch.save(found, folder / f"{'with' if gradient else 'without'}-{process}.pt")
+        gradients[with_gradient] = [p.grad.clone() for p in heads.parameters()]
+    return gradients
 
 
-def test_gathering_with_gradient_is_exact_and_without_it_is_half(folder):
+@pytest.mark.parametrize(("with_gradient", "share"), [(True, 1), (False, 1 / 2)])
+def test_gathering_with_gradient_is_exact_and_without_it_is_half(folder, with_gradient, share):
     heads, v, w = heads_and_inputs()
     info_nce(heads[0](v), heads[1](w), 0.7).backward()
-    for p, *grads in zip(heads.parameters(), *(load(folder, f"with-{r}") for r in range(2)), strict=True):
-        torch.testing.assert_close(sum(grads) / 2, p.grad, rtol=1e-5, atol=1e-7)
-    for p, *grads in zip(heads.parameters(), *(load(folder, f"without-{r}") for r in range(2)), strict=True):
-        torch.testing.assert_close(sum(grads) / 2, p.grad / 2, rtol=1e-5, atol=1e-7)
+    first, second = (load(folder, f"gradients-{process}")[with_gradient] for process in range(2))
+    for p, a, b in zip(heads.parameters(), first, second, strict=True):
+        torch.testing.assert_close((a + b) / 2, p.grad * share, rtol=1e-5, atol=1e-7)
 
 
-def load(folder, name):
-    return torch.load(folder / f"{name}.pt", weights_only=True)
-
-
-def train_half(process, folder):
-    """Pretrain as one of two processes; the first leaves its history and weights."""
-    given = load(folder, "setting")
-    table = open_table("planted-tiny")
-    own = {"embedding_dim": 4, "cross_layers": 3, "hidden": [12, 6], "dropout": 0.0, "batch_norm": False}
-    id_model = DCNv2(table.num_features, 8, **own)
-    store = TokenStore.build(table, load_tokenizer("small", table))
-    encoder = TinyEncoder(store.vocab_size, dropout=0.0)
-    settings = PretrainSettings(**RATE)
-    model = Pretraining(id_model, encoder, settings, given["counts"])
-    model.load_state_dict(given["model"])
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    assert world_size() == 2
-    assert rank() == process
-    done = pretrain(model, given["ids"].numpy(), store, Streams(5))
-    losses = [e.loss for e in done]
-    torch.save({"losses": losses, "model": model.state_dict()}, folder / f"done-{process}.pt")
-
-
-def test_two_processes_follow_one(folder, model, parts, store):
-    one = [e.loss for e in pretrain(model, parts[0].ids, store, Streams(5))]  # 20 steps
-    first, second = load(folder, "done-0"), load(folder, "done-1")
+def test_two_processes_follow_one(folder):
+    model = build()
+    one = [e.figures["loss"] for e in align(model, CONFIG, seed=5).history]  # 20 steps
+    first, second = load(folder, "trained-0"), load(folder, "trained-1")
     assert first["losses"] == second["losses"]
     assert first["losses"] == pytest.approx(one, rel=1e-6, abs=1e-5)  # losses near 46, where float32's step is 4e-6
     assert one[-1] < 0.8 * one[0]

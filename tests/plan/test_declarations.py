@@ -9,7 +9,7 @@ from flipbench.methods.base import PLMMethod
 from flipbench.plan import registry, settings
 from flipbench.plan.declarations import _from_class, _from_source, read_declarations
 from flipbench.plan.registry import _DEFAULTS, _INSPECTION, _METHOD, _methods, _targets
-from flipbench.plan.settings import AtLeast, Guess, Paper
+from flipbench.plan.settings import AtLeast, Guess, Paper, Valid
 
 REGISTERED = [
     *((name, target, _METHOD) for name, (_, target) in _methods(None).items()),
@@ -24,7 +24,7 @@ NUMBERS = count()
 IMPORTS = """
 from typing import ClassVar
 from flipbench.methods.base import PLMMethod
-from flipbench.plan.settings import DEEP, WIDTH, AtLeast, Code, Guess, Settings
+from flipbench.plan.settings import DEEP, AtLeast, Code, Guess, Settings, Valid
 """
 PLAIN = '''
 class X(PLMMethod):
@@ -33,7 +33,7 @@ class X(PLMMethod):
  Further ones.
  """
  version = 1
- settings = {"a": Guess(1, "why"), **DEEP}
+ settings = {"a": Guess(1, "why", Valid.WIDTH), **DEEP}
  grid = {"a": [1, 2]}
 '''
 
@@ -74,7 +74,10 @@ def test_of_every_registered_class(name, target, attributes):
 
 CLASS = "class X(PLMMethod):\n"
 CERTAIN = {
-    "plain": (PLAIN, {"version": 1, "settings": {"a": Guess(1, "why"), **settings.DEEP}, "grid": {"a": [1, 2]}}),
+    "plain": (
+        PLAIN,
+        {"version": 1, "settings": {"a": Guess(1, "why", Valid.WIDTH), **settings.DEEP}, "grid": {"a": [1, 2]}},
+    ),
     "annotated": (CLASS + " version: ClassVar[int] = 3\n grid: dict", {"version": 3}),
     "nested": (
         CLASS + " settings: ClassVar[Settings] = {'pretrain': {'a': Guess(-1.5, '')}}",
@@ -105,7 +108,7 @@ def test_what_is_certain_is_read_without_an_import(module, text, declares):
     assert complete(declared) == complete(_from_class(name, "X", _METHOD))
 
 
-GUESS = "def Guess(value, where):\n return Code(10 * value, where)\n"
+GUESS = "def Guess(value, *more):\n return Code(10 * value, *more)\n"
 OTHER = "class Other(PLMMethod):\n pretraining = 'mlm'\n"
 BEFORE = {
     "name defined again": GUESS,

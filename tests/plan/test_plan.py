@@ -5,7 +5,7 @@ import pytest
 from flipbench.errors import UserError
 from flipbench.plan import expand as plan
 from flipbench.plan import registry, suite
-from flipbench.plan.search import points, trial_metrics
+from flipbench.plan.search import points
 from flipbench.plan.stage import DataCondition, evaluation_stage
 from flipbench.store.runs import Store
 
@@ -159,7 +159,7 @@ def test_the_winner_is_the_best_finished_trial(suite_file, store):
     (cell,) = expand(suite_file(tune="{budget: 3}")).cells
 
     def winner(select="auc"):
-        (decided,) = expand(suite_file(tune=f"{{budget: 3, select: {select}}}"), trial_metrics(store)).cells
+        (decided,) = expand(suite_file(tune=f"{{budget: 3, select: {select}}}"), store.trial_metric).cells
         return decided.search.best
 
     for trial, auc, logloss in zip(cell.trials, (0.7, 0.8, 0.75), (0.5, 0.6, 0.4), strict=True):

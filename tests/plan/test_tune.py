@@ -14,7 +14,7 @@ from flipbench.identity import canonical
 from flipbench.plan import expand as plan
 from flipbench.plan import suite
 from flipbench.plan.sampler import ask, distributions
-from flipbench.plan.search import best_of, search, trial_metrics
+from flipbench.plan.search import best_of, search
 from flipbench.plan.suite import Tune
 from flipbench.store.runs import Store
 from flipbench.store.studies import Studies
@@ -126,7 +126,7 @@ def searched(suite_file, tmp_path):
     store = Store(tmp_path / "results")
     store.prepare()
     declared = suite.load(str(suite_file(methods="[dcnv2, afm]", tune="{budget: 3}")))
-    planned = plan.expand(declared, {"planted-tiny": "a" * 64}, trial_metrics(store))
+    planned = plan.expand(declared, {"planted-tiny": "a" * 64}, store.trial_metric)
     for cell in planned.cells:
         for index, trial in enumerate(cell.trials):
             store.work(trial)

@@ -1,8 +1,16 @@
 """Two fixed suites that between them hold every kind of cell."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from flipbench.report.cells import CellRuns, Run, SuiteResults
+from flipbench.plan import suite
+from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
+from flipbench.report.latex import PACKAGES
+from flipbench.store.planning import plan_of
+from flipbench.store.runs import Store
 
 VERSIONS = {
     "flipbench": "0.1.0",
@@ -13,7 +21,7 @@ VERSIONS = {
 
 
 def cell(method: str, dataset: str, *scores: tuple[float, float], failed: int = 0, expected: int = 3) -> CellRuns:
-    runs = tuple(Run(f"{method}-{dataset}-{seed}", seed, *score) for seed, score in enumerate(scores))
+    runs = tuple(ScoredRun(f"{method}-{dataset}-{seed}", seed, *score) for seed, score in enumerate(scores))
     return CellRuns(method, dataset, runs, failed, expected)
 
 
@@ -22,6 +30,43 @@ def no_terminal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tester's shell or CI says about colour and width must not change the text."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def stored(suite_file, stored_runs):
+    """``stored(strength, **changes)``: a suite with made-up runs of the rows in ``strength``. Returns plan, store."""
+
+    def make(strength, **changes):
+        options = {"data": "[movielens-1m]", "settings": "", **changes}
+        options.setdefault("methods", f"[{', '.join(strength)}]")
+        found = suite.load(str(suite_file(**options)))
+        store = Store(Path(found.outputs.results))
+        plan = plan_of(found, store)
+        stored_runs(plan, store, strength)
+        return plan, store
+
+    return make
+
+
+@pytest.fixture
+def latex_log(tmp_path):
+    """Compiles tables, a page each, and returns what pdflatex said; skips where it is not installed."""
+
+    def compile_(*tables: str) -> str:
+        if shutil.which("pdflatex") is None:
+            pytest.skip("pdflatex is not installed")
+        packages = "".join(rf"\usepackage{{{name}}}" for name in PACKAGES)
+        head = rf"\documentclass[10pt,a4paper]{{article}}\usepackage[margin=2cm]{{geometry}}{packages}"
+        body = "\n\\clearpage\n".join(tables)
+        (tmp_path / "all.tex").write_text(rf"{head}\begin{{document}}{body}\end{{document}}", "utf-8")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+        log = done.stdout.decode("latin-1")
+        assert done.returncode == 0, log[-2000:]
+        assert (tmp_path / "all.pdf").stat().st_size > 1000
+        return log
+
+    return compile_
 
 
 @pytest.fixture

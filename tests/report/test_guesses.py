@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from flipbench.cli import main
-from flipbench.cli.common import plan_of
-from flipbench.plan import registry, suite
+from flipbench.plan import registry
 from flipbench.report.collect import collect
 from flipbench.report.html import to_html
 from flipbench.report.settings import settings_of
 from flipbench.report.write import render
-from flipbench.store.runs import Store
 
 CITATION = re.compile(r"\([A-Z][^()]*(et al\.| and [A-Z])[^()]*(\b20\d\d\b|arXiv \d{4}\.\d{5})")
 
@@ -28,76 +26,62 @@ def test_every_methods_file_names_its_paper(name):
     assert CITATION.search(f"{ast.get_docstring(tree)} {ast.get_docstring(own)}")
 
 
-@pytest.fixture
-def stored(suite_file, stored_runs):
-    def make(rows, **changes):
-        path = suite_file(data="[movielens-1m]", methods=rows, settings="", **changes)
-        found = suite.load(str(path))
-        store = Store(Path(found.outputs.results))
-        plan = plan_of(found, store)
-        stored_runs(plan, store, dict.fromkeys((m.label for m in found.methods), 1.0))
-        return path, plan, store
-
-    return make
-
-
-def standings(plan, row):
+def provenances(plan, row):
     (cell,) = (c for c in plan.cells if c.method.label == row)
-    return {used.name: used.standing for used in settings_of(cell)}
+    return {used.name: used.provenance for used in settings_of(cell)}
 
 
-def test_the_standing_of_a_value_is_of_the_value_as_run(stored):
+def test_provenance_is_of_the_value_as_run(stored):
     rows = (
         "[dcnv2, plain: {method: dcnv2, embedding_l2: 0.0, cross_layers: 2},"
         " flip: {plm: small}, released: {method: flip, flavour: released}]"
     )
-    _, plan, _ = stored(rows)
-    assert {n for n, s in standings(plan, "dcnv2").items() if s == "guess"} == set(registry.get("dcnv2").guesses)
-    plain = standings(plan, "plain")
+    plan, _ = stored({}, methods=rows)
+    assert {n for n, s in provenances(plan, "dcnv2").items() if s == "guess"} == set(registry.get("dcnv2").guesses)
+    plain = provenances(plan, "plain")
     assert plain["embedding_l2"] == "guess", "another value of what nobody states"
-    assert "otherwise" not in standings(plan, "dcnv2").values()
-    assert [n for n, s in standings(plan, "flip").items() if s == "otherwise"] == ["plm"]
-    released = standings(plan, "released")
+    assert "overridden" not in provenances(plan, "dcnv2").values()
+    assert [n for n, s in provenances(plan, "flip").items() if s == "overridden"] == ["plm"]
+    released = provenances(plan, "released")
     assert released["pretrain.learning_rate"] == "code"
-    assert "otherwise" not in released.values()
+    assert "overridden" not in released.values()
 
 
-def test_what_a_search_chose_is_no_departure_but_a_guess_stays_one(suite_file):
-    found = suite.load(str(suite_file(data="[movielens-1m]", methods="[deepfm]", tune="{budget: 3}", settings="")))
-    plan = plan_of(found, Store(Path(found.outputs.results)))
-    own = standings(plan, "deepfm")
-    assert (own["learning_rate"], own["dropout"], own["embedding_l2"]) == ("searched", "searched", "guess")
-    assert own["hidden"] == "paper"
+def test_a_searched_value_is_not_overridden_and_a_guess_stays_one(stored):
+    plan, _ = stored({}, methods="[deepfm]", tune="{budget: 3}")
+    used = provenances(plan, "deepfm")
+    assert (used["learning_rate"], used["dropout"], used["embedding_l2"]) == ("searched", "searched", "guess")
+    assert used["hidden"] == "paper"
 
 
-def test_every_form_of_the_report_counts_them_by_row(stored, capsys):
-    path, plan, store = stored("[deepfm, dcnv2, plain: {method: dcnv2, patience: 7}]")
+def test_every_format_counts_them_by_row(stored, tmp_path, capsys):
+    rows = "[deepfm, dcnv2, plain: {method: dcnv2, patience: 7}]"
+    plan, store = stored(dict.fromkeys(("deepfm", "dcnv2", "plain"), 1.0), methods=rows)
     results = collect(plan, store)
-    assert results.unstated["plain"].otherwise == ("patience",)
+    assert results.unstated["plain"].overridden == ("patience",)
     one, two = (len(registry.get(name).guesses) for name in ("deepfm", "dcnv2"))
     said = [
         f"Settings that neither the paper nor released code states: {one} of DeepFM; {two} of DCNv2, plain.",
         "Stated, but set otherwise here: 1 of plain.",
     ]
     files = render(results)
-    assert main(["report", str(path), "--no-figures"]) == 0
+    assert main(["report", str(tmp_path / "mini.yaml"), "--no-figures"]) == 0
     for text in (files["mini.md"], files["mini.tex"], to_html(plan, store, results), capsys.readouterr().out):
         assert all(sentence in " ".join(text.split()) for sentence in said)
     assert json.loads(files["mini.json"])["unstated_settings"] == {
-        "deepfm": {"guesses": ["embedding_l2"], "otherwise": []},
-        "dcnv2": {"guesses": ["embedding_l2", "cross_layers"], "otherwise": []},
-        "plain": {"guesses": ["embedding_l2", "cross_layers"], "otherwise": ["patience"]},
+        "deepfm": {"guesses": ["embedding_l2"], "overridden": []},
+        "dcnv2": {"guesses": ["embedding_l2", "cross_layers"], "overridden": []},
+        "plain": {"guesses": ["embedding_l2", "cross_layers"], "overridden": ["patience"]},
     }
 
 
-def test_explain_lists_them_with_their_reasons(stored, capsys):
-    path, _, _ = stored("[plain: {method: dcnv2, patience: 7}]")
-    capsys.readouterr()
-    assert main(["explain", str(path), "plain", "movielens-1m"]) == 0
+def test_explain_lists_them_with_their_reasons(stored, tmp_path, capsys):
+    stored({"plain": 1.0}, methods="[plain: {method: dcnv2, patience: 7}]")
+    assert main(["explain", str(tmp_path / "mini.yaml"), "plain", "movielens-1m"]) == 0
     blocks = {block.split("\n")[0]: block for block in capsys.readouterr().out.split("\n\n")}
     guesses = blocks["settings that neither the paper nor released code states"]
     for name, setting in registry.get("dcnv2").settings.items():
         assert (re.search(rf"^{name}\s", guesses, re.M) is not None) == (setting.source == "guess")
         assert setting.source != "guess" or f"guess: {setting.where}" in guesses
-    otherwise = blocks["settings that are stated, and that the suite sets otherwise"]
-    assert re.search(r"^patience +7 +3 +code: ", otherwise, re.M)
+    overridden = blocks["settings that are stated, and that the suite sets otherwise"]
+    assert re.search(r"^patience +7 +3 +code: ", overridden, re.M)

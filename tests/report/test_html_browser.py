@@ -7,15 +7,12 @@ import os
 import shutil
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-from flipbench.cli.common import plan_of, results_of
-from flipbench.plan import suite
+from flipbench.report.collect import collect
 from flipbench.report.html import to_html
 from flipbench.report.table import overall_table
-from flipbench.store.runs import Store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -75,9 +72,9 @@ class Browser:
         self.wait("document.readyState === 'complete'")
 
     def eval(self, expression):
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def wait(self, expression):
         end = time.monotonic() + 30
@@ -119,37 +116,22 @@ def browser(tmp_path_factory):
     found.close()
 
 
-@pytest.fixture(scope="module")
-def made():
-    """The report that the module's tests read, made by the first."""
-    return {}
-
-
 @pytest.fixture
-def page(browser, made, suite_file, stored_runs, tmp_path):
+def page(browser, stored, tmp_path):
     """A report of two seeds, in the browser; returns its table and its address."""
-    if not made:
-        made["table"], made["page"] = report(suite_file, stored_runs)
+    plan, store = stored(
+        {"deepfm": 0.8, "dcnv2": 0.9, "afn": 0.7, "flip": 1.6}, methods=ROWS, seeds="2", paper="table2",
+        title="\"<script>document.title = 'bad'</script>\"", compare="{reference: flip, alpha: 0.01}",
+    )  # fmt: skip
+    results = collect(plan, store)
     file = tmp_path / "mini.html"
-    file.write_text(made["page"], encoding="utf-8")
+    file.write_text(to_html(plan, store, results), encoding="utf-8")
     browser.events.clear()
     browser.open(file.as_uri())
-    yield made["table"], file.as_uri()
+    yield overall_table(results), file.as_uri()
     assert browser.said() == [], "nothing on the console, no policy broken"
     assert set(browser.asked()) <= {file.as_uri()}, "nothing is loaded"
     assert "bad" not in browser.eval("document.title").split()
-
-
-def report(suite_file, stored_runs):
-    path = suite_file(
-        title="\"<script>document.title = 'bad'</script>\"", data="[movielens-1m]", methods=ROWS, settings="",
-        seeds="2", paper="table2", compare="{reference: flip, alpha: 0.01}",
-    )  # fmt: skip
-    found = suite.load(str(path))
-    store = Store(Path(found.outputs.results))
-    stored_runs(plan_of(found, store), store, {"deepfm": 0.8, "dcnv2": 0.9, "afn": 0.7, "flip": 1.6})
-    plan, store, results = results_of(found)
-    return overall_table(results), to_html(plan, store, results)
 
 
 ORDER = """[...document.querySelectorAll(".results tbody tr:not(.group) th")]
@@ -160,7 +142,7 @@ HEAD = "document.querySelectorAll('.results')[0].querySelectorAll('thead button'
 @pytest.mark.parametrize(("button", "column"), [(1, 0), (2, 1), (3, 2), (5, 4)])
 def test_sorting_by_keyboard_best_first_then_worst_then_as_it_was(browser, page, button, column):
     table, _ = page
-    rows = [row for group in table.groups for row in group.rows]
+    rows = list(table.rows)
     order, head = ORDER % len(rows), HEAD % button
     before = browser.eval(order)
     assert before == [row.label for row in rows]

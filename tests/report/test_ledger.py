@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from flipbench import cli
 from flipbench.data.store import fingerprint
 from flipbench.plan import expand as plan
-from flipbench.plan import search as tune
 from flipbench.plan import suite
 from flipbench.report.ledger import expected_best, ledger
 from flipbench.store.runs import Store
@@ -27,10 +26,10 @@ def test_expected_best_is_the_mean_over_every_draw(values, trials):
     assert expected_best(values, trials, "logloss") == pytest.approx(sum(lowest) / len(lowest))
 
 
-def test_expected_best_needs_something_to_draw():
-    for values, trials in (([], 1), ([0.5], 0)):
-        with pytest.raises(ValueError, match="at least one"):
-            expected_best(values, trials)
+@pytest.mark.parametrize(("values", "trials"), [([], 1), ([0.5], 0)])
+def test_expected_best_needs_something_to_draw(values, trials):
+    with pytest.raises(ValueError, match="at least one"):
+        expected_best(values, trials)
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def ledger_of(suite_file, tmp_path):
         store.prepare()
         found = suite.load(str(path))
         prints = {"planted-tiny": fingerprint("planted-tiny")}
-        (cell,) = plan.expand(found, prints, tune.trial_metrics(store)).cells
+        (cell,) = plan.expand(found, prints, store.trial_metric).cells
         for trial, figure in zip(cell.trials, figures, strict=True):
             if figure is None:
                 continue
@@ -52,7 +51,7 @@ def ledger_of(suite_file, tmp_path):
             store.work(trial)
             best = {"best": {"epoch": 0, "auc": figure, "logloss": 1 - figure}}
             store.commit(trial, {"metrics.json": best, "env.json": {"seconds": 3600.0}})
-        planned = plan.expand(found, prints, tune.trial_metrics(store))
+        planned = plan.expand(found, prints, store.trial_metric)
         return path, planned, ledger(planned.cells, store, found.tune.select)[0]
 
     return make

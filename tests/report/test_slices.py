@@ -1,35 +1,26 @@
 """AUC by how often training shows an item."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from flipbench.cli import main
-from flipbench.cli.common import plan_of
 from flipbench.data import split
 from flipbench.data.store import open_table
 from flipbench.errors import UserError
-from flipbench.plan import suite
 from flipbench.report.slices import slices
 from flipbench.store.predictions import read_predictions
-from flipbench.store.runs import Store
 
 
 @pytest.fixture
-def stored(suite_file, stored_runs):
-    path = suite_file(methods="[deepfm, dcnv2]", seeds="3", compare="{reference: dcnv2}")
-    found = suite.load(str(path))
-    store = Store(Path(found.outputs.results))
-    plan = plan_of(found, store)
-    stored_runs(plan, store, {"deepfm": 1.6, "dcnv2": 0.8})
-    return path, plan, store
+def two_rows(stored):
+    return stored({"deepfm": 1.6, "dcnv2": 0.8}, data="[planted-tiny]", seeds="3", compare="{reference: dcnv2}")
 
 
-def test_rows_auc_and_differences(stored):
-    _, plan, store = stored
+def test_rows_auc_and_differences(two_rows):
+    plan, store = two_rows
     table = open_table("planted-tiny")
     shown = np.bincount(split.training_rows(table, "chronological").ids[:, 5], minlength=table.num_features)
     times = shown[split.test_ids(table, "chronological")[:, 5]]
@@ -50,8 +41,8 @@ def test_rows_auc_and_differences(stored):
     assert found["dcnv2", "all"].difference is None
 
 
-def test_the_verb(stored, capsys):
-    path, _, _ = stored
+def test_the_verb(two_rows, tmp_path, capsys):
+    path = tmp_path / "mini.yaml"
     assert main(["slices", str(path)]) == 0
     assert "deepfm" in capsys.readouterr().out
     assert main(["slices", str(path), "--json", "--reference", "deepfm"]) == 0
@@ -60,7 +51,7 @@ def test_the_verb(stored, capsys):
     assert main(["slices", str(path), "--reference", "nobody"]) == 1
 
 
-def test_a_reference_without_runs(stored):
-    _, plan, store = stored
+def test_a_reference_without_runs(two_rows):
+    plan, store = two_rows
     with pytest.raises(UserError, match="'afm' has no finished run on planted-tiny"):
         slices(plan, store, "afm")

@@ -3,21 +3,18 @@
 import json
 import os
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flipbench.data.store import fingerprint
 from flipbench.errors import UserError
-from flipbench.plan import expand as plan
-from flipbench.plan import registry, suite
-from flipbench.plan import search as tune
+from flipbench.plan import registry
 from flipbench.plan.expand import resolve
 from flipbench.plan.stage import DataCondition, Stage, evaluation_stage
 from flipbench.run import stack as engine
 from flipbench.run.stages import run_stage
 from flipbench.schedule import group
+from flipbench.schedule.events import Note, Progress, Started
 from flipbench.schedule.local import Pool
 from flipbench.store.predictions import read_predictions
 from flipbench.store.runs import Store
@@ -26,27 +23,26 @@ from flipbench.train.checkpoint import Checkpoint
 SHORT = "{max_epochs: 2, batch_size: 64, embedding_dim: 4, hidden: [8]}"
 
 
-class Quiet:
-    """A listener that shows nothing."""
+@pytest.fixture
+def stages_of(staged):
+    """The store and stages of a short suite."""
 
-    def started(self, slot, stage): ...
-    def ticked(self, slot, stage, position): ...
-    def finished(self, slot, stage, metrics, seconds): ...
-    def failed(self, slot, stage, reason): ...
-    def noted(self, line): ...
+    def of(**changes):
+        _, store, stages = staged(settings=SHORT, **changes)
+        store.prepare()
+        return store, stages
+
+    return of
 
 
-def stages_of(path):
-    found = suite.load(str(path))
-    store, prints = Store(Path(found.outputs.results)), {d.name: fingerprint(d.name) for d in found.data}
-    store.prepare()
-    return store, plan.expand(found, prints, tune.trial_metrics(store)).stages()
+def evaluation(method="dcnv2", seed=0, **settings):
+    declared = registry.get(method)
+    condition = DataCondition("held-out", "planted-tiny", "f" * 64, "chronological")
+    return evaluation_stage(condition, declared, resolve(declared, settings), seed)
 
 
 def selection(method="dcnv2", seed=0, **settings):
-    declared = registry.get(method)
-    where = DataCondition("held-out", "planted-tiny", "f" * 64, "chronological")
-    return evaluation_stage(where, declared, resolve(declared, settings), seed).parents["fit"].parents["select"]
+    return evaluation(method, seed, **settings).parents["fit"].parents["select"]
 
 
 def together(stages, store, tick=None):
@@ -64,24 +60,20 @@ def env(store, stage):
 
 
 def test_what_may_differ_within_a_stack_and_what_not():
-    base = group.shape(selection())
+    base = group.stack_signature(selection())
     assert base is not None
     for own in ({"learning_rate": 0.5}, {"embedding_l2": 0.0}, {"max_epochs": 3, "patience": 1}):
-        assert group.shape(selection(seed=7, **own)) == base
+        assert group.stack_signature(selection(seed=7, **own)) == base
     for other in ({"batch_size": 128}, {"cross_layers": 2}, {"hidden": [3]}):
-        assert group.shape(selection(**other)) not in (base, None)
+        assert group.stack_signature(selection(**other)) not in (base, None)
     for alone in ({"dropout": 0.1}, {"batch_norm": True}, {"precision": "bfloat16"}):
-        assert group.shape(selection(**alone)) is None
-    assert group.shape(selection("deepfm")) not in (base, None)
-    assert group.shape(selection("afn")) is None
-    last = evaluation_stage(
-        DataCondition("held-out", "planted-tiny", "f" * 64, "chronological"),
-        registry.get("dcnv2"),
-        resolve(registry.get("dcnv2"), {}),
-        0,
+        assert group.stack_signature(selection(**alone)) is None
+    assert group.stack_signature(selection("deepfm")) not in (base, None)
+    assert group.stack_signature(selection("afn")) is None
+    assert group.stack_signature(evaluation()) is None, "an evaluation is no training"
+    assert group.stack_signature(evaluation().parents["fit"]) not in (base, None), (
+        "a refit has other rows than a selection"
     )
-    assert group.shape(last) is None, "an evaluation is no training"
-    assert group.shape(last.parents["fit"]) not in (base, None), "a refit has other rows than a selection"
 
 
 def test_a_stack_is_the_first_stage_and_the_next_ones_alike():
@@ -94,18 +86,18 @@ def test_a_stack_is_the_first_stage_and_the_next_ones_alike():
 
 
 def test_how_many_is_off_on_a_cpu_unless_asked_for():
-    assert [group.size(*given) for given in (("auto", "cpu"), ("off", "cuda"), ("4", "cpu"))] == [1, 1, 4]
-    assert group.size("auto", "cuda:1") == group.ON_GPU > 1
+    assert [group.stack_size(*given) for given in (("auto", "cpu"), ("off", "cuda"), ("4", "cpu"))] == [1, 1, 4]
+    assert group.stack_size("auto", "cuda:1") == group.GPU_STACK_SIZE > 1
     for wrong in ("0", "-1", "many"):
         with pytest.raises(UserError, match=rf"^--stack {wrong}: expected a number above 0, auto or off$"):
-            group.size(wrong, "cpu")
+            group.stack_size(wrong, "cpu")
 
 
 # How they are recorded
 
 
-def test_each_member_has_its_own_run_folder_with_the_key_of_separate_training(suite_file, tmp_path):
-    store, stages = stages_of(suite_file(seeds="3", settings=SHORT))
+def test_each_member_has_its_own_run_folder_with_the_key_of_separate_training(stages_of, tmp_path):
+    store, stages = stages_of(seeds="3")
     separate = Store(tmp_path / "separate")
     separate.prepare()
     for role in ("select", "refit", "evaluate"):
@@ -136,19 +128,17 @@ def test_each_member_has_its_own_run_folder_with_the_key_of_separate_training(su
     assert not list((store.root / ".work").glob("*/"))
 
 
-def test_a_member_that_diverges_is_a_recorded_failure_and_the_others_finish(suite_file):
-    store, stages = stages_of(
-        suite_file(methods="[dcnv2, wild: {method: dcnv2, learning_rate: 10.0, cross_layers: 3}]", settings=SHORT)
-    )
+def test_a_member_that_diverges_is_a_recorded_failure_and_the_others_finish(stages_of):
+    store, stages = stages_of(methods="[dcnv2, wild: {method: dcnv2, learning_rate: 10.0, cross_layers: 3}]")
     calm, wild = (s for s in stages if s.role == "select")
-    assert group.shape(calm) == group.shape(wild)
+    assert group.stack_signature(calm) == group.stack_signature(wild)
     wild = Stage(
         wild.role, {**wild.spec, "settings": {**wild.spec["settings"], "learning_rate": 1e30}}
     )  # beyond a suite's
     ended = together([wild, calm], store)
     record = store.failure(wild)
     assert record is not None
-    assert record["reason"].startswith("DivergedError: the training loss is nan")
+    assert record["reason"].startswith("DivergedError: the training loss 'loss' is nan")
     assert record["env"]["stacked"] == 2
     assert store.done(calm)
     assert not store.done(wild)
@@ -156,8 +146,8 @@ def test_a_member_that_diverges_is_a_recorded_failure_and_the_others_finish(suit
     assert isinstance(ended[wild.key], engine.DivergedError)
 
 
-def test_a_resumed_member_adds_its_share_of_the_time_to_what_its_checkpoint_tells(suite_file):
-    store, stages = stages_of(suite_file(seeds="2", settings=SHORT))
+def test_a_resumed_member_adds_its_share_of_the_time_to_what_its_checkpoint_tells(stages_of):
+    store, stages = stages_of(seeds="2")
     selections = [s for s in stages if s.role == "select"]
 
     def kill(position):
@@ -176,9 +166,9 @@ def test_a_resumed_member_adds_its_share_of_the_time_to_what_its_checkpoint_tell
 
 
 @pytest.mark.parametrize("settings", [{"dropout": 0.1}, {"batch_norm": True}])
-def test_a_model_that_may_not_be_stacked_is_refused_by_its_modules(suite_file, settings):
+def test_a_model_that_may_not_be_stacked_is_refused_by_its_modules(stages_of, settings):
     text = ", ".join(f"{name}: {str(value).lower()}" for name, value in settings.items())
-    store, stages = stages_of(suite_file(methods=f"[dcnv2: {{{text}}}]", seeds="2", settings=SHORT))
+    store, stages = stages_of(methods=f"[dcnv2: {{{text}}}]", seeds="2")
     with pytest.raises(TypeError, match="dcnv2 has"):
         together([s for s in stages if s.role == "select"], store)
     assert not list(store.root.glob("planted-tiny/*/*")), "nothing is recorded: they are to be trained one by one"
@@ -187,45 +177,37 @@ def test_a_model_that_may_not_be_stacked_is_refused_by_its_modules(suite_file, s
 # What a worker does
 
 
-def test_a_stack_that_fails_is_told_to_the_display_and_not_past_it(suite_file, capfd, monkeypatch):
-    """AFN's batch norm is found by its modules: here the shape says that it may be stacked."""
-    store, stages = stages_of(suite_file(methods="[dcnv2: {batch_norm: true}]", seeds="2", settings=SHORT))
-    monkeypatch.setattr("flipbench.schedule.group.shape", lambda stage: stage.role)
-    notes = []
-
-    class Notes(Quiet):
-        def noted(self, line):
-            notes.append(line)
-
+def test_a_stack_that_fails_is_noted_and_nothing_else_is_printed(stages_of, capfd, monkeypatch):
+    """Batch norm is found by the model's modules: here the signature says that it may be stacked."""
+    store, stages = stages_of(methods="[dcnv2: {batch_norm: true}]", seeds="2")
+    monkeypatch.setattr("flipbench.schedule.group.stack_signature", lambda stage: stage.role)
+    events = []
     selections = [stage for stage in stages if stage.role == "select"]
     with Pool(store, 1, "cpu", stack=2) as pool:
-        assert pool.run(selections, Notes()) == {}
-    assert notes == [f"2 x {selections[0]}: not stacked (TypeError: dcnv2 has BatchNorm1d)"]
+        assert pool.run(selections, events.append) == {}
+    notes = [event for event in events if isinstance(event, Note)]
+    assert notes == [Note(f"2 x {selections[0]}: not stacked (TypeError: dcnv2 has BatchNorm1d)")]
     assert capfd.readouterr().err == ""
 
 
-def test_a_worker_trains_together_what_is_alike_and_the_rest_alone_even_after_it_was_killed(suite_file):
-    path = suite_file(methods="[dcnv2, deepfm: {dropout: 0.1}]", seeds="3", settings=SHORT)
-    store, stages = stages_of(path)
+def test_alike_stages_train_together_and_alone_after_their_worker_was_killed(stages_of):
+    store, stages = stages_of(methods="[dcnv2, deepfm: {dropout: 0.1}]", seeds="3")
+    shown, killed = [], []
 
-    class KillsOnce(Quiet):
-        shown, killed = (), None
-
-        def started(self, slot, stage):
-            self.shown = (*self.shown, str(stage))
-
-        def ticked(self, slot, stage, position):
-            if self.killed is None and stage.role == "refit":
-                self.killed = stage
-                os.kill(pool._slots[slot].process.pid, signal.SIGKILL)
+    def kill_once(event):
+        if isinstance(event, Started):
+            shown.append(str(event.stage))
+        if isinstance(event, Progress) and event.stage.role == "refit" and not killed:
+            killed.append(event.stage)
+            os.kill(pool._slots[event.slot].process.pid, signal.SIGKILL)
 
     with Pool(store, 1, "cpu", stack=3) as pool:
-        assert pool.run(stages, listener := KillsOnce()) == {}
+        assert pool.run(stages, kill_once) == {}
     for stage in stages:
         store.check(stage)
         stacked = stage.method == "dcnv2" and stage.role == "select"
         assert env(store, stage).get("stacked") == (3 if stacked else None), str(stage)
-    assert listener.killed.method == "dcnv2", "the refits were stacked too, and went on one by one after the kill"
+    assert killed[0].method == "dcnv2", "the refits were stacked too, and went on one by one after the kill"
     starts = [(store.folder(s) / "events.jsonl").read_text().count('"start"') for s in stages if s.role == "refit"]
     assert starts == [2, 2, 2, 1, 1, 1]
-    assert set(listener.shown) == {str(stage) for stage in stages}
+    assert set(shown) == {str(stage) for stage in stages}

@@ -9,16 +9,12 @@ import subprocess
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import pytest
 
-from flipbench.data.store import fingerprint
-from flipbench.plan import expand as plan
-from flipbench.plan import search as tune
-from flipbench.plan import suite
 from flipbench.run.stages import run_stage
 from flipbench.schedule import ray as backend
+from flipbench.schedule.events import Finished, Progress
 from flipbench.store.runs import Store
 
 pytest.importorskip("ray", reason="needs the extra flipbench[ray]")
@@ -68,19 +64,6 @@ def finish(process):
     return process.returncode, stderr
 
 
-def plan_of(path):
-    """The suite's store and its stages, parents first."""
-    found = suite.load(str(path))
-    store, prints = Store(Path(found.outputs.results)), {d.name: fingerprint(d.name) for d in found.data}
-    return store, plan.expand(found, prints, tune.trial_metrics(store)).stages()
-
-
-def bits(root):
-    """The bytes of every predictions file, by run folder."""
-    files = sorted(root.glob("*/*/evaluate-*/predictions.parquet"))
-    return {str(p.parent.relative_to(root)): p.read_bytes() for p in files}
-
-
 def events(store, stage, kind):
     """How often a stage's log has an event, whether the stage is done or not."""
     logs = [folder / "events.jsonl" for folder in (store.root / ".work" / stage.key, store.folder(stage))]
@@ -94,10 +77,9 @@ def wait_for(what):
         time.sleep(0.05)
 
 
-def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded(suite_file, tmp_path, cluster):
+def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded(staged, tmp_path, cluster, predicted):
     broken = "broken: {method: deepfm, hidden: [1000000000000, 8]}"  # many terabytes of weights
-    path = suite_file(methods=f"[deepfm, {broken}, dcnv2, flip_id]", settings=SHORT)
-    store, stages = plan_of(path)
+    path, store, stages = staged(methods=f"[deepfm, {broken}, dcnv2, flip_id]", settings=SHORT)
     process = command(path, cluster)
     alone = Store(tmp_path / "alone")
     alone.prepare()
@@ -115,18 +97,9 @@ def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded
     assert {p.parent.name for p in store.root.glob("*/*/*/DONE")} == {
         p.parent.name for p in alone.root.glob("*/*/*/DONE")
     }
-    assert len(bits(store.root)) == 3
-    assert bits(store.root) == bits(alone.root)
+    assert len(predicted(store.root)) == 3
+    assert predicted(store.root) == predicted(alone.root)
     assert not list((store.root / ".work").glob("command-*"))
-
-
-class Quiet:
-    """A listener that shows nothing."""
-
-    def started(self, slot, stage): ...
-    def ticked(self, slot, stage, position): ...
-    def finished(self, slot, stage, metrics, seconds): ...
-    def failed(self, slot, stage, reason): ...
 
 
 @pytest.fixture
@@ -136,9 +109,8 @@ def driver(monkeypatch):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("grpc") is None, reason="needs ray[client]")
-def test_a_command_from_outside_the_cluster_gives_the_bytes_of_one_process(suite_file, tmp_path, cluster):
-    path = suite_file(settings=PLAIN)
-    store, stages = plan_of(path)
+def test_a_command_from_outside_the_cluster_gives_the_bytes_of_one_process(staged, tmp_path, cluster, predicted):
+    path, store, stages = staged(settings=PLAIN)
     alone = Store(tmp_path / "alone")
     alone.prepare()
     for stage in stages:
@@ -148,28 +120,28 @@ def test_a_command_from_outside_the_cluster_gives_the_bytes_of_one_process(suite
         if "no Ray cluster is reached there" not in stderr:  # Ray's door gives up early where the machine is busy
             break
     assert code == 0, stderr
-    assert len(bits(store.root)) == 1
-    assert bits(store.root) == bits(alone.root)
+    assert len(predicted(store.root)) == 1
+    assert predicted(store.root) == predicted(alone.root)
     assert not list((store.root / ".work").glob("command-*"))
 
 
-def test_a_stage_without_progress_is_ended_and_recorded(suite_file, cluster, driver, monkeypatch):
+def test_a_stage_without_progress_is_ended_and_recorded(staged, cluster, driver, monkeypatch):
     """Its process is stopped, so that it does not heed Ray either."""
-    monkeypatch.setattr(backend, "GRACE", 0.5)
-    store, stages = plan_of(suite_file(settings=PLAIN))
+    monkeypatch.setattr(backend, "KILL_AFTER_SECONDS", 0.5)
+    _, store, stages = staged(settings=PLAIN)
     store.prepare()
     states = []
 
-    class Stops(Quiet):
-        def ticked(self, slot, stage, position):
+    def stop(event):
+        if isinstance(event, Progress):
             nodes.stall = 1.5
             with contextlib.suppress(ProcessLookupError):
-                os.kill(states[-1].places[stage.key].pid, signal.SIGSTOP)
+                os.kill(states[-1].places[event.stage.key].pid, signal.SIGSTOP)
 
     with backend.Cluster(store, cluster.address, "cpu", stall=600.0) as nodes:
         listen = nodes._listen
         monkeypatch.setattr(nodes, "_listen", lambda state: (states.append(state), listen(state)))
-        failures = nodes.run(stages, Stops())
+        failures = nodes.run(stages, stop)
     select, refit, evaluate = stages
     assert failures[select.key] == store.failure(select)["reason"] == "no progress for 1.5 s"
     assert failures[refit.key] == f"needs {select}, which failed"
@@ -177,11 +149,11 @@ def test_a_stage_without_progress_is_ended_and_recorded(suite_file, cluster, dri
     assert events(store, select, "start") == 1, "it is not tried again"
 
 
-def test_four_stages_share_a_gpu_and_a_fifth_waits(suite_file, tmp_path, cluster, driver, monkeypatch):
+def test_four_stages_share_a_gpu_and_a_fifth_waits(staged, tmp_path, cluster, driver, monkeypatch):
     """Ray hands out GPUs by number, so a node may be said to have one; nothing of the stages here computes on it."""
-    store, planned = plan_of(suite_file(settings=PLAIN, seeds="5"))
+    _, store, stages = staged(settings=PLAIN, seeds="5")
     store.prepare()
-    stages = [stage for stage in planned if stage.role == "select"]
+    stages = [stage for stage in stages if stage.role == "select"]
     log = tmp_path / "running"
     log.mkdir()
 
@@ -204,27 +176,22 @@ def test_four_stages_share_a_gpu_and_a_fifth_waits(suite_file, tmp_path, cluster
         return backend._Outcome({"most": most, "gpu": seen, "device": job.device})
 
     monkeypatch.setattr(backend, "_run", stand_in)
-    found = []
-
-    class Notes(Quiet):
-        def finished(self, slot, stage, metrics, seconds):
-            found.append(metrics)
-
+    events = []
     node = cluster.add_node(num_cpus=8, num_gpus=1, object_store_memory=80 << 20)
     try:
         with backend.Cluster(store, cluster.address, "auto", gpu_share=0.25) as nodes:
             assert (nodes.device, nodes.workers) == ("cuda", 4)
-            assert nodes.run(stages, Notes()) == {}
+            assert nodes.run(stages, events.append) == {}
     finally:
         cluster.remove_node(node)
-    assert len(found) == 5
-    assert max(one["most"] for one in found) == 4
-    assert {(one["gpu"], one["device"]) for one in found} == {("0", "cuda")}
+    metrics = [event.metrics for event in events if isinstance(event, Finished)]
+    assert len(metrics) == 5
+    assert max(one["most"] for one in metrics) == 4
+    assert {(one["gpu"], one["device"]) for one in metrics} == {("0", "cuda")}
 
 
-def test_a_stopped_command_and_a_dead_node_cost_no_finished_epoch(suite_file, tmp_path, cluster):
-    path = suite_file(settings=LONG, seeds="2")
-    store, stages = plan_of(path)
+def test_a_stopped_command_and_a_dead_node_cost_no_finished_epoch(staged, cluster):
+    path, store, stages = staged(settings=LONG, seeds="2")
     selects = [stage for stage in stages if stage.role == "select"]
     process = command(path, cluster)
     wait_for(lambda: all(events(store, stage, "epoch") for stage in selects))

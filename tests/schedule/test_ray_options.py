@@ -4,13 +4,11 @@ import sys
 
 import pytest
 
-from flipbench.cli import main
 
-
-def test_where_ray_is_missing_the_extra_is_named(suite_file, monkeypatch, capsys):
+def test_where_ray_is_missing_the_extra_is_named(suite_file, monkeypatch, cli):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert main(["run", str(suite_file()), "--backend", "ray"]) == 1
-    assert capsys.readouterr().err == "flipbench: --backend ray needs the extra: pip install 'flipbench[ray]'\n"
+    error = "flipbench: --backend ray needs the extra: pip install 'flipbench[ray]'\n"
+    assert cli("run", suite_file(), "--backend", "ray") == (1, "", error)
 
 
 @pytest.mark.parametrize(
@@ -24,8 +22,8 @@ def test_where_ray_is_missing_the_extra_is_named(suite_file, monkeypatch, capsys
         (["--budget", "8 hours"], "--budget 8 hours: expected a time such as 90m, 8h or 2d"),
     ],
 )
-def test_options_that_do_not_go_together_are_one_line(suite_file, capsys, options, said):
-    assert main(["run", str(suite_file()), *options]) == 1
-    error = capsys.readouterr().err
+def test_options_that_do_not_go_together_are_one_line(suite_file, cli, options, said):
+    code, _, error = cli("run", suite_file(), *options)
+    assert code == 1
     assert error.startswith(f"flipbench: {said}")
     assert error.count("\n") == 1

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from flipbench import metrics
 from flipbench.metrics import MetricError
-from flipbench.stats import bootstrap, bootstrap_difference, bootstrap_metrics, compare
+from flipbench.stats import bootstrap, bootstrap_metrics, compare, compare_resampled
+
+
+def difference(labels, a, b, groups, metric, **how):
+    """The declared test of one run each."""
+    return compare_resampled(metric, *(bootstrap_metrics(labels, logits, groups, **how) for logits in (a, b)))
 
 
 def drawn_users(seed, resamples, count):
@@ -41,7 +46,7 @@ def test_each_resample_is_the_metric_of_the_rows_drawn(seed, count, values):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(1, 6), st.integers(1, 3))
-def test_pairs_of_users_and_ranks_of_rows_count_the_same_to_the_last_bit(seed, count, values, runs):
+def test_pairs_of_users_and_ranks_of_rows_give_the_same_bits(seed, count, values, runs):
     random = np.random.default_rng(seed)
     groups = np.r_[np.arange(count), random.integers(count, size=80)]
     y = np.r_[0, 1, random.integers(2, size=count + 78)]
@@ -61,17 +66,6 @@ def test_pairs_of_users_and_ranks_of_rows_count_the_same_to_the_last_bit(seed, c
     assert paired.logloss_of == pytest.approx([run.logloss[0] for run in alone], abs=1e-12)
 
 
-def test_counts_too_large_for_single_precision_stay_exact(monkeypatch):
-    random = np.random.default_rng(5)
-    groups = np.r_[np.zeros(12_000, int), np.ones(12_000, int), 2]  # two users with 36 million pairs each
-    y = np.r_[np.arange(24_000) % 2, 1]
-    x = (y + random.normal(size=len(y))).astype(np.float32)
-    paired = bootstrap_metrics(y, x, groups, resamples=10)
-    monkeypatch.setattr(bootstrap, "MOST_PAIRED", 0)
-    assert paired.auc.tolist() == bootstrap_metrics(y, x, groups, resamples=10).auc.tolist()
-    assert paired.auc[0] == pytest.approx(metrics.auc(y, x), abs=1e-12)
-
-
 def skewed(random, users=60):
     """Users of very different sizes, whose clicks each of two equal models finds more or less easily."""
     sizes = np.minimum(1 + (random.pareto(1.0, users) * 6).astype(int), 120)
@@ -83,12 +77,12 @@ def skewed(random, users=60):
 
 
 @pytest.mark.parametrize("metric", ["auc", "logloss"])
-def test_it_keeps_its_level_where_users_differ_and_an_unclustered_test_does_not(metric):
+def test_where_users_differ_it_keeps_its_level_and_delong_does_not(metric):
     random = np.random.default_rng(11)
     clustered, by_rows = [], []
     for _ in range(250):
         y, a, b, groups = skewed(random)
-        clustered.append(bootstrap_difference(y, a, b, groups, metric, resamples=150).p)
+        clustered.append(difference(y, a, b, groups, metric, resamples=150).p)
         by_rows.append(compare("delong", metric, y, [a], [b], groups).p)
     assert np.mean(np.array(clustered) < 0.05) < 0.11  # heavy tails: few users carry most rows
     assert np.mean(np.array(by_rows) < 0.05) > 0.3
@@ -101,7 +95,7 @@ def test_equal_users_are_rejected_at_the_level():
         groups = np.repeat(np.arange(60), 5)
         y = random.random(300) < 0.5
         a, b = (y + random.normal(size=300) + random.normal(size=60)[groups] for _ in "ab")
-        p.append(bootstrap_difference(y, a, b, groups, "auc", resamples=100).p)
+        p.append(difference(y, a, b, groups, "auc", resamples=100).p)
     assert 0.02 < np.mean(np.array(p) < 0.05) < 0.09
 
 
@@ -111,22 +105,22 @@ def test_a_real_difference_is_found_and_the_interval_holds_it():
     y = random.random(2000) < 0.5
     b = y + random.normal(size=2000)
     a = b + 0.5 * y
-    found = bootstrap_difference(y, a, b, groups, "auc")
+    found = difference(y, a, b, groups, "auc")
     assert found.p < 1e-6
     assert found.low < metrics.auc(y, a) - metrics.auc(y, b) < found.high
     assert found.value == pytest.approx(metrics.auc(y, a) - metrics.auc(y, b), abs=1e-12)
-    back = bootstrap_difference(y, b, a, groups, "auc")
+    back = difference(y, b, a, groups, "auc")
     assert (back.value, back.low, back.p) == pytest.approx((-found.value, -found.high, found.p))
 
 
-def test_neither_the_order_of_rows_nor_the_names_of_users_matter_but_the_seed_does():
+def test_row_order_and_user_names_do_not_matter_but_the_seed_does():
     random = np.random.default_rng(3)
     y, a, b, groups = skewed(random)
-    found = bootstrap_difference(y, a, b, groups, "auc", resamples=50)
+    found = difference(y, a, b, groups, "auc", resamples=50)
     order = random.permutation(len(y))
-    assert vars(bootstrap_difference(y[order], a[order], b[order], groups[order], "auc", resamples=50)) == vars(found)
-    assert vars(bootstrap_difference(y, a, b, groups * 7 + 3, "auc", resamples=50)) == vars(found)
-    assert bootstrap_difference(y, a, b, groups, "auc", resamples=50, seed=1).error != found.error
+    assert vars(difference(y[order], a[order], b[order], groups[order], "auc", resamples=50)) == vars(found)
+    assert vars(difference(y, a, b, groups * 7 + 3, "auc", resamples=50)) == vars(found)
+    assert difference(y, a, b, groups, "auc", resamples=50, seed=1).error != found.error
 
 
 def test_one_user_a_row_agrees_with_delong():
@@ -134,7 +128,7 @@ def test_one_user_a_row_agrees_with_delong():
     y = random.random(1500) < 0.4
     b = y + random.normal(size=1500)
     a = b + 0.3 * random.normal(size=1500)
-    found = bootstrap_difference(y, a, b, np.arange(1500), "auc")
+    found = difference(y, a, b, np.arange(1500), "auc")
     assert found.error == pytest.approx(compare("delong", "auc", y, [a], [b], np.arange(1500)).error, rel=0.08)
 
 
@@ -152,12 +146,12 @@ def test_one_user_a_row_agrees_with_delong():
 def test_what_cannot_be_resampled_is_named(change, says):
     given_ = {"y": [0, 1, 0, 1], "a": [0, 1, 2, 3], "groups": [0, 0, 1, 1]} | change
     with pytest.raises(MetricError, match=says):
-        bootstrap_difference(given_["y"], given_["a"], [3, 2, 1, 0], given_["groups"], "auc")
+        difference(given_["y"], given_["a"], [3, 2, 1, 0], given_["groups"], "auc")
 
 
-def test_resamples_of_one_class_are_named_where_they_are_most():
+def test_too_many_resamples_of_one_class_are_an_error():
     with pytest.raises(MetricError, match="resamples have one class only"):
-        bootstrap_difference([1, 0], [1, 0], [0, 1], [0, 1], "auc", seed=5, resamples=3)
+        difference([1, 0], [1, 0], [0, 1], [0, 1], "auc", seed=5, resamples=3)
 
 
 def test_movielens_size_is_well_under_a_minute():
@@ -166,5 +160,5 @@ def test_movielens_size_is_well_under_a_minute():
     y = random.random(74_000) < 0.76
     a = random.normal(size=74_000) + y
     began = time.process_time()
-    bootstrap_difference(y, a, a + random.normal(size=74_000), groups, "auc")
+    difference(y, a, a + random.normal(size=74_000), groups, "auc")
     assert time.process_time() - began < 8

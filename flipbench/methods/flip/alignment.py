@@ -35,7 +35,7 @@ def similarities(model: Pretraining, ids: Tensor, store: "TokenStore", device: t
     if model.icl is None:
         raise ValueError("this pretraining has no ICL projections to compare")
     model.to(device).eval()
-    found = []
+    cosines = []
     for part in torch.split(ids, BATCH):
         clean = store.batch(part)
         texts, tables = [], []
@@ -46,8 +46,8 @@ def similarities(model: Pretraining, ids: Tensor, store: "TokenStore", device: t
             texts.append(normalize(model.icl.project_text(states[:, 0]), dim=1))
             v = model.id_model.represent(mask_table(part.long(), field).ids.to(device))
             tables.append(normalize(model.icl.project_table(v), dim=1))
-        found.append(torch.einsum("fbd,gbd->bfg", torch.stack(texts), torch.stack(tables)).cpu())
-    return torch.cat(found)
+        cosines.append(torch.einsum("fbd,gbd->bfg", torch.stack(texts), torch.stack(tables)).cpu())
+    return torch.cat(cosines)
 
 
 def top1(similarity: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,23 +66,23 @@ def draw_batch(
     by_length = store.lengths(mine).argsort(stable=True)  # no loss depends on the rows' order, the encoder's speed does
     mine = mine[by_length]
 
-    def own(drawn: Tensor) -> Tensor:
+    def own_rows(drawn: Tensor) -> Tensor:
         return drawn[share].to(store.device)[by_length]
 
     text, text_mask, table_mask, candidates = store.batch(mine), None, None, None
     if settings.mlm:
         generator = streams.generator("masks", epoch, step, 0)
         if settings.mask_unit == "field":
-            chosen = own(draw_fields(rows, fields, settings.text_mask_ratio, generator))
+            chosen = own_rows(draw_fields(rows, fields, settings.text_mask_ratio, generator))
             text_mask = mask_values(text, chosen, store.mask_id)
         else:
-            keys = own(torch.rand(rows, store.longest(ids), generator=generator))
+            keys = own_rows(torch.rand(rows, store.longest(ids), generator=generator))
             text_mask = mask_tokens(text, keys, settings.text_mask_ratio, store)
     if settings.mtm:
         generator = streams.generator("masks", epoch, step, 1)
-        chosen = own(draw_fields(rows, fields, settings.table_mask_ratio, generator))
+        chosen = own_rows(draw_fields(rows, fields, settings.table_mask_ratio, generator))
         table_mask = mask_table(mine, chosen)
         slots = table_mask.fields.shape[1]
-        drawn = own(noise.draw(rows, slots, settings.noise, streams.generator("noise", epoch, step)))
+        drawn = own_rows(noise.draw(rows, slots, settings.noise, streams.generator("noise", epoch, step)))
         candidates = torch.cat([table_mask.targets.unsqueeze(2), drawn], dim=2)
     return PretrainBatch(mine, text, Masks(text_mask, table_mask, candidates))

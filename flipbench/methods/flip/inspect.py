@@ -38,17 +38,17 @@ class Embeddings(InspectionMethod):
     def measure(stage: Stage, table: Table, store: Store, device: str) -> tuple[dict[str, Any], pa.Table]:
         weights = saved_weights(store, stage.parents["pretrain"])["id_model.embed.weight"].numpy()
         seen = np.unique(split.training_rows(table, stage.spec["order"]).ids)
-        found = geometry(weights[seen])
+        space = geometry(weights[seen])
         chosen = seen[_sample(stage, len(seen), stage.spec["settings"]["sample"])]
-        places = weights[chosen] @ found.axes
+        places = weights[chosen] @ space.axes
         field = np.searchsorted(table.offsets, chosen, side="right") - 1
         measured = {
             "features": len(seen),
             "unseen": table.num_features - 1 - len(seen),  # 1: the mask feature
-            "mean_cosine": found.mean_cosine,
-            "effective_rank": found.effective_rank,
-            "rms_norm": found.rms_norm,
-            "singular_shares": found.singular_shares.tolist(),
+            "mean_cosine": space.mean_cosine,
+            "effective_rank": space.effective_rank,
+            "rms_norm": space.rms_norm,
+            "singular_shares": space.singular_shares.tolist(),
         }
         drawn = {
             "field": pa.array([table.fields[f].name for f in field]).dictionary_encode(),

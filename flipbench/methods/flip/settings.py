@@ -19,23 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from flipbench.plan.settings import (
-    EPOCHS,
-    LEARNING_RATE,
-    PENALTY,
-    PRECISION,
-    RATIO,
-    ROWS,
-    TINYBERT,
-    WIDTH,
-    AtLeast,
-    Code,
-    Divides,
-    Guess,
-    Paper,
-    Range,
-    Setting,
-)
+from flipbench.plan.settings import TINYBERT, AtLeast, Code, Divides, Guess, Paper, Range, Setting, Valid
 
 
 def stated(setting: Setting) -> Any:
@@ -70,22 +54,22 @@ class PretrainSettings:
     the masked table's representation alone."""
     mask_unit: Literal["field", "token"] = stated(Paper("field", "IV-C1; token in Table VII"))
     """What the text is masked by: whole field values, or single tokens in "w/o Field-level Masking"."""
-    text_mask_ratio: float = stated(Paper(0.15, "V-A4: r_text", RATIO))
+    text_mask_ratio: float = stated(Paper(0.15, "V-A4: r_text", Valid.RATIO))
     """Share of the fields whose value is masked in the text; of the tokens, where tokens are the unit."""
-    table_mask_ratio: float = stated(Paper(0.15, "V-A4: r_tab", RATIO))
+    table_mask_ratio: float = stated(Paper(0.15, "V-A4: r_tab", Valid.RATIO))
     """Share of the fields masked in the table."""
 
     icl_head: Literal["linear", "residual"] = stated(Paper("linear", "IV-C5"))
     """``linear``: linear layer and LayerNorm. ``residual``: two layers with a residual GELU, dropout .2 and LayerNorm
     (code)."""
-    icl_dim: int = stated(Code(128, "released code; the paper does not say", WIDTH))
+    icl_dim: int = stated(Code(128, "released code; the paper does not say", Valid.WIDTH))
     """Size of the projections."""
     icl_similarity: Literal["dot", "unit", "max"] = stated(Paper("dot", "Eq. 11, and code"))
     """``dot``: product of the LayerNorm outputs, |z| about sqrt(128). ``unit``: of unit vectors (what Fig. 9's text
     suggests); temperature t there is 128 t here. ``max``: of parts of the vectors, for each of the table's the text's
     that suits it best (CTRL; the code holds it unused)."""
     icl_parts: int = stated(
-        Guess(4, "as CTRL's; nothing in FLIP has parts", WIDTH, only_with=("icl_similarity", "max"))
+        Guess(4, "as CTRL's; nothing in FLIP has parts", Valid.WIDTH, only_with=("icl_similarity", "max"))
     )
     """Parts that ``max`` splits either vector into."""
     temperature: float = stated(Paper(0.7, "V-A4: tau of Eq. 11-12", Range(1e-9, 1e9)))
@@ -105,13 +89,13 @@ class PretrainSettings:
     mtm_head: Literal["mlp", "linear"] = stated(Paper("mlp", "Eq. 8"))
     """``mlp``: an MLP for each field on u (one hidden layer of ``mtm_hidden``). ``linear``: one linear map of [v; u] to
     all fields (code)."""
-    mtm_hidden: int = stated(Guess(128, "neither says", WIDTH))
+    mtm_hidden: int = stated(Guess(128, "neither says", Valid.WIDTH))
     """Width of the hidden layer of ``mlp``."""
-    mtm_dim: int = stated(Code(32, "released code; Eq. 8 has the product only", WIDTH))
+    mtm_dim: int = stated(Code(32, "released code; Eq. 8 has the product only", Valid.WIDTH))
     """Size of the predicted and of the features' output embeddings."""
     mtm_loss: Literal["bce", "nce"] = stated(Paper("bce", "Eq. 10"))
     """``bce``: as printed. ``nce``: logits corrected by -ln q - ln K - ln M, biases started at ln q + ln M (code)."""
-    noise: int = stated(Paper(25, "V-A4: K", WIDTH))
+    noise: int = stated(Paper(25, "V-A4: K", Valid.WIDTH))
     """Noise features for each masked feature."""
     mlm_average: Literal["sample", "token"] = stated(Paper("sample", "Eq. 6, 14"))
     """``sample``: over a sample's masked tokens, then over samples. ``token``: over all masked tokens of the process's
@@ -120,14 +104,16 @@ class PretrainSettings:
 
 PRETRAIN_SETTINGS: dict[str, Setting] = {
     **declared(PretrainSettings),
-    "epochs": Paper(30, "V-A4", EPOCHS),
-    "batch_size": Paper(1024, "V-A4; the launcher has 512 for RoBERTa-base and 128 for RoBERTa-large", ROWS),
-    "learning_rate": Paper(5e-5, "V-A4: AdamW's, a cosine stepped once an epoch; 1e-4 in the launcher", LEARNING_RATE),
-    "weight_decay": Code(1e-3, "released code, on every parameter; the paper does not say", PENALTY),
+    "epochs": Paper(30, "V-A4", Valid.EPOCHS),
+    "batch_size": Paper(1024, "V-A4; the launcher has 512 for RoBERTa-base and 128 for RoBERTa-large", Valid.ROWS),
+    "learning_rate": Paper(
+        5e-5, "V-A4: AdamW's, a cosine stepped once an epoch; 1e-4 in the launcher", Valid.LEARNING_RATE
+    ),
+    "weight_decay": Code(1e-3, "released code, on every parameter; the paper does not say", Valid.PENALTY),
     "precision": Guess(
         "float32",
         "neither says; bfloat16: autocast in the PLM and its heads, logits, softmax and losses in float32",
-        PRECISION,
+        Valid.PRECISION,
     ),
 }
 PRETRAIN_RULES = (Divides("icl_parts", "icl_dim"), AtLeast("batch_size", 2, "a row is contrasted with the others"))
@@ -137,15 +123,15 @@ FINETUNE_SETTINGS: dict[str, Setting] = {
     "backbone": Paper("dcnv2", "V-A4: DCNv2; the released code's is dcnv2_mix"),
     "plm": Paper(TINYBERT, "V-A4"),
     "flavour": Guess("paper", "the paper's equations, rather than the released code where they differ"),
-    "learning_rate": Guess(1e-3, "of all but the PLM; searched over 1e-5 to 5e-3 (V-A4)", LEARNING_RATE),
-    "plm_learning_rate": Code(5e-5, "released code; the paper does not split the two", LEARNING_RATE),
-    "weight_decay": Paper(0.0, "V-A4: Adam; 1e-3 on every parameter with AdamW in code", PENALTY),
-    "embedding_l2": Guess(0.0, "the code adds 1e-4 |E|^2 on MovieLens-1M and BookCrossing: lambda 2e-4", PENALTY),
+    "learning_rate": Guess(1e-3, "of all but the PLM; searched over 1e-5 to 5e-3 (V-A4)", Valid.LEARNING_RATE),
+    "plm_learning_rate": Code(5e-5, "released code; the paper does not split the two", Valid.LEARNING_RATE),
+    "weight_decay": Paper(0.0, "V-A4: Adam; 1e-3 on every parameter with AdamW in code", Valid.PENALTY),
+    "embedding_l2": Guess(0.0, "the code adds 1e-4 |E|^2 on MovieLens-1M and BookCrossing: lambda 2e-4", Valid.PENALTY),
     "alpha_start": Code(0.0, "released code: alpha of Eq. 16; at 0 the prediction is the language model's"),
-    "batch_size": Paper(256, "V-A4; 2048 for GoodReads", ROWS),
-    "max_epochs": Code(25, "released code", EPOCHS),
-    "patience": Code(3, "released code: epochs without a better validation AUC", EPOCHS),
-    "precision": Guess("float32", "as in pretraining", PRECISION),
+    "batch_size": Paper(256, "V-A4; 2048 for GoodReads", Valid.ROWS),
+    "max_epochs": Code(25, "released code", Valid.EPOCHS),
+    "patience": Code(3, "released code: epochs without a better validation AUC", Valid.EPOCHS),
+    "precision": Guess("float32", "as in pretraining", Valid.PRECISION),
 }
 
 RELEASED: Mapping[str, Any] = {

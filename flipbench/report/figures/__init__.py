@@ -1,5 +1,5 @@
 """Figures of a suite, drawn from its stored runs alone."""
 
-from flipbench.report.figures.write import Figures, write_figures
+from flipbench.report.figures.write import write_figures
 
-__all__ = ["Figures", "write_figures"]
+__all__ = ["write_figures"]

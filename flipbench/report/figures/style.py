@@ -1,25 +1,20 @@
 """How every figure looks, and how it is saved: the same bytes from the same numbers.
 
-Sizes are of a two-column page; colours are Okabe and Ito's, told apart without colour vision, and every series has a
-marker or a line style of its own, so that it is told apart in grey.
+Sizes are of a two-column page; colours are Okabe and Ito's, distinct without colour vision, and every series has a
+marker or a line style of its own, so that it is distinct in grey.
 """
 
-import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import matplotlib as mpl
-import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
-from PIL import Image
-
-from flipbench.report.figures import font
+from matplotlib.transforms import Bbox
 
 COLUMN, PAGE = 3.45, 7.1
 """Width in inches of a column and of a page."""
@@ -64,9 +59,7 @@ _STYLE: Any = {
     "grid.color": "#E3E3E3",
     "axes.axisbelow": True,
     "pdf.fonttype": 42,  # letters stay letters
-    "pdf.compression": 9,
     "figure.dpi": 200,
-    "text.hinting": "no_hinting",  # at so many dots an inch nothing is seen of it but its time
 }
 
 
@@ -77,38 +70,26 @@ class Picture:
     Attributes:
         name: what it shows, and of which data set (``calibration-movielens-1m``).
         figure: drawn.
-        numbers: what its marks stand for, one record each, so that nobody has to read them off.
+        numbers: what its marks stand for, a row each, so that nobody has to read them off.
     """
 
     name: str
     figure: Figure
-    numbers: Sequence[Mapping[str, Any]]
+    numbers: pd.DataFrame
 
 
 @contextmanager
-def styled(names: Iterable[str] = ()) -> Iterator[None]:
-    """A region in which figures are made and saved, whatever the reader's own matplotlib settings say.
-
-    Args:
-        names: that a user has given to rows and data, in letters of any script.
-    """
-    font.register()
+def styled() -> Iterator[None]:
+    """A region in which figures are made and saved, whatever the reader's own matplotlib settings say."""
     with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE | {"font.family": font.families("".join(names))})
+        mpl.rcdefaults()  # DejaVu Sans, which comes with matplotlib
+        mpl.rcParams.update(_STYLE)
         yield
 
 
 def new(width: float, height: float) -> Figure:
     """An empty figure of a size in inches, that makes room for its labels by itself."""
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def settle(figure: Figure) -> None:
-    """Find every part's place, once: each drawing would find it again."""
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
-        figure.set_layout_engine("none")
 
 
 def note(figure: Figure, text: str) -> None:
@@ -127,25 +108,21 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
     The axes' limits must be final.
     """
     figure = cast("Figure", axes.get_figure(root=True))
-    settle(figure)
+    figure.draw_without_rendering()  # lays it out
     size, pixels = 6.0, figure.dpi / 72
-    where = axes.transData.transform([(x, y) for x, y, _ in points]) / pixels  # in points, as the sizes
-    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in where]
+    places = axes.transData.transform([(x, y) for x, y, _ in points]) / pixels  # in points, as the sizes
+    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in places]
     left, right = axes.bbox.x0 / pixels, axes.bbox.x1 / pixels
-    for (x, y), (px, py, name) in zip(where, points, strict=True):
+    for (x, y), (px, py, name) in zip(places, points, strict=True):
         width = 0.6 * size * len(name)
-        places = [(dx, dy) for dy in (5, -5, 0, 11, -11, 17, -17) for dx in (5, -5 - width, -width / 2) if dx or dy]
-        boxes = [(x + dx, y + dy - size / 2, x + dx + width, y + dy + size / 2) for dx, dy in places]
-        inside = [i for i, box in enumerate(boxes) if left < box[0] and box[2] < right]
-        free = next((i for i in inside if not any(_overlap(boxes[i], other) for other in taken)), (inside or [0])[0])
+        shifts = [(dx, dy) for dy in (5, -5, 0, 11, -11, 17, -17) for dx in (5, -5 - width, -width / 2) if dx or dy]
+        boxes = [Bbox.from_bounds(x + dx, y + dy - size / 2, width, size) for dx, dy in shifts]
+        inside = [i for i, box in enumerate(boxes) if left < box.x0 and box.x1 < right]
+        free = next((i for i in inside if not boxes[i].count_overlaps(taken)), (inside or [0])[0])
         taken.append(boxes[free])
         far = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
-        axes.annotate(name, (px, py), xytext=places[free], textcoords="offset points", fontsize=size, va="center",
-                      arrowprops=far if abs(places[free][1]) > 5 else None)  # fmt: skip
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return bool(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3])
+        axes.annotate(name, (px, py), xytext=shifts[free], textcoords="offset points", fontsize=size, va="center",
+                      arrowprops=far if abs(shifts[free][1]) > 5 else None, in_layout=False)  # fmt: skip
 
 
 def over_seeds(counts: Sequence[int]) -> str:
@@ -157,42 +134,20 @@ def over_seeds(counts: Sequence[int]) -> str:
 
 
 def encoded(picture: Picture) -> dict[str, bytes]:
-    """A picture as ``png`` and ``pdf``, and its numbers as ``csv``.
+    """A picture as ``pdf`` and ``png``, and its numbers as ``csv``, by ending.
 
     No date, no version, no path is in them: equal numbers give equal bytes.
     """
-    settle(picture.figure)
-    return {"pdf": _pdf(picture.figure), "png": _png(picture.figure), "csv": _csv(picture.numbers).encode()}
+    files = {}
+    picture.figure.draw_without_rendering()
+    picture.figure.set_layout_engine("none")  # laid out once: both files have everything in the same place
+    for ending, fields in _METADATA.items():
+        stream = io.BytesIO()
+        picture.figure.savefig(stream, format=ending, metadata=dict.fromkeys(fields))
+        files[ending] = stream.getvalue()
+    numbers = picture.numbers.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
+    return {**files, "csv": numbers.encode()}
 
 
-def _png(figure: Figure) -> bytes:
-    """In 256 colours, a quarter of the bytes; its corner, the paper, is white."""
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    flat: Any = drawn.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    colours = np.array(flat.getpalette()).reshape(-1, 3)
-    colours[flat.getpixel((0, 0))] = 255  # the mean of all that is nearly white is not
-    flat.putpalette(colours.ravel().tolist())
-    stream = io.BytesIO()
-    flat.save(stream, "PNG", compress_level=7, dpi=(figure.dpi, figure.dpi))
-    return stream.getvalue()
-
-
-def _pdf(figure: Figure) -> bytes:
-    """Not by ``savefig``, which draws twice."""
-    stream = io.BytesIO()
-    empty = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
-    canvas: Any = FigureCanvasPdf(figure)
-    canvas.print_pdf(stream, metadata=empty)
-    return stream.getvalue()
-
-
-def _csv(numbers: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    columns = list(dict.fromkeys(name for record in numbers for name in record))
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for record in numbers:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in record.items()})
-    return text.getvalue()
+_METADATA = {"pdf": ("CreationDate", "ModDate", "Producer", "Creator"), "png": ("Software",)}
+"""What matplotlib writes into a file beside the picture, all left out."""

@@ -2,81 +2,64 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flipbench.atomic import write_files
 from flipbench.plan.expand import Plan
-from flipbench.report.figures.parts import parts
+from flipbench.report.figures.select import varied_settings
 from flipbench.store.runs import Store
+
+if TYPE_CHECKING:
+    from flipbench.report.figures.style import Picture
 
 
 def write_figures(plan: Plan, store: Store, folder: Path) -> list[Path]:
-    """:meth:`Figures.write` of a suite's figures."""
-    return Figures(plan, store).write(folder)
+    """Draw a suite's figures into ``SUITE-KIND-DATASET.pdf``, ``.png`` and, their numbers, ``.csv``.
 
+    Each file is replaced as a whole; the same results give the same bytes. Only cells with all their runs are drawn;
+    a kind of figure without any is named on stderr.
 
-class Figures:
-    """A suite's figures. Only what has all its runs is drawn.
+    Returns:
+        The files.
 
-    Args:
-        pool: another process, which begins to draw them at once; the files are the same.
+    Raises:
+        UserError: a run's files are missing or damaged, or the folder cannot be written.
     """
+    from flipbench.report.figures import calibration, pretrained, scores, style  # matplotlib takes long to import
 
-    def __init__(self, plan: Plan, store: Store, pool: Executor | None = None) -> None:
-        self.suite, self.store = plan.suite.suite, store
-        self._parts = list(parts(plan))
-        self._elsewhere = [pool.submit(_draw, kind, part, store) for kind, part in self._parts] if pool else []
-
-    def write(self, folder: Path) -> list[Path]:
-        """Write ``SUITE-WHAT-DATASET.pdf``, ``.png`` and the numbers as ``.csv``, each replaced as a whole.
-
-        A kind of figure that is not drawn for want of runs is named on stderr.
-
-        Returns:
-            The files.
-
-        Raises:
-            UserError: a run's files are missing or damaged, or the folder cannot be written.
-        """
-        drawn = self._drawn()
-        has = {kind for (kind, _), files in zip(self._parts, drawn, strict=True) if files}
-        for kind in dict.fromkeys(kind for kind, _ in self._parts):
-            if kind not in has:
-                print(f"{self.suite}: no figure of {kind}: its runs are not finished", file=sys.stderr)
-        return write_files(folder, dict(file for files in drawn for file in files.items()), "the figures")
-
-    def _drawn(self) -> list[dict[str, bytes]]:
-        """The files of each part, by name; the last ones, up to those that the other process has begun, drawn here."""
-        own: dict[int, dict[str, bytes]] = {}
-        for index in reversed(range(len(self._parts))):
-            if not self._elsewhere or self._elsewhere[index].cancel():
-                own[index] = _draw(*self._parts[index], self.store)
-        return [own[i] if i in own else self._result(i) for i in range(len(self._parts))]
-
-    def _result(self, index: int) -> dict[str, bytes]:
-        """What the other process drew; drawn here if that process was killed."""
-        try:
-            return self._elsewhere[index].result()
-        except BrokenExecutor:
-            return _draw(*self._parts[index], self.store)
-
-
-def _draw(kind: str, plan: Plan, store: Store) -> dict[str, bytes]:
-    from flipbench.report.figures import calibration, pretrained, scores, style  # matplotlib, for whom draws
-
-    draw: dict[str, Callable[[Plan, Store], Iterator[style.Picture]]] = {
+    drawings: dict[str, Callable[[Plan, Store], Iterator[Picture]]] = {
         "embeddings": pretrained.embeddings,
         "alignment": pretrained.alignment,
         "sweep": scores.sweep,
-        "differences": scores.forest,
         "cost": scores.cost,
         "calibration": calibration.calibration,
         "tuning": scores.tuning,
+        "differences": scores.forest,
     }
     files: dict[str, bytes] = {}
-    with style.styled(name for cell in plan.cells for name in (cell.method.label, cell.data.label)):
-        for picture in draw[kind](plan, store):
-            stem = f"{plan.suite.suite}-{picture.name.replace('@', '_')}"
-            files |= {f"{stem}.{ending}": content for ending, content in style.encoded(picture).items()}
-    return files
+    for kind in figure_kinds(plan):
+        with style.styled():
+            drawn = [(picture.name, style.encoded(picture)) for picture in drawings[kind](plan, store)]
+        if not drawn:
+            print(f"{plan.suite.suite}: no figure of {kind}: its runs are not finished", file=sys.stderr)
+        for name, contents in drawn:
+            stem = f"{plan.suite.suite}-{name.replace('@', '_')}"
+            files |= {f"{stem}.{ending}": content for ending, content in contents.items()}
+    return write_files(folder, files, "the figures")
+
+
+def figure_kinds(plan: Plan) -> list[str]:
+    """The kinds of figure that a suite has once its runs are finished."""
+    suite = plan.suite
+    if suite.inspect:
+        return list(suite.inspect)
+    several = len(suite.methods) > 1
+    kinds = {
+        "sweep": bool(varied_settings(plan)),
+        "cost": several,
+        "calibration": True,
+        "tuning": suite.tune is not None,
+        "differences": several and suite.compare.reference is not None,
+    }
+    return [kind for kind, drawn in kinds.items() if drawn]

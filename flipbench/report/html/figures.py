@@ -1,17 +1,17 @@
 """A suite's figures inside the page, with their numbers as tables."""
 
-import csv
-import io
 from base64 import b64encode
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from platform import machine
+from typing import Any
 from zlib import ZLIB_RUNTIME_VERSION
+
+import pandas as pd
+from PIL import Image
 
 from flipbench.errors import UserError
 from flipbench.paper import dataset_name
-from flipbench.report.html.elements import Html, grid, join, plural, tag
 
 _KINDS = {
     "forest": ("Differences", "The reference minus each other row, in AUC and in logloss, with 95 % intervals"),
@@ -35,40 +35,38 @@ def drawn_by() -> str:
     return ", ".join([*libraries, f"zlib {ZLIB_RUNTIME_VERSION}", machine()])
 
 
-def figures(paths: Iterable[Path], suite: str) -> Html:
-    """Of the files of :func:`flipbench.report.figures.write_figures`, the pictures with their numbers.
+def read_figure(path: Path, suite: str) -> dict[str, Any]:
+    """A picture of :func:`flipbench.report.figures.write_figures` with its numbers, as the page shows them.
+
+    Of the numbers what all records share is left out, and keys are cut to the digits that name a folder.
 
     Raises:
         UserError: a file cannot be read.
     """
-    return join((_figure(path, suite) for path in paths if path.suffix == ".png"), "\n")
-
-
-def _figure(path: Path, suite: str) -> Html:
-    from PIL import Image
-
-    kind = kind_of(path, suite)
     try:
-        picture = path.read_bytes()
-        with Image.open(io.BytesIO(picture)) as opened:
-            width, height = opened.size
-        with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
-            columns, *records = csv.reader(file)
+        with Image.open(path) as picture:
+            width, height = picture.size
+        source = b64encode(path.read_bytes()).decode()
+        numbers = pd.read_csv(path.with_suffix(".csv"), dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: the figure or its numbers cannot be read: {error}") from None
-    title, seen = _KINDS[kind]
-    places = {record[columns.index("dataset")] for record in records}
-    if len(places) == 1:
-        title += f", {dataset_name(places.pop())}"
-    shown = tag(
-        "img",
-        src=f"data:image/png;base64,{b64encode(picture).decode()}",
-        alt=f"{seen}. The same numbers stand in the table that follows.",
-        width=width // 2,  # drawn with 200 dots an inch
-        height=height // 2,
-    )
-    numbers = tag("details", tag("summary", f"{plural(len(records), 'record')} behind it"), _numbers(columns, records))
-    return join([tag("h3", title), tag("figure", shown, tag("figcaption", f"{seen}."), numbers)])
+    title, shows = _KINDS[kind_of(path, suite)]
+    if numbers["dataset"].nunique() == 1:
+        title += f", {dataset_name(numbers['dataset'].iloc[0])}"
+    numbers = numbers.drop(columns=[n for n in ("dataset", "test") if n in numbers and numbers[n].nunique() == 1])
+    if "run" in numbers:
+        numbers["run"] = numbers["run"].str[:12]
+    numbers.columns = numbers.columns.str.replace("_", " ")
+    return {
+        "title": title,
+        "shows": shows,
+        "source": source,
+        "width": width // 2,  # drawn with 200 dots an inch
+        "height": height // 2,
+        "columns": list(numbers.columns),
+        "words": [name for name in numbers if not numbers[name].str.fullmatch(_NUMBER).all()],
+        "records": list(numbers.itertuples(index=False)),
+    }
 
 
 def kind_of(path: Path, suite: str) -> str:
@@ -77,18 +75,4 @@ def kind_of(path: Path, suite: str) -> str:
     return kind if kind in _KINDS else ""
 
 
-def _numbers(columns: list[str], records: list[list[str]]) -> Html:
-    """What all records share is left out; keys are cut to the digits that name a folder."""
-    kept = [i for i, name in enumerate(columns) if name not in ("dataset", "test") or len({r[i] for r in records}) > 1]
-    rows = [[r[i][:12] if columns[i] == "run" else r[i] for i in kept] for r in records]
-    names = [columns[i].replace("_", " ") for i in kept]
-    words = [name for i, name in enumerate(names) if not all(_is_number(row[i]) for row in rows)]
-    return grid("Numbers of the figure", names, rows, words, sort=True)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+_NUMBER = r"-?[\d.]+(e[+-]\d+)?|-?inf|nan"

@@ -1,98 +1,141 @@
-"""The page: its parts in order, its style and script inside, and a policy that lets nothing else in."""
+"""A suite's report as one page: its style and script inside, and a policy that lets nothing else in."""
 
+import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from flipbench.paper import dataset_name, row_name
 from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
-from flipbench.report.html.claims import claims
-from flipbench.report.html.elements import Html, join, plural, tag
-from flipbench.report.html.evidence import evidence, ids
-from flipbench.report.html.figures import DRAWN_BY, drawn_by, figures
-from flipbench.report.html.results import results as result_tables
-from flipbench.report.table import overall_table
+from flipbench.report.claims import claims_of_suite
+from flipbench.report.columns import METRIC_NAMES
+from flipbench.report.explain import explain
+from flipbench.report.html import formats
+from flipbench.report.html.figures import DRAWN_BY, drawn_by, read_figure
+from flipbench.report.significance import Evidence
+from flipbench.report.table import ResultTable, overall_table
 from flipbench.store.runs import Store
+
+SECTIONS = {"results": "Results", "figures": "Figures", "claims": "Claims of the paper", "evidence": "Evidence"}
+"""Heading of each part of the page that has anything to show; ``ID.html`` is its template."""
+
+_WORDS = {
+    "METRIC_NAMES": METRIC_NAMES,
+    "DRAWN_BY": DRAWN_BY,
+    "MARKS": {"best": "best", "second": "second best"},
+    "SOURCES": {"ours": "here", "paper": "paper"},
+    "PROVENANCES": {
+        "overridden": "Stated, and set otherwise here",
+        "guess": "Neither the paper nor released code states it",
+        "searched": "Chosen by the search",
+        "code": "As released code states",
+        "paper": "As the paper states",
+    },
+}
+
+Ids = Mapping[tuple[str, str], str]
+"""Of the evidence, by row and data set."""
 
 
 def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[Path] = ()) -> str:
     """One self-contained page; ends in a newline. The same results give the same bytes.
 
     Args:
-        plan, store, results: as :func:`flipbench.cli.common.results_of` gives them.
-        pictures: files of :func:`flipbench.report.figures.write_figures`, to be shown; looked at last, so that another
-            process may still be drawing them.
+        plan, store, results: of the same suite.
+        pictures: files of :func:`flipbench.report.figures.write_figures`, to be shown.
 
     Raises:
         UserError: the paper has no such table, a run's files were changed, or a picture cannot be read.
     """
     table = overall_table(results)
-    places = ids(results)
-    sections = []
-    if results.cells:
-        sentences = table.sentences(baseline="with a wavy underline")
-        notes = tag("ul", *(tag("li", sentence) for sentence in sentences), class_="note")
-        found = result_tables(table, lambda row, dataset: places.get((row, dataset)))
-        sections.append(("results", "Results", join([found, notes])))
-    claimed, behind = claims(plan, store, results), evidence(plan, store, results, table)
-    drawn = figures(pictures, results.suite)
-    sections += [
-        ("figures", "Figures", drawn),
-        ("claims", "Claims of the paper", claimed),
-        ("evidence", "Evidence", behind),
-    ]
-    return _page(table.title, results, table.signature, [s for s in sections if s[2]], drawn_by() if drawn else "")
-
-
-def _page(
-    title: str, results: SuiteResults, signature: str, sections: Iterable[tuple[str, str, Html]], drawn: str
-) -> str:
-    """The document around sections of id, heading and content."""
-    style, script = (Html(files(__package__).joinpath(n).read_text("utf-8")) for n in ("style.css", "script.js"))
-    sections = list(sections)
+    ids = evidence_ids(results)
+    style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("style.css", "script.js"))
+    content: dict[str, Any] = {
+        "results": results.cells,
+        "figures": [read_figure(path, results.suite) for path in pictures if path.suffix == ".png"],
+        "claims": list(claims_of_suite(plan, store, results)),
+        "evidence": _evidence(plan, store, results, table, ids),
+    }
     runs = sum(len(cell.runs) for cell in results.cells)
-    facts = [results.suite, f"protocol {results.protocol}", plural(results.seeds, "seed"), plural(runs, "run")]
-    links = (tag("li", tag("a", heading, href=f"#{place}")) for place, heading, _ in sections)
-    content = (
-        tag("section", tag("h2", heading, id=f"{place}-heading"), inside, id=place, aria_labelledby=f"{place}-heading")
-        for place, heading, inside in sections
+    counts = formats.plural(results.seeds, "seed"), formats.plural(runs, "run")
+    page = _environment().get_template("page.html")
+    return page.render(
+        **content,
+        sections={id_: heading for id_, heading in SECTIONS.items() if content[id_]},
+        table=table,
+        ids=ids,
+        parts=_result_parts(table),
+        sentences=table.sentences(baseline="with a wavy underline"),
+        facts=[results.suite, f"protocol {results.protocol}", *counts],
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+        drawn_by=drawn_by(),
     )
-    body = join(
-        [
-            tag("a", "Skip to the content", href="#content", class_="skip"),
-            tag("header", tag("p", " · ".join(facts)), tag("h1", title)),
-            tag("nav", tag("ul", *links), aria_label="Contents"),
-            tag("main", join(content, "\n"), id="content", tabindex=-1),
-            tag("footer", tag("p", "Signature, to quote with a number: ", tag("code", signature))),
-            tag("p", role="status", class_="heard"),
-            _DIALOG,
-            tag("script", script),
-        ],
-        "\n",
-    )
-    head = join(
-        [
-            tag("meta", charset="utf-8"),
-            tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
-            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            tag("meta", name="color-scheme", content="light dark"),
-            *([tag("meta", name=DRAWN_BY, content=drawn)] if drawn else []),
-            tag("title", f"{title} · flipbench"),
-            tag("style", style),
-        ],
-        "\n",
-    )
-    return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
-_DIALOG = tag(
-    "dialog",
-    tag("header", tag("h3", id="dialog-heading"), tag("button", "Close", type="button")),
-    tag("div"),
-    aria_labelledby="dialog-heading",
-)
+def evidence_ids(results: SuiteResults) -> Ids:
+    """An id for each row and data set that anything was run of; the number keeps apart what the words do not."""
+    return {
+        (c.method, c.dataset): re.sub(r"[^A-Za-z0-9_.-]+", "-", f"e{number}-{c.method}-{c.dataset}")
+        for number, c in enumerate(results.cells, 1)
+    }
+
+
+def _environment() -> Environment:
+    """Templates in which every text is escaped, and a name that is not there is an error."""
+    environment = Environment(
+        loader=PackageLoader("flipbench.report.html", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    environment.globals |= _WORDS
+    environment.filters |= {"dataset_name": dataset_name, "row_name": row_name, **formats.FILTERS}
+    return environment
+
+
+def _result_parts(table: ResultTable) -> list[dict[str, Any]]:
+    """The table by data set; of those that were not run the paper's columns, where it has any."""
+    parts = []
+    for dataset in table.datasets:
+        ran = table.has_ours(dataset)
+        places = [i for i in table.columns_of(dataset) if ran or table.columns[i].source == "paper"]
+        groups = {
+            group.family: [(row, [(table.columns[i], row.cells[i]) for i in places]) for row in group.rows]
+            for group in table.groups
+            if any(row.cells[i].status != "not-run" for row in group.rows for i in places)
+        }
+        if places:
+            columns = [table.columns[i] for i in places]
+            parts.append({"dataset": dataset, "ran": ran, "columns": columns, "groups": groups})
+    return parts
+
+
+def _evidence(
+    plan: Plan, store: Store, results: SuiteResults, table: ResultTable, ids: Ids
+) -> dict[str, list[dict[str, Any]]]:
+    """What :func:`flipbench.report.explain.explain` knows of each cell with runs, finished or failed, by data set."""
+    stored = Evidence(store)
+    by_dataset: dict[str, list[dict[str, Any]]] = {}
+    for cell in plan.cells:
+        row, dataset = cell.method.label, cell.data.label
+        if (row, dataset) in ids:
+            record = explain(plan, store, results, row, dataset, table, stored)
+            record["trials"].sort(key=lambda trial: -(trial["auc"] or 0.0))
+            values = [trial["settings"] for trial in record["trials"]]
+            names = values[0] if values else ()
+            record["searched"] = [n for n in names if len({repr(settings.get(n)) for settings in values}) > 1]
+            by_dataset.setdefault(dataset, []).append(record)
+    return by_dataset
 
 
 def _policy(style: str, script: str) -> str:

@@ -1,0 +1,124 @@
+"""What the command line accepts; nothing of a verb is imported for it."""
+
+import argparse
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from flipbench import __version__
+
+VERBS = {
+    "run": ("run.run", "train and score what a suite asks for; the same command resumes and skips what is done"),
+    "report": ("report.report", "render a suite's tables from its results; without a suite, of all that have results"),
+    "status": ("results.status", "how far a suite is"),
+    "ledger": ("results.ledger", "what each search cost and found, and where its best lies on the border of its grid"),
+    "plan": ("run.plan", "what would run, what is done, and what it will cost"),
+    "data": ("listing.data", "list, fetch, import and check data sets"),
+    "list": ("listing.list_names", "list models, datasets or suites"),
+    "show": ("results.show", "one run by its key: settings, figures, log"),
+    "explain": ("results.explain", "the evidence of one cell of a table: runs, settings, tests, verdict"),
+    "slices": ("evidence.slices", "AUC on items that training shows never, seldom or often, less that of one row"),
+    "gap": ("evidence.gap", "from the paper's number to ours, one factor at a time"),
+    "claims": (
+        "evidence.claims",
+        "what the finished runs say of each claim of the paper, and what its own numbers say",
+    ),
+    "audit-paper": ("evidence.audit_paper", "the paper's own numbers and words against each other"),
+    "verify": ("report.verify", "recompute every figure and table from stored predictions; exit code 3 on a mismatch"),
+    "bundle": ("report.bundle", "one archive of a suite's evidence, from which others run verify and report"),
+}
+"""By verb: its function, as MODULE.NAME in this package, and its help."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _PrintCompletion(argparse.Action):
+    """Print a shell's completion of every verb, option and suite, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, values: Any, option: str | None = None) -> None:
+        import shtab
+
+        from flipbench.plan import suite
+
+        names = [path.stem for path in suite.available()]
+        print(shtab.complete(parser_of([*names, shtab.Choice("file")]), values))
+        parser.exit()
+
+
+def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
+    """The whole command line.
+
+    Args:
+        suites: what a suite's argument may be; anything if None.
+    """
+    top = _Parser(prog="flipbench", description="Do the numbers and the claims of FLIP (arXiv 2310.19453) hold?")
+    top.add_argument("--version", action="version", version=f"flipbench {__version__}")
+    shells, completion = ["bash", "zsh", "tcsh", "fish"], "for TAB in bash: source <(flipbench --print-completion bash)"
+    top.add_argument("--print-completion", choices=shells, action=_PrintCompletion, help=completion)
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+    verb = {name: verbs.add_parser(name, help=text, description=text.capitalize()) for name, (_, text) in VERBS.items()}
+    for name in ("run", "report", "status", "ledger", "plan", "gap", "slices", "verify", "bundle", "explain"):
+        nargs = "?" if name in ("report", "verify") else None
+        verb[name].add_argument("suite", nargs=nargs, choices=suites, help="path or name of a suite")
+        if name != "explain":
+            _add_changes(verb[name])
+    for name in ("explain", "claims"):
+        verb[name].add_argument("--results", metavar="DIR", help="results folder instead of the suite's")
+    _add_running(verb["run"], verb["plan"])
+    for name in ("report", "verify"):
+        verb[name].add_argument("--reports", metavar="DIR", help="folder of the reports (default: the suite's)")
+    verb["report"].add_argument("--no-figures", action="store_true", help="tables only: drawing takes longest")
+    verb["bundle"].add_argument("--to", metavar="FILE", help="the archive (default: SUITE.tar)")
+    verb["slices"].add_argument("--reference", metavar="ROW", help="instead of the suite's compare.reference")
+    verb["explain"].add_argument("row", help="a row's label")
+    verb["explain"].add_argument("dataset", help="a data set")
+    verb["show"].add_argument("key", help="the first digits of a run's key")
+    verb["show"].add_argument("--results", default="results", metavar="DIR", help="results folder (default: results)")
+    verb["list"].add_argument("what", choices=["models", "datasets", "suites"])
+    with_json = [verb[name] for name in VERBS if name not in ("run", "data", "bundle")] + _add_data(verb["data"])
+    for options in with_json:
+        options.add_argument("--json", action="store_true", help="for machines")
+    return top
+
+
+def _add_changes(verb: argparse.ArgumentParser) -> None:
+    """What of a suite an invocation may change."""
+    only = "dataset=..., model=..., kind=id; may be repeated"
+    verb.add_argument("--only", action="append", default=[], metavar="KEY=VALUE", help=only)
+    verb.add_argument("--seeds", type=int, metavar="N", help="runs a cell instead of the suite's")
+    verb.add_argument("--protocol", choices=["held-out", "as-released"], help="instead of the suite's")
+    verb.add_argument("--results", metavar="DIR", help="results folder instead of the suite's")
+
+
+def _add_running(run: argparse.ArgumentParser, plan: argparse.ArgumentParser) -> None:
+    for verb in (run, plan):
+        workers = "stages at once (default: one a CPU core, or one on a GPU)"
+        verb.add_argument("--workers", type=int, metavar="N", help=workers)
+        verb.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto (default)")
+        verb.add_argument("--budget", metavar="TIME", help="refuse what is expected to take longer: 90m, 8h, 2d")
+    plan.add_argument("--calibrate", action="store_true", help="train a few steps of what is not measured here yet")
+    run.add_argument("--backend", choices=["local", "ray"], default="local", help="this machine, or a cluster")
+    run.add_argument("--address", metavar="ADDRESS", help="of the Ray cluster: auto, HOST:PORT, ray://HOST:PORT")
+    share = "of a GPU that a stage on a Ray cluster asks for (1)"
+    run.add_argument("--gpu-share", type=float, default=1.0, metavar="X", help=share)
+    stall = "end a stage that shows no progress for S seconds (7200)"
+    run.add_argument("--stall", type=float, default=7200, metavar="S", help=stall)
+    stack = "train up to N seeds or grid points of one shape as one program (auto: on a GPU, where it is faster)"
+    run.add_argument("--stack", default="auto", metavar="N|auto|off", help=stack)
+    run.add_argument("--dry-run", action="store_true", help="show the plan and stop")
+
+
+def _add_data(verb: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Add what can be done with data sets, and return it."""
+    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    show = actions.add_parser("list", help="data sets and whether they are prepared")
+    fetch = actions.add_parser("fetch", help="download from the official place, check, prepare")
+    local = actions.add_parser("import", help="prepare from a folder with the raw files")
+    check = actions.add_parser("check", help="count, compare with the paper's Table I, verify the bytes")
+    fetch.add_argument("name")
+    local.add_argument("name")
+    local.add_argument("--from", dest="folder", required=True, metavar="DIR")
+    check.add_argument("name", nargs="?", help="without one: Table I for all that are prepared")
+    return [show, fetch, local, check]

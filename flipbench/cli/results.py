@@ -1,0 +1,169 @@
+"""``flipbench status``, ``ledger``, ``show`` and ``explain``: what the run folders hold."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flipbench import api
+from flipbench.cli.output import print_json, print_table, suite_of
+from flipbench.errors import UserError
+from flipbench.plan.settings import flatten
+from flipbench.store.runs import Store, read_json
+
+METRIC_NAMES = {"auc": "AUC", "logloss": "Logloss"}
+
+PROVENANCES = {
+    "overridden": "settings that are stated, and that the suite sets otherwise",
+    "guess": "settings that neither the paper nor released code states",
+    "searched": "settings chosen by the search",
+    "code": "settings as released code states, where the paper does not",
+}
+"""Titles of the sections of settings that ``explain`` prints."""
+
+
+def status(args: argparse.Namespace) -> None:
+    """Print a line a cell."""
+    suite = suite_of(args)
+    cells = api.status(suite)
+    if args.json:
+        document = {"suite": suite.suite, "protocol": suite.protocol, "results": suite.outputs.results}
+        print_json({**document, "cells": [asdict(cell) for cell in cells]})
+        return
+    rows = [
+        [c.dataset, c.method, c.trials or "", f"{c.done}/{c.expected}", _digits(c.auc), "; ".join(c.failed)]
+        for c in cells
+    ]
+    print_table(["data set", "method", "trials", "runs", "AUC", "failed"], rows, ["trials", "runs", "AUC"])
+    if missing := {data.label for data in suite.data} - {cell.dataset for cell in cells}:
+        print(f"not prepared here: {', '.join(sorted(missing))}", file=sys.stderr)
+    print(f"{suite.suite} · {suite.protocol}: {sum(c.done for c in cells)} of {suite.runs * len(cells)} runs done")
+
+
+def ledger(args: argparse.Namespace) -> None:
+    """Print what every search cost and found; expected bests are at the trials that all methods have done."""
+    suite = suite_of(args)
+    entries = api.ledger(suite)
+    assert suite.tune is not None
+    equal = {e.dataset: min(other.done for other in entries if other.dataset == e.dataset) for e in entries}
+    if args.json:
+        tune = suite.tune.model_dump()
+        print_json({"suite": suite.suite, "tune": tune, "equal": equal, "searches": [asdict(e) for e in entries]})
+        return
+    rows = [
+        [
+            e.dataset,
+            e.method,
+            f"{e.done}/{suite.tune.budget}",
+            str(e.failed or ""),
+            f"{e.device_hours:.2f}",
+            _digits(e.best),
+            f"{e.expected[trials - 1]:.4f} of {trials}" if (trials := equal[e.dataset]) else "—",
+            "; ".join(e.borders),
+        ]
+        for e in entries
+    ]
+    best = f"best {suite.tune.select}"
+    columns = ["data set", "method", "trials", "failed", "device-hours", best, "expected", "at a border"]
+    print_table(columns, rows, columns[2:7])
+    print(f"{suite.suite} · {suite.tune.search}, {suite.tune.budget} points a method, chosen on validation rows")
+
+
+def show(args: argparse.Namespace) -> None:
+    """Print the documents of the runs and failures whose keys begin so."""
+    paths = Store(Path(args.results)).find(args.key)
+    if not paths:
+        raise UserError(
+            f"no run in {args.results} whose key begins with '{args.key}' (flipbench plan SUITE --json lists keys)"
+        )
+    documents = [{"path": str(path), **_documents(path)} for path in paths]
+    if args.json:
+        print_json(documents)
+        return
+    for document in documents:
+        print(document.pop("path"))
+        for name, part in document.items():
+            print(f"  {name}")
+            for line in (line for key, value in part.items() for line in _lines(key, value)):
+                print(f"    {line}")
+
+
+def _documents(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        return {name: read_json(path / f"{name}.json") for name in ("spec", "metrics", "env")}
+    failure = read_json(path)
+    return {**{name: part for name, part in failure.items() if isinstance(part, dict)}, "failure": failure}
+
+
+def _lines(key: str, value: Any) -> list[str]:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [key, *(f"  {json.dumps(item)}" for item in value)]
+    if isinstance(value, dict):
+        return [key, *(f"  {k}: {json.dumps(v, ensure_ascii=False)}" for k, v in value.items())]
+    return [f"{key}: {json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value}"]
+
+
+def explain(args: argparse.Namespace) -> None:
+    """Print a cell's metrics, runs, differences, settings and trials."""
+    record = api.explain(suite_of(args), args.row, args.dataset)
+    if args.json:
+        print_json(record)
+        return
+    print(f"{record['row']} · {record['dataset']} · {record['suite']} · {record['protocol']}")
+    for metric, shown in record["metrics"].items():
+        print(f"  {METRIC_NAMES[metric]:8} {_metric(shown, len(record['runs']))}")
+    if record["sampling_error"]:
+        print(f"  standard error of one AUC on these test rows, were they independent: {record['sampling_error']:.4f}")
+    for reason in record["failed"]:
+        print(f"  failed: {reason}")
+    runs = [
+        [str(r["seed"]), r["key"][:12], _digits(r["auc"]), _digits(r["logloss"]), str(r["epochs"]), str(r["device"])]
+        for r in record["runs"]
+    ]
+    _section("runs", ["seed", "key", "AUC", "logloss", "epochs", "device"], runs)
+    differences = []
+    for d in record["differences"]:
+        what = [f"{d['row']} − {d['against']}", METRIC_NAMES[d["metric"]]]
+        differences.append([*what, f"{d['value']:+.4f}", _interval(d), f"{d['p']:.2g}", str(d["seeds"])])
+    _section("differences", ["row less other", "metric", "difference", "95 %", "p", "seeds"], differences)
+    for provenance, title in PROVENANCES.items():
+        settings = [
+            [s["name"], str(s["value"]), str(s["default"]), f"{s['source']}: {s['where']}"]
+            for s in record["settings"]
+            if s["provenance"] == provenance
+        ]
+        _section(title, ["setting", "here", "declared", "source"], settings)
+    trials = [
+        [t["key"][:12], _digits(t["auc"]), ", ".join(f"{n} {v}" for n, v in flatten(t["settings"]).items())]
+        for t in sorted(record["trials"], key=lambda t: -(t["auc"] or 0.0))
+    ]
+    _section("trials", ["key", "validation AUC", "settings"], trials)
+
+
+def _metric(shown: dict[str, Any], seeds: int) -> str:
+    spread = "" if shown["sd"] is None else f" ± {shown['sd']:.4f}"
+    text = f"{shown['text']}{spread} ({seeds} seed{'s' * (seeds != 1)})"
+    verdict = shown["verdict"]
+    if shown["paper"] is None or verdict is None:
+        return text
+    text += f"  paper {shown['paper']:.4f}  difference {verdict['difference']:+.4f}"
+    if verdict["low"] is not None:
+        text += f" {_interval(verdict)}"
+    needed = "" if verdict["seeds_needed"] is None else f"; {verdict['seeds_needed']} seeds for power .8"
+    return f"{text} → {verdict['outcome']} (margin ±{verdict['margin']:g}{needed})"
+
+
+def _interval(bounds: dict[str, Any]) -> str:
+    return f"[{bounds['low']:+.4f}, {bounds['high']:+.4f}]"
+
+
+def _digits(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4f}"
+
+
+def _section(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    if rows:
+        print(f"\n{title}")
+        print_table(columns, rows)

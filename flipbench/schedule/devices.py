@@ -1,0 +1,38 @@
+"""Which device stages run on, and how many of them at once."""
+
+import os
+from pathlib import Path
+
+from flipbench.errors import UserError
+
+
+def slots_of(device: str, workers: int | None) -> tuple[str, int]:
+    """The kind of device (``cpu`` or ``cuda``) and the number of stages at once, found without torch.
+
+    Raises:
+        UserError: a number of workers below one.
+    """
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: must be at least 1")
+    if device == "auto":
+        device = "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) else "cpu"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    kind = "cpu" if device == "cpu" else "cuda"
+    return kind, workers or (cores if kind == "cpu" else 1)
+
+
+def usable(device: str) -> str:
+    """The torch device that ``cpu``, ``cuda``, ``cuda:1`` or ``auto`` means.
+
+    Raises:
+        UserError: no such device here.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: not usable here ({str(error).splitlines()[0]})") from None
+    return device

@@ -1,0 +1,156 @@
+"""Running all that a suite still needs, here or on a cluster, and measuring what of it is not known to cost."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from flipbench.cost import calibration
+from flipbench.cost.estimate import budget_of, expected, in_full
+from flipbench.cost.plan_cost import PlanCost
+from flipbench.errors import UserError
+from flipbench.plan.expand import Cell, Plan
+from flipbench.plan.suite import Suite
+from flipbench.schedule.devices import slots_of, usable
+from flipbench.schedule.events import Event, Finished, Listener, Note, Planned
+from flipbench.schedule.group import stack_size
+from flipbench.schedule.worker import reason_of
+from flipbench.store.planning import plan_of
+from flipbench.store.runs import Store
+
+if TYPE_CHECKING:
+    from flipbench.schedule.local import Pool
+    from flipbench.schedule.ray import Cluster
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a suite is run.
+
+    Attributes:
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where there is one.
+        workers: stages at once; by default one a CPU core, or one on a GPU. A cluster's own resources say it there.
+        backend: this machine, or a Ray cluster.
+        address: of the cluster: ``auto``, ``HOST:PORT``, ``ray://HOST:PORT``.
+        gpu_share: of a GPU that a stage on the cluster asks for.
+        stall: seconds without progress after which a stage is ended.
+        stack: how many seeds or grid points of one shape train as one program: a number, ``auto`` or ``off``.
+        budget: ``90m``, ``8h``, ``2d``: more than that is refused.
+    """
+
+    device: str = "auto"
+    workers: int | None = None
+    backend: Literal["local", "ray"] = "local"
+    address: str | None = None
+    gpu_share: float = 1.0
+    stall: float = 7200.0
+    stack: str = "auto"
+    budget: str | None = None
+
+    def check(self) -> None:
+        """Raises UserError where options are out of range, or do not go together."""
+        if self.budget:
+            budget_of(self.budget)
+        if not self.stall > 0:
+            raise UserError(f"--stall {self.stall:g}: must be above 0")
+        if not 0 < self.gpu_share <= 1:
+            raise UserError(f"--gpu-share {self.gpu_share:g}: must be above 0 and at most 1")
+        if self.backend == "ray" and self.workers is not None:
+            raise UserError("--workers: the cluster's CPUs and GPUs say how many stages run at once (see --gpu-share)")
+        if self.backend == "ray" and stack_size(self.stack, "cpu") > 1:
+            raise UserError(f"--stack {self.stack}: needs --backend local; on a cluster every stage is a task alone")
+        if self.backend == "local" and (self.address or self.gpu_share != 1):
+            raise UserError(f"{'--address' if self.address else '--gpu-share'}: needs --backend ray")
+
+    def pool(self, store: Store) -> "Pool | Cluster":
+        """What runs the stages."""
+        if self.backend == "ray":
+            from flipbench.schedule.ray import Cluster
+
+            return Cluster(store, self.address, self.device, gpu_share=self.gpu_share, stall=self.stall)
+        from flipbench.schedule.local import Pool
+
+        device = usable(self.device)
+        slots = slots_of(device, self.workers)[1]
+        return Pool(store, slots, device, stall=self.stall, stack=stack_size(self.stack, device))
+
+
+def execute(suite: Suite, store: Store, options: RunOptions, tell: Listener) -> dict[str, str]:
+    """Run all that a suite still needs and ``tell`` of it; returns the reasons of failed stages by key.
+
+    A search decides further stages, so the plan is made again until nothing new comes.
+
+    Raises:
+        UserError: more is expected than the budget, or the device or cluster cannot be used.
+    """
+    options.check()
+    failures: dict[str, str] = {}
+    plan = plan_of(suite, store, to_run=True)
+    stages = plan.needed(store)
+    record = _recorder(suite, store, tell)
+    if not stages:
+        record(plan.cells)
+        return failures
+    pool = options.pool(store)  # before anything is written: its options may be wrong
+    store.prepare()
+
+    def listen(event: Event) -> None:
+        tell(event)
+        if isinstance(event, Finished):
+            record(cell for cell in plan.cells if any(trial.key == event.stage.key for trial in cell.trials))
+
+    with pool:
+        kind = slots_of(pool.device, None)[0]
+        if options.budget:
+            PlanCost.of(plan, store, kind, pool.workers).check(options.budget)
+        while stages:
+            record(plan.cells)
+            seconds = {key: estimate.seconds for key, estimate in expected(stages, store, kind).items()}
+            tell(Planned(f"{suite.suite} · {suite.protocol}", tuple(stages), seconds, pool.workers))
+            names = {stage.key: str(stage) for stage in stages}
+            failures |= {key: f"{names[key]}: {reason}" for key, reason in pool.run(stages, listen).items()}
+            plan = plan_of(suite, store)
+            stages = [stage for stage in plan.needed(store) if stage.key not in failures]
+    return failures
+
+
+def _recorder(suite: Suite, store: Store, tell: Listener) -> Callable[[Iterable[Cell]], None]:
+    """What enters the finished trials of cells in their studies; nothing without a search.
+
+    A study that cannot be written stops no training: the next command makes up for it from the run folders.
+    """
+    if suite.tune is None:
+        return lambda cells: None
+    from flipbench.store.studies import Studies
+
+    studies = Studies(store, suite, suite.tune)
+
+    def record(cells: Iterable[Cell]) -> None:
+        try:
+            studies.record(cells)
+        except OSError as error:
+            tell(Note(f"{studies.path}: not written ({error.strerror}); the next run will"))
+
+    return record
+
+
+def measure(plan: Plan, store: Store, device: str, slots: int, tell: Listener) -> None:
+    """Calibrate the kinds of stage of a plan that neither finished runs nor earlier calibrations tell of.
+
+    Args:
+        device: torch device. slots: kinds measured at once.
+    """
+    stages, kind = in_full(plan).needed(store), slots_of(device, None)[0]
+    known = expected(stages, store, kind)
+    kinds = calibration.representatives(s for s in stages if s.key not in known or known[s.key].source == "alike")
+    if not kinds:
+        return
+    from flipbench.cost import measure as calibrate  # torch
+
+    for of_kind, rates in calibrate.of_each(kinds, partial(calibrate.measure, device=device), slots):
+        if isinstance(rates, Exception):
+            line = reason_of(rates)
+        else:
+            calibration.save(kind, {of_kind: rates})  # at once, so that a stop loses nothing
+            line = f"{1000 * rates.step:.1f} ms a step, {rates.memory_mb:.0f} MB, from {rates.steps} steps"
+        tell(Note(f"calibrate {kinds[of_kind]}: {line}"))
