@@ -3,111 +3,159 @@
 import ast
 import importlib
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from flipbench.plan import settings
 
-BASES = {"IDModel", "PLMMethod", "PretrainingMethod", "InspectionMethod"}
+BASES = {
+    "flipbench.models.id_model.IDModel",
+    "flipbench.methods.base.PLMMethod",
+    "flipbench.methods.base.PretrainingMethod",
+    "flipbench.methods.base.InspectionMethod",
+}
 """Classes that declare nothing themselves but what :data:`flipbench.plan.registry` takes for granted."""
+
+REFLECTION = {"globals", "locals", "vars", "exec", "eval", "setattr", "delattr", "__import__", "__name__"}
+"""Names by which a module may change a class without naming it."""
+
+LITERAL = (
+    ast.Constant, ast.Name, ast.Attribute, ast.Dict, ast.List, ast.Tuple, ast.Starred, ast.Subscript, ast.Call,
+    ast.keyword, ast.UnaryOp, ast.BinOp, ast.unaryop, ast.operator, ast.expr_context,
+)  # fmt: skip
+"""What a declaration that is evaluated without its class may consist of: nothing that binds a name."""
 
 
 def read_declarations(target: str, attributes: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """The first docstring line of the class at ``module:Class``, and those of its ``attributes`` that it has.
 
+    Defaults of :data:`BASES` may be left out.
+
     Raises:
         ImportError: no such module. AttributeError: no such class.
     """
     module, _, class_name = target.partition(":")
-    return _from_source(module, class_name, attributes) or _from_class(module, class_name, attributes)
+    declared = _from_source(module, class_name, attributes)
+    if declared is None or module in sys.modules:  # looking for a module imports its package, and that perhaps it
+        return _from_class(module, class_name, attributes)
+    return declared
 
 
 def _from_source(module: str, class_name: str, attributes: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
     """Declarations evaluated from the class body's assignments; None where anything else may have a say.
 
-    Sure is a class at the top of its module, of one base that declares nothing and without decorators or keywords,
-    whose body holds assignments, functions and classes alone, whose declarations use names of
-    :mod:`flipbench.plan.settings` alone, and that nothing else in the module names but to define it or to refer to
-    other attributes.
+    Certain is a class at the top of its module, of one of :data:`BASES`, without decorator or keyword, that the rest of
+    the module does not name; whose body holds functions and assignments to single names alone; and whose declarations
+    are literals and calls of what the module imports from :mod:`flipbench.plan.settings` and uses for nothing else.
     """
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ImportError(f"no module '{module}'")
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    classes = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == class_name]
-    if len(classes) != 1 or classes[0] not in tree.body or not _is_plain(classes[0]) or _is_changed(tree, class_name):
+    if not spec.origin.endswith(".py"):
         return None
-    names = _known_names(tree)
-    declared: dict[str, Any] = {}
-    for item in classes[0].body:
-        if isinstance(item, ast.Assign) and len(item.targets) == 1 and isinstance(item.targets[0], ast.Name):
-            name, value = item.targets[0].id, item.value
-        elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-            if item.value is None:
+    names = _Names(ast.parse(Path(spec.origin).read_bytes(), spec.origin))
+    node = next((node for node in names.classes if node.name == class_name), None)
+    declared = _assigned(node, attributes) if node and names.leave_alone(node) else None
+    if node is None or declared is None or not all(map(_is_literal, declared.values())):
+        return None
+    values = [value for each in names.classes for value in (_assigned(each, attributes) or {}).values()]
+    scope = {**names.of_settings(values), "__builtins__": {}}
+    try:
+        evaluated = {
+            name: eval(compile(ast.Expression(value), spec.origin, "eval"), scope)  # noqa: S307 - literals, see above
+            for name, value in declared.items()
+        }
+    except Exception:  # a name from elsewhere, or a mistake, which importing reports
+        return None
+    return _first_line(ast.get_docstring(node, clean=False)), evaluated
+
+
+def _assigned(node: ast.ClassDef, attributes: Sequence[str]) -> dict[str, ast.expr] | None:
+    """What a class body assigns to ``attributes``; None where it may bind one of them otherwise."""
+    assigned: dict[str, ast.expr] = {}
+    watched = {*attributes, "__doc__"}
+    for item in node.body:
+        value: ast.expr | None = None
+        match item:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                parts: list[ast.AST] = [value]
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
+                parts = [annotation, value] if value else [annotation]
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name not in watched:
+                parts = [*item.decorator_list, item.args]
+            case ast.Pass() | ast.Expr(value=ast.Constant()):
                 continue
-            name, value = item.target.id, item.value
-        elif _binds(item, attributes):
+            case _:
+                return None
+        if name in assigned or name == "__doc__" or any(used in watched for part in parts for used in _used(part)):
             return None
-        else:
-            continue
-        if name in attributes:
-            if name in declared:
-                return None
-            try:  # only names of flipbench.plan.settings are in reach, no builtins
-                code = compile(ast.Expression(value), spec.origin, "eval")
-                declared[name] = eval(code, {**names, "__builtins__": {}})  # noqa: S307
-            except NameError:
-                return None
-    return _first_line(ast.get_docstring(classes[0])), declared
+        if name in watched and value:
+            assigned[name] = value
+    return assigned
 
 
-def _is_plain(node: ast.ClassDef) -> bool:
-    """Whether a class has one base that declares nothing, and nothing that could change it."""
-    base = node.bases[0] if len(node.bases) == 1 else None
-    return isinstance(base, ast.Name) and base.id in BASES and not node.keywords and not node.decorator_list
+def _is_literal(value: ast.expr) -> bool:
+    """Whether evaluating an expression changes nothing: it binds no name and calls no method."""
+    parts = list(ast.walk(value))
+    calls_names = all(isinstance(part.func, ast.Name) for part in parts if isinstance(part, ast.Call))
+    return calls_names and all(isinstance(part, LITERAL) for part in parts)
 
 
-def _binds(item: ast.stmt, attributes: Iterable[str]) -> bool:
-    """Whether a statement of a class body, no simple assignment, may bind one of the attributes."""
-    if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return item.name in attributes
-    return not (isinstance(item, ast.Pass) or (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)))
+class _Names:
+    """A module's names: how often each is bound and used, functions' and classes' own included.
+
+    Attributes:
+        classes: at the top of the module.
+        imported: full names of what it imports for certain, by the names that it gives them.
+    """
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and not node.level]
+        self.imported = {a.asname or a.name: f"{node.module}.{a.name}" for node in imports for a in node.names}
+        self._bound, self._used, self._attributes = Counter[str](), Counter[str](), set[str]()
+        for node in ast.walk(tree):
+            match node:
+                case ast.Name(id=name, ctx=context):
+                    self._used[name] += 1
+                    self._bound[name] += not isinstance(context, ast.Load)
+                case ast.Attribute(attr=name):
+                    self._attributes.add(name)
+                case ast.alias():
+                    self._bound[(node.asname or node.name).partition(".")[0]] += 1
+                case _:  # definitions, exceptions and patterns
+                    self._bound.update(filter(None, (getattr(node, "name", None), getattr(node, "rest", None))))
+
+    def leave_alone(self, node: ast.ClassDef) -> bool:
+        """Whether a class is its body and one of :data:`BASES`: nothing in the module changes or replaces either."""
+        base = ast.unparse(node.bases[0]) if len(node.bases) == 1 else ""
+        as_base = sum(ast.unparse(other) == base for each in self.classes for other in each.bases)
+        is_base = self.imported.get(base) in BASES and self._bound[base] == 1 and self._used[base] == as_base
+        is_named = self._bound[node.name] > 1 or self._used[node.name] or node.name in self._attributes
+        is_plain = not node.keywords and not node.decorator_list
+        return is_base and is_plain and not is_named and not self._bound["*"] and not REFLECTION & self._used.keys()
+
+    def of_settings(self, declarations: Iterable[ast.expr]) -> Mapping[str, Any]:
+        """What comes from :mod:`flipbench.plan.settings`, is bound once and used in declarations alone."""
+        declaring = Counter(name for value in declarations for name in _used(value))
+        exported = {f"{settings.__name__}.{name}": value for name, value in vars(settings).items()}
+        return {
+            name: exported[origin]
+            for name, origin in self.imported.items()
+            if origin in exported and self._bound[name] == 1 and self._used[name] == declaring[name]
+        }
 
 
-def _is_changed(tree: ast.Module, class_name: str) -> bool:
-    """Whether the module may change the class after its definition: binds it again or assigns to its attributes."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            changed = any(isinstance(n, ast.Name) and n.id == class_name for n in ast.walk(node.value))
-        elif isinstance(node, ast.Name):
-            changed = node.id == class_name and not isinstance(node.ctx, ast.Load)
-        else:
-            calls = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-            changed = calls and node.func.id in ("setattr", "delattr")  # type: ignore[attr-defined]
-        if changed:
-            return True
-    return False
-
-
-def _known_names(tree: ast.Module) -> Mapping[str, Any]:
-    """What the module imports from :mod:`flipbench.plan.settings` and does not bind again."""
-    imported: dict[str, Any] = {}
-    others: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == settings.__name__ and node in tree.body:
-            imported |= {a.asname or a.name: getattr(settings, a.name) for a in node.names if hasattr(settings, a.name)}
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            others |= {(a.asname or a.name).partition(".")[0] for a in node.names}
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            others.add(node.name)
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            others.add(node.id)
-    return {} if "*" in others else {name: value for name, value in imported.items() if name not in others}
+def _used(tree: ast.AST) -> Iterator[str]:
+    return (node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
 
 
 def _from_class(module: str, class_name: str, attributes: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    loaded = getattr(importlib.import_module(module), class_name)
+    loaded = attrgetter(class_name)(importlib.import_module(module))
     return _first_line(loaded.__doc__), {name: getattr(loaded, name) for name in attributes if hasattr(loaded, name)}
 
 

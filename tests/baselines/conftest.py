@@ -1,77 +1,37 @@
-"""Small instances of every model."""
-
-from collections.abc import Callable
-from typing import Any
+"""Small instances of every ID-based model, and runs of methods with a PLM on a small table."""
 
 import pytest
 import torch
-from torch import Tensor
+from one_thread import one_thread  # noqa: F401 - fixture
+from tiny_clicks import Lab, make_table
 
-from baselines.afm import AFM
-from baselines.afn import AFN
-from baselines.autoint import AutoInt
-from baselines.dcn import DCN
-from baselines.dcnv2 import DCNv2, DCNv2Mix
-from baselines.deepfm import DeepFM
-from baselines.pnn import PNN
-from baselines.wide_deep import WideDeep
-from baselines.xdeepfm import XDeepFM
-from flipbench.models.id_model import IDModel
+from flipbench.plan import registry
 
-CLASSES: dict[str, type[IDModel]] = {
-    "afm": AFM,
-    "pnn": PNN,
-    "wide_deep": WideDeep,
-    "dcn": DCN,
-    "deepfm": DeepFM,
-    "xdeepfm": XDeepFM,
-    "autoint": AutoInt,
-    "afn": AFN,
-    "dcnv2": DCNv2,
-    "dcnv2_mix": DCNv2Mix,
-}
 FEATURES, FIELDS = 30, 4
-SMALL = {
-    "embedding_dim": 8,
-    "hidden": [12, 6],
-    "cin": [6, 5],
-    "log_neurons": 7,
-    "attention_dim": 5,
-    "experts": 3,
-    "rank": 4,
-}
-
-Build = Callable[..., IDModel]
+SMALL = {"embedding_dim": 8, "hidden": [12, 6], "cin": [6, 5], "log_neurons": 7, "attention_dim": 5}
+SMALL |= {"experts": 3, "rank": 4}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(params=CLASSES)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=registry.names("id"))
+def name(request):
+    return request.param
 
 
 @pytest.fixture
-def cls(name: str) -> type[IDModel]:
-    return CLASSES[name]
+def cls(name):
+    return registry.get(name).load()
 
 
 @pytest.fixture
-def build() -> Build:
+def build():
     """``build(name, std=..., **settings)``: a small model; with ``std`` all weights are redrawn at that scale."""
 
-    def build(name: str, std: float | None = None, fields: int = FIELDS, **settings: Any) -> IDModel:
+    def build(name, std=None, fields=FIELDS, **settings):
         torch.manual_seed(1)
-        cls = CLASSES[name]
+        cls = registry.get(name).load()
         declared = {key: setting.value for key, setting in cls.settings.items()}
-        chosen = declared | {key: value for key, value in SMALL.items() if key in declared} | settings
-        model = cls(FEATURES, fields, **chosen)
+        small = {key: value for key, value in SMALL.items() if key in declared}
+        model = cls(FEATURES, fields, **declared | small | settings)
         if std is not None:
             for parameter in model.parameters():
                 torch.nn.init.normal_(parameter, std=std)
@@ -81,6 +41,17 @@ def build() -> Build:
 
 
 @pytest.fixture
-def ids() -> Tensor:
+def ids():
     """[64, F] int64, every feature id but the mask."""
     return torch.randint(1, FEATURES, (64, FIELDS), generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(scope="module")
+def table(request, tmp_path_factory):
+    """As many rows as the module says."""
+    return make_table(tmp_path_factory.mktemp("clicks"), request.module.ROWS)
+
+
+@pytest.fixture
+def lab(tmp_path, table, monkeypatch):
+    return Lab(tmp_path / "results", table, monkeypatch)

@@ -1,36 +1,25 @@
 """CTR-BERT: what each tower reads, and scoring by distinct users and items."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from tiny_clicks import make_table
+from tiny_plm import PLM, needs_plm
 
-from baselines.ctr_bert import CTRBERT, TwoTowers, score_distinct
+from baselines.ctr_bert import TwoTowers, score_distinct
 from flipbench.data.split import Rows
 from flipbench.data.store import open_table
-from flipbench.errors import UserError
 from flipbench.models.encoder import load, load_tokenizer
-from flipbench.plan import expand as plan
-from flipbench.plan import registry
 from flipbench.text.prompt import sentence
 from flipbench.text.sides import Sides
 from flipbench.text.tokens import TokenStore
 from flipbench.train.finetune import predict
 
-PLM = os.environ.get("FLIPBENCH_PLM", "")
+ROWS = 700
 
 
 def towers(spec, table, seed=0):
     torch.manual_seed(seed)
     return TwoTowers(load(spec, table=table, seed=seed), load(spec, table=table, seed=seed), 16, 0.2)
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    return make_table(tmp_path_factory.mktemp("clicks"), rows=700)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +57,12 @@ def test_the_towers_start_alike_share_nothing_and_read_one_side_each(table, side
     ids = torch.from_numpy(table.ids[:30]).long()
     other = ids.clone()
     other[:, 2:] = ids.flip(0)[:, 2:]
-    states = [
+    (user, item), (same_user, other_item) = (
         [model.eval().encode(tower, side) for tower, side in enumerate(sides.batch(each, False))]
         for each in (ids, other)
-    ]
-    torch.testing.assert_close(states[0][0], states[1][0], rtol=0, atol=1e-6)
-    assert (states[0][1] - states[1][1]).abs().max() > 1e-2
+    )
+    torch.testing.assert_close(user, same_user, rtol=0, atol=1e-6)
+    assert (item - other_item).abs().max() > 1e-2
     model.train().loss(ids, sides.batch(ids, True), torch.ones(30)).backward()
     assert all(p.grad is not None for p in model.parameters())
 
@@ -83,14 +72,10 @@ def test_scoring_each_text_once_is_scoring_row_by_row(table, sides, model, n):
     rows = rows_of(table, n)
     distinct = score_distinct(model, rows, sides, "float32", "cpu")
     np.testing.assert_allclose(distinct, predict(model, rows, sides), rtol=0, atol=1e-6)
+    single = torch.from_numpy(rows.ids[: min(n, 40)]).long().split(1)
     with torch.inference_mode():
-        one = [model(*_row(sides, rows, i)).item() for i in range(min(n, 40))]
+        one = [model(ids, sides.batch(ids, training=False)).item() for ids in single]
     np.testing.assert_allclose(distinct[: len(one)], one, rtol=0, atol=1e-6)
-
-
-def _row(sides, rows, i):
-    ids = torch.from_numpy(rows.ids[i : i + 1]).long()
-    return ids, sides.batch(ids, training=False)
 
 
 def test_no_text_is_encoded_twice(table, sides, model, monkeypatch):
@@ -101,25 +86,9 @@ def test_no_text_is_encoded_twice(table, sides, model, monkeypatch):
     assert read == [12, 10]
 
 
-def test_settings_that_make_no_sense_are_refused():
-    declared = registry.get("ctr_bert")
-    for given, words in [
-        ({"head_dim": 0}, "ctr_bert: head_dim: 0 is not between 1"),
-        ({"dropout": 1.0}, "ctr_bert: dropout: 1.0 is not between 0"),
-        ({"weight_decay": -1}, "ctr_bert: weight_decay: -1.0 is not between 0"),
-        ({"precision": "float16"}, "ctr_bert: precision: unknown 'float16'; did you mean 'bfloat16'"),
-        ({"backbone": "dcnv2"}, "ctr_bert: unknown setting 'backbone'"),
-    ]:
-        with pytest.raises(UserError, match=words):
-            plan.resolve(declared, given)
-    assert declared.load() is CTRBERT
-
-
-@pytest.mark.skipif(
-    not Path(PLM, "all-MiniLM-L6-v2").is_dir() or not PLM, reason="FLIPBENCH_PLM names no folder of PLMs"
-)
+@needs_plm
 def test_minilm_scores_each_text_once_as_row_by_row():
-    spec, table = str(Path(PLM, "all-MiniLM-L6-v2")), open_table("planted-tiny")
+    spec, table = str(PLM / "all-MiniLM-L6-v2"), open_table("planted-tiny")
     sides, rows = Sides.of(TokenStore.build(table, load_tokenizer(spec)), table), rows_of(table, 64)
     model = towers(spec, table)
     np.testing.assert_allclose(

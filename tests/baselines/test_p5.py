@@ -1,59 +1,45 @@
 """P5: one score by three ways of decoding, its loss, and what it reads; see also the contract of all such methods."""
 
-import os
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
-from tiny_clicks import make_table
-from torch import Tensor
 
 from baselines.p5 import ANSWERS, TEMPLATES, P5Model
-from flipbench.data.table import Table
-from flipbench.errors import UserError
 from flipbench.models import t5
-from flipbench.plan import registry
 from flipbench.text.templates import Templated, TemplateStore
-from flipbench.text.tokenizer import TextTokenizer
 from flipbench.text.tokens import TokenBatch
-from flipbench.train.id_models import weights_sha256
 
-PLM = os.environ.get("FLIPBENCH_PLM", "")
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
-    return make_table(tmp_path_factory.mktemp("clicks"), rows=100)
+ROWS = 100
 
 
 @pytest.fixture(scope="module")
-def tokens(table: Table) -> TextTokenizer:
+def tokens(table):
     return t5.load_tokenizer("small", table, [*TEMPLATES, *ANSWERS])
 
 
 @pytest.fixture(scope="module")
-def store(table: Table, tokens: TextTokenizer) -> TemplateStore:
+def store(table, tokens):
     return TemplateStore.build(table, tokens, TEMPLATES)
 
 
-def build(tokens: TextTokenizer, seed: int = 0, words: bool = True, dropout: float | None = None) -> P5Model:
-    torch.manual_seed(seed)
-    starts = t5.word_starts(tokens) if words else None
-    return P5Model(t5.load("small", tokens, seed=seed, dropout=dropout), t5.answer_tokens(tokens, ANSWERS), starts)
+@pytest.fixture(scope="module")
+def batch(table, store):
+    """Ids and text of twelve rows, in all wordings."""
+    ids = torch.from_numpy(table.ids[:12].copy())
+    return ids, store.batch(ids, torch.arange(12) % len(TEMPLATES))
 
 
-def some(store: TemplateStore, table: Table, rows: int = 12) -> tuple[Tensor, TokenBatch]:
-    ids = torch.from_numpy(table.ids[:rows].copy())
-    return ids, store.batch(ids, torch.arange(rows) % len(TEMPLATES))
+@pytest.fixture(params=[True, False], ids=["whole words", "tokens alone"])
+def model(request, tokens):
+    torch.manual_seed(0)
+    starts = t5.word_starts(tokens) if request.param else None
+    return P5Model(t5.load("small", tokens), t5.answer_tokens(tokens, ANSWERS), starts).eval()
 
 
-@pytest.mark.parametrize("words", [True, False])
-def test_the_score_is_the_same_however_it_is_decoded(
-    store: TemplateStore, tokens: TextTokenizer, table: Table, words: bool
-) -> None:
-    model = build(tokens, words=words).eval()
-    ids, text = some(store, table)
+with_words = pytest.mark.parametrize("model", [True], indirect=True)
+
+
+def test_the_score_is_the_same_however_it_is_decoded(model, tokens, batch):
+    ids, text = batch
     no, yes = (answer[0] for answer in t5.answer_tokens(tokens, ANSWERS))
     with torch.inference_mode():
         ours = model(ids, text).sigmoid()
@@ -62,7 +48,7 @@ def test_the_score_is_the_same_however_it_is_decoded(
             before = torch.tensor([[model.start, *answer[:-1]]]).expand(len(ids), -1)
             first = model.scores(text, before)[:, 0]
             forced.append(first[:, [no, yes]].softmax(1)[:, 1])
-        made: Any = model.t5.generate(  # type: ignore[operator]
+        made = model.t5.generate(
             inputs_embeds=model.embed(text),
             attention_mask=text.attention_mask.long(),
             max_new_tokens=1,
@@ -76,51 +62,43 @@ def test_the_score_is_the_same_however_it_is_decoded(
         torch.testing.assert_close(other, ours, atol=2e-6, rtol=1e-5)
 
 
-def test_the_loss_is_that_of_transformers(store: TemplateStore, tokens: TextTokenizer, table: Table) -> None:
-    model = build(tokens).eval()
-    ids, text = some(store, table)
+@with_words
+def test_the_loss_is_that_of_transformers(model, tokens, batch):
+    ids, text = batch
     labels = torch.arange(len(ids)) % 2
-    reference: Any = model.t5(
+    reference = model.t5(
         inputs_embeds=model.embed(text), attention_mask=text.attention_mask.long(), labels=model.answers[labels]
     )
     torch.testing.assert_close(model.loss(ids, text, labels.float()), reference.loss)
     assert model.answers[:, -1].tolist() == [tokens.sep_id] * 2
 
 
-def test_a_shorter_answer_weighs_as_much_as_a_longer_one(
-    store: TemplateStore, tokens: TextTokenizer, table: Table
-) -> None:
-    torch.manual_seed(0)
+def test_a_shorter_answer_weighs_as_much_as_a_longer_one(store, tokens, table):
     model = P5Model(t5.load("small", tokens, dropout=0.0), [[7, 3], [9, 11, 12, 3]], None)
-    ids, text = some(store, table, 2)
-    both = model.loss(ids, text, torch.tensor([0.0, 1.0]))
-    each = [
-        model.loss(ids[r : r + 1], store.batch(ids[r : r + 1], torch.tensor([r])), torch.tensor([float(r)]))
-        for r in (0, 1)
-    ]
-    torch.testing.assert_close(both, (each[0] + each[1]) / 2)
+    ids, template, labels = torch.from_numpy(table.ids[:2].copy()), torch.tensor([0, 1]), torch.tensor([0.0, 1.0])
+    both = model.loss(ids, store.batch(ids, template), labels)
+    rows = [slice(0, 1), slice(1, 2)]
+    one, other = (model.loss(ids[r], store.batch(ids[r], template[r]), labels[r]) for r in rows)
+    torch.testing.assert_close(both, (one + other) / 2)
 
 
-def test_words_are_numbered_as_they_begin(tokens: TextTokenizer) -> None:
-    model = build(tokens)
-    assert model.starts_word is not None
-    assert model.whole_words is not None
-    text = "genre is comedy."
-    row = torch.tensor([tokens.sentences([text])[0]])  # [CLS] genre is comedy . [SEP]
+@with_words
+def test_words_are_numbered_as_they_begin(model, tokens):
+    row = torch.tensor(tokens.sentences(["genre is comedy."]))  # [CLS] genre is comedy . [SEP]
     assert model.starts_word[row].all()
     assert int(row[0, -1]) == tokens.sep_id
     number = torch.tensor([[1, 2, 3, 4, 5, 0]])  # P5's calculate_whole_word_ids gives its end token 0
-    split = torch.tensor([tokens.pieces(["user id is 12345."])[0].ids])
-    counts = [len(t) - len(t.lstrip("#")) == 2 for t in tokens.pieces(["user id is 12345."])[0].tokens]
-    assert any(counts)
-    assert (~model.starts_word[split[0]]).tolist() == counts
+    split = tokens.pieces(["user id is 12345."])[0]
+    continues = [token.startswith("##") for token in split.tokens]
+    assert any(continues)
+    assert (~model.starts_word[torch.tensor(split.ids)]).tolist() == continues
     batch = TokenBatch(row, torch.tensor([6]), torch.full_like(row, -1))
     expected = model.t5.shared(row) + model.whole_words(number)
     assert torch.equal(model.embed(batch), expected)
 
 
-def test_all_wordings_score_as_their_mean(store: TemplateStore, tokens: TextTokenizer, table: Table) -> None:
-    model = build(tokens).eval()
+@with_words
+def test_all_wordings_score_as_their_mean(model, store, table):
     ids = torch.from_numpy(table.ids[:6].copy())
     with torch.inference_mode():
         every = model(ids, Templated(store, True).batch(ids, False))
@@ -129,46 +107,3 @@ def test_all_wordings_score_as_their_mean(store: TemplateStore, tokens: TextToke
     torch.testing.assert_close(every, torch.stack(single).mean(0), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(first, single[0], atol=1e-5, rtol=1e-5)
     assert (every - first).abs().max() > 1e-3
-
-
-def test_declarations_are_read_without_importing() -> None:
-    found = registry._from_source("baselines.p5:P5")
-    assert found == registry._from_class("baselines.p5:P5")
-    assert registry.get("p5").kind == "plm"
-    assert set(registry.get("p5").guesses) >= {"plm", "templates_scored"}
-
-
-def test_a_plm_that_is_no_t5_or_has_a_foreign_tokenizer_is_named(tokens: TextTokenizer, tmp_path: Path) -> None:
-    import transformers
-
-    own = {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 1, "num_heads": 2}
-    model: Any = transformers.T5ForConditionalGeneration(transformers.T5Config(vocab_size=9, **own))
-    model.save_pretrained(tmp_path / "t5")
-    with pytest.raises(UserError, match=r"its tokenizer has \d+ tokens, its embedding 9 rows"):
-        t5.load(str(tmp_path / "t5"), tokens)
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    bert: Any = transformers.BertModel(transformers.BertConfig(vocab_size=tokens.vocab_size, **shape))
-    bert.save_pretrained(tmp_path / "bert")
-    with pytest.raises(UserError, match="'bert' is not a T5"):
-        t5.load(str(tmp_path / "bert"), tokens)
-    with pytest.raises(UserError, match="begin with the same token"):
-        t5.answer_tokens(tokens, ["yes", "yes"])
-
-
-def test_a_saved_t5_is_loaded_as_it_was(tokens: TextTokenizer, tmp_path: Path) -> None:
-    model = t5.load("small", tokens, seed=5)
-    model.save_pretrained(tmp_path)
-    again = t5.load(str(tmp_path), tokens)
-    assert weights_sha256(again.state_dict()) == weights_sha256(model.state_dict())
-    assert again.config.decoder_start_token_id == tokens.pad_id
-    assert weights_sha256(t5.load("small", tokens, seed=6).state_dict()) != weights_sha256(model.state_dict())
-
-
-@pytest.mark.skipif(not PLM, reason="FLIPBENCH_PLM names no folder of PLMs")
-def test_t5s_own_tokenizer_has_the_answers_and_marks_words() -> None:
-    own = t5.load_tokenizer(str(Path(PLM, "t5-small")))
-    assert t5.answer_tokens(own, ANSWERS) == [[150, 1], [4273, 1]]
-    pieces = own.pieces(["Will the user like the incomprehensibly long item?"])[0]
-    starts = t5.word_starts(own)[torch.tensor(pieces.ids)]
-    assert int(starts.sum()) == 8
-    assert len(pieces.ids) > 8

@@ -4,27 +4,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_clicks import Lab, make_table
 from torch.nn.functional import cross_entropy
 
 from baselines.ptab import MaskedPrompts, TextClassifier, TokenMLM
 from flipbench.errors import UserError
-from flipbench.methods.flip.batch import masked_tokens
 from flipbench.models.encoder import load, load_tokenizer
 from flipbench.models.mlm_head import token_head
 from flipbench.plan import expand as plan
-from flipbench.plan import registry
+from flipbench.plan import suite
 from flipbench.run.stages import run_stage
-from flipbench.run.tasks import saved_weights, task_of
+from flipbench.run.tasks import fit_task
+from flipbench.text.masking import masked_token_batches
 from flipbench.text.tokens import TokenStore
 from flipbench.train.rng import Streams
+from flipbench.train.weights import saved_weights
 
-SHORT = {"max_epochs": 1, "batch_size": 128, "pretrain.batch_size": 128}
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    return make_table(tmp_path_factory.mktemp("clicks"), rows=300)
+ROWS = 300
+SHORT = {"batch_size": 128, "pretrain.batch_size": 128}
 
 
 @pytest.fixture(scope="module")
@@ -32,39 +28,17 @@ def tokens(table):
     return TokenStore.build(table, load_tokenizer("small", table))
 
 
-@pytest.fixture
-def lab(tmp_path, table, monkeypatch):
-    return Lab(tmp_path, table, monkeypatch)
-
-
-def test_batches_are_drawn_by_epoch_and_step_and_shared_without_a_change(table, tokens):
-    ids = torch.from_numpy(table.ids[:64])
-    draw = masked_tokens(tokens, 0.15, Streams(3))
-    whole = draw(ids, 1, 5, slice(None))
-    again = draw(ids, 1, 5, slice(None))
-    assert torch.equal(whole.mask.tokens, again.mask.tokens)
-    assert not torch.equal(whole.mask.tokens, draw(ids, 1, 6, slice(None)).mask.tokens)
-    assert not torch.equal(
-        whole.mask.tokens, masked_tokens(tokens, 0.15, Streams(4))(ids, 1, 5, slice(None)).mask.tokens
-    )
-    halves = [draw(ids, 1, 5, share) for share in (slice(0, 32), slice(32, 64))]
-    assert sum(len(half.mask.targets) for half in halves) == len(whole.mask.targets)
-    assert sorted(torch.cat([half.mask.targets for half in halves]).tolist()) == sorted(whole.mask.targets.tolist())
-    lengths = whole.text.lengths.tolist()
-    assert lengths == sorted(lengths)
-
-
 def test_the_loss_is_the_cross_entropy_of_the_hidden_tokens(table, tokens):
     encoder = load("small", table=table, dropout=0.0)
     model = MaskedPrompts(encoder, token_head("small", encoder))
-    batch = masked_tokens(tokens, 0.3, Streams(0))(torch.from_numpy(table.ids[:20]), 0, 0, slice(None))
-    found = model(batch.ids, batch.text, batch.mask)["mlm"]
+    batch = masked_token_batches(tokens, 0.3, Streams(0))(torch.from_numpy(table.ids[:20]), 0, 0, slice(None))
+    loss = model(batch.ids, batch.text, batch.mask)["mlm"]
     states = encoder(batch.mask.tokens, batch.text.attention_mask).flatten(0, 1)[batch.mask.positions]
     hidden = torch.nn.functional.gelu(model.head.dense(states))
     logits = model.head.norm(hidden) @ encoder.token_embedding.weight.t() + model.head.bias
-    torch.testing.assert_close(found, cross_entropy(logits, batch.mask.targets), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss, cross_entropy(logits, batch.mask.targets), rtol=1e-5, atol=1e-5)
     assert torch.equal(batch.text.tokens.flatten()[batch.mask.positions], batch.mask.targets)
-    found.backward()
+    loss.backward()
     assert all(p.grad is not None for p in model.head.parameters())
 
 
@@ -78,7 +52,7 @@ def test_the_classifier_starts_from_the_pretrained_encoder(lab):
     pretrain, select, *_ = lab.chain("ptab", **SHORT)
     run_stage(pretrain, lab.store, "cpu", 1)
     weights = saved_weights(lab.store, pretrain)
-    model = task_of(select, lab.table, lab.store, "cpu").build()
+    model = fit_task(select, lab.table, lab.store, "cpu").build()
     assert isinstance(model, TextClassifier)
     for name, tensor in model.encoder.state_dict().items():
         assert torch.equal(tensor, weights[f"encoder.{name}"]), name
@@ -103,24 +77,7 @@ def test_a_prompt_longer_than_the_plm_reads_is_refused(lab, monkeypatch):
         run_stage(lab.chain("ptab", **SHORT)[0], lab.store, "cpu", 1)
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"pretrain.mask_ratio": 0}, "ptab: pretrain.mask_ratio: 0.0 is not between"),
-        ({"pretrain.epochs": 0}, "ptab: pretrain.epochs: 0 is not between 1"),
-        ({"pretrain.decay": "none"}, "ptab: pretrain.decay: unknown 'none'; did you mean 'cosine'"),
-        ({"pretrain.mlm": False}, "ptab: unknown setting 'pretrain.mlm'"),
-        ({"pretrain.batch_size": "many"}, "ptab: pretrain.batch_size: expected a whole number, got 'many'"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(given, words):
-    with pytest.raises(UserError, match=words):
-        plan.resolve(registry.get("ptab"), given)
-
-
 def test_there_is_nothing_to_inspect_of_it(suite_file):
-    from flipbench.plan import suite
-
     path = suite_file("inspect: [embeddings]\n", methods="[ptab]", settings="{plm: small}")
     with pytest.raises(UserError, match="ptab: inspect: embeddings: nothing is pretrained"):
         plan.expand(suite.load(str(path)), {"planted-tiny": "a" * 64}, lambda *_: None)

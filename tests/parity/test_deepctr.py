@@ -5,6 +5,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from one_thread import one_thread  # noqa: F401 - fixture
 
 from flipbench.plan import registry
 
@@ -17,14 +18,6 @@ SIZES = [11, 2, 7, 5]
 OFFSETS = np.concatenate([[1], 1 + np.cumsum(SIZES)])
 HIDDEN = [12, 6]
 DIM = 8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def columns():
@@ -86,7 +79,7 @@ def theirs(case, std):
     return model
 
 
-def copy(source, target):
+def copy(source, target):  # noqa: C901 - one branch a model, read from top to bottom
     """Every weight of their model into ours, table by table and layer by layer."""
     values = dict(source.state_dict())
     taken = set()
@@ -95,12 +88,9 @@ def copy(source, target):
         taken.add(key)
         return values[key]
 
-    def tables(prefix):
-        return torch.cat([take(f"{prefix}.f{i}.weight") for i in range(len(SIZES))])
-
-    target.embed.weight[1:] = tables("embedding_dict")
-    if target.linear is not None:
-        target.linear.weight[1:] = tables("linear_model.embedding_dict")
+    for table, prefix in ((target.embed, "embedding_dict"), (target.linear, "linear_model.embedding_dict")):
+        if table is not None:
+            table.weight[1:] = torch.cat([take(f"{prefix}.f{i}.weight") for i in range(len(SIZES))])
     target.head.bias.copy_(take("out.bias"))
 
     name = type(target).__name__

@@ -8,6 +8,7 @@ import pytest
 
 from flipbench.errors import UserError
 from flipbench.plan import registry
+from flipbench.plan.settings import Paper, check_value, flatten, nest
 
 LITERAL = '''
 from flipbench.plan.settings import AtLeast, Guess
@@ -29,63 +30,74 @@ class LogisticRegression(IDModel):
         return self.first_order(ids).unsqueeze(1)
 '''
 COMPUTED = LITERAL.replace('settings = {"unused": Guess(1, "to have one")}', "settings = dict(unused=Guess(1, ''))")
+COMMAND = """
+import sys
+from flipbench.cli import main
+codes = [main(line.split()) for line in sys.stdin]
+print(codes, "torch" in sys.modules)
+"""
 
 
-@pytest.fixture(params=[LITERAL, COMPUTED], ids=["literal", "computed"])
-def package(request, tmp_path):
-    """A user's package on the path: a module and the entry point that an installer would write."""
-    site = tmp_path / "site"
-    info = site / "mymodels-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "mymodels.py").write_text(request.param)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mymodels\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[flipbench.id_models]\nmy_lr = mymodels:LogisticRegression\n")
-    return site
+@pytest.fixture
+def flipbench(tmp_path):
+    """``flipbench(text, *commands)``: a process that has a user's package, as installers leave it."""
+
+    def run(text, *commands):
+        info = tmp_path / "site" / "mymodels-1.0.dist-info"
+        info.mkdir(parents=True)
+        (tmp_path / "site" / "mymodels.py").write_text(text)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mymodels\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[flipbench.id_models]\nmy_lr = mymodels:LogisticRegression\n")
+        path = os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")]))
+        return subprocess.run(
+            [sys.executable, "-c", COMMAND], input="\n".join(commands), capture_output=True, text=True, timeout=120,
+            env=os.environ | {"PYTHONPATH": path},
+        )  # fmt: skip
+
+    return run
 
 
-def test_a_users_own_model_is_listed_and_run_by_name(package, suite_file):
-    env = os.environ | {"PYTHONPATH": str(package)}
+def test_a_users_own_model_is_listed_run_and_reported(flipbench, suite_file):
     path = suite_file(methods="[my_lr]")
-    for arguments, words in [
-        (["list", "models"], "The first-order term alone"),
-        (["run", str(path)], "1 of 1 runs done"),
-        (["report", str(path)], "my_lr"),
-    ]:
-        done = subprocess.run(
-            [sys.executable, "-m", "flipbench", *arguments], capture_output=True, text=True, env=env, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        assert words in done.stdout + done.stderr
+    done = flipbench(COMPUTED, "list models", f"run {path}", f"report {path}")
+    assert done.stdout.endswith("[0, 0, 0] True\n"), done.stderr
+    assert "The first-order term alone" in done.stdout
+    assert "1 of 1 runs done" in done.stdout + done.stderr
+    assert "my_lr" in (path.parent / "reports" / "mini.html").read_text(encoding="utf-8")
 
 
-def test_a_users_own_rule_is_known_when_planned(package, suite_file):
+@pytest.mark.parametrize("text", [LITERAL, COMPUTED], ids=["literal", "computed"])
+def test_a_users_own_rule_is_known_when_planned(flipbench, suite_file, text):
     path = suite_file(methods="[my_lr: {unused: 0}]")
-    code = f"import sys; from flipbench.cli import main; print(main(['plan', {str(path)!r}]), 'torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(package)}, timeout=120,
-    )  # fmt: skip
+    done = flipbench(text, f"plan {path}")
     assert done.stderr.endswith(f"{path}: my_lr: unused: 0 is below 1: for a test; nearest: 1\n")
-    computed = "dict(" in (package / "mymodels.py").read_text()
-    assert done.stdout == f"1 {computed}\n", "exit code 1; only computed declarations need an import"
+    assert done.stdout == f"[1] {text == COMPUTED}\n", "only computed declarations need an import"
 
 
 def test_an_unknown_model_and_one_that_cannot_be_loaded(monkeypatch):
     with pytest.raises(UserError, match="unknown model 'DeepFM'; did you mean 'deepfm'"):
         registry.get("DeepFM")
-    monkeypatch.setattr(registry, "_targets", lambda kind: {"gone": ("id", "no_such_module:X")})
+    monkeypatch.setattr(registry, "_methods", lambda kind: {"gone": ("id", "no_such_module:X")})
     with pytest.raises(UserError, match=r"model 'gone' \(no_such_module:X\) cannot be loaded: no module"):
         registry.get.__wrapped__("gone")
 
 
-def test_every_setting_has_a_source_and_guesses_are_counted():
-    for name in registry.names():
-        declared = registry.get(name)
-        assert all(s.source in ("paper", "code", "guess") and s.where for s in declared.settings.values())
-        assert ("embedding_l2" in declared.guesses) == ("embedding_l2" in declared.settings), "neither says it"
-        assert declared.grid.keys() <= declared.settings.keys()
-        assert not any(rule.problem({n: s.value for n, s in declared.settings.items()}) for rule in declared.rules)
-        if declared.kind != "plm":
-            assert {"learning_rate", "embedding_l2"} <= declared.grid.keys(), (
-                "the same L2 range for all that have tables"
-            )
+@pytest.mark.parametrize("name", registry.names())
+def test_settings_have_sources_and_go_together(name):
+    declared = registry.get(name)
+    settings, grid = flatten(declared.settings), flatten(declared.grid)
+    assert all(setting.source in ("paper", "code", "guess") and setting.where for setting in settings.values())
+    assert ("embedding_l2" in declared.guesses) == ("embedding_l2" in settings), "neither says it"
+    assert not declared.problem(nest({name: setting.value for name, setting in settings.items()}))
+    assert grid.keys() <= settings.keys()
+    for name, setting in settings.items():
+        for value in [setting.value, *grid.get(name, [])]:
+            assert check_value(name, value, setting) == value
+    if declared.kind != "plm":
+        assert {"learning_rate", "embedding_l2"} <= grid.keys(), "the same L2 range for all that have tables"
+
+
+@pytest.mark.parametrize("bad", [[], [0], [300, -1], [True], [1.5]])
+def test_layer_widths_are_whole_numbers_above_zero(bad):
+    with pytest.raises(UserError, match=r"^hidden: expected one or more whole numbers above 0"):
+        check_value("hidden", bad, Paper([300], ""))

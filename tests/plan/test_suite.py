@@ -1,8 +1,14 @@
+"""A suite file: what it may say, and how a mistake in it is reported."""
+
 import pytest
 
 from flipbench.errors import UserError
 from flipbench.plan import expand as plan
 from flipbench.plan import suite
+
+
+def expand(path):
+    return plan.expand(suite.load(str(path)), {"planted-tiny": "f"}, lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -39,25 +45,14 @@ def test_a_mistake_in_a_suite_is_one_clear_line(suite_file, changes, words):
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ("{learning_rate: fast}", "dcnv2: learning_rate: expected a number, got 'fast'"),
-        ("{learning_rate: 0}", "learning_rate: 0.0 is not between"),
-        ("{dropout: 1.5}", "dropout: 1.5 is not between 0 and 0.999"),
-        ("{batch_size: 2.5}", "batch_size: expected a whole number, got 2.5"),
-        ("{batch_norm: 1}", "batch_norm: expected true or false, got 1"),
-        ("{hidden: []}", "hidden: expected one or more whole numbers"),
-    ],
-)
-def test_a_setting_of_the_wrong_type_or_range_is_refused(suite_file, settings, words):
-    found = suite.load(str(suite_file(settings=settings)))
-    with pytest.raises(UserError, match=words):
-        plan.expand(found, {"planted-tiny": "f"}, lambda *_: None)
-
-
-@pytest.mark.parametrize(
     ("methods", "settings", "words"),
     [
+        ("[dcnv2]", "{learning_rate: fast}", "dcnv2: learning_rate: expected a number, got 'fast'"),
+        ("[dcnv2]", "{learning_rate: 0}", "learning_rate: 0.0 is not between"),
+        ("[dcnv2]", "{dropout: 1.5}", "dropout: 1.5 is not between 0 and 0.999"),
+        ("[dcnv2]", "{batch_size: 2.5}", "batch_size: expected a whole number, got 2.5"),
+        ("[dcnv2]", "{batch_norm: 1}", "batch_norm: expected true or false, got 1"),
+        ("[dcnv2]", "{hidden: []}", "hidden: expected one or more whole numbers"),
         ("[autoint: {heads: 3}]", "{}", "autoint: heads: 3 does not divide embedding_dim 32; nearest: 2"),
         ("[dcnv2, autoint]", "{heads: 40}", "autoint: heads: 40 does not divide embedding_dim 32; nearest: 32"),
         ("[mine: {method: autoint, heads: 5}]", "{embedding_dim: 12}", "mine: heads: 5 does not .* nearest: 4"),
@@ -65,31 +60,46 @@ def test_a_setting_of_the_wrong_type_or_range_is_refused(suite_file, settings, w
         ("[deepfm]", "{batch_norm: true, batch_size: 1}", "deepfm: batch_size: 1 is below 2: .*; nearest: 2"),
         ("[afn]", "{batch_size: 1}", "afn: batch_size: 1 is below 2: batch_norm .*; nearest: 2"),
         ("[flip: {pretrain: {batch_size: 1}}]", "{plm: small}", r"flip: pretrain\.batch_size: 1 is .*; nearest: 2"),
+        ("[flip: {pretrain: {epochs: 0}}]", "{plm: small}", r"flip: pretrain\.epochs: 0 is not between 1"),
+        ("[flip: {flavour: papre}]", "{plm: small}", "flip: unknown flavour 'papre'; did you mean 'paper'"),
         ("[ctrl: {pretrain: {icl_parts: 5}}]", "{plm: small}", r"pretrain\.icl_parts: 5 does not divide .* nearest: 4"),
-        ("[flip_id: {backbone: ptab}]", "{plm: small}", "flip_id: backbone: 'ptab' is no ID-based model"),
+        ("[ctrl]", "{plm: small, pretrain: {icl_similarity: maxx}}", "unknown 'maxx'; did you mean 'max'"),
+        ("[ctr_bert]", "{plm: small, precision: float16}", "precision: unknown 'float16'; did you mean 'bfloat16'"),
+        ("[ptab: {pretrain: {decay: none}}]", "{plm: small}", "pretrain.decay: unknown 'none'; did you mean 'cosine'"),
+        ("[clickprompt: {fusion: weighed}]", "{plm: small}", "fusion: unknown 'weighed'; did you mean 'weighted'"),
+        ("[flip_id: {backbone: ptab}]", "{plm: small}", "flip_id: backbone: 'ptab' is no ID-based model; valid: afm, "),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused_when_planned(suite_file, methods, settings, words):
+def test_a_setting_that_is_no_good_is_refused_when_planned(suite_file, methods, settings, words):
     path = suite_file(methods=methods, settings=settings)
-    found = plan.narrow(suite.load(str(path)), [])
     with pytest.raises(UserError, match=words) as error:
-        plan.expand(found, {"planted-tiny": "f"}, lambda *_: None)
+        expand(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("methods", "name"),
+    [
+        ("[ctr_bert: {backbone: dcnv2}]", "backbone"),
+        ("[ptab: {pretrain: {mlm: false}}]", "pretrain.mlm"),
+        ("[clickprompt_id: {pooling: cls}]", "pooling"),
+    ],
+)
+def test_a_setting_of_other_methods_is_unknown(suite_file, methods, name):
+    with pytest.raises(UserError, match=rf"mini\.yaml: \w+: unknown setting '{name}'"):
+        suite.load(str(suite_file(methods=methods, settings="{plm: small}")))
+
+
 def test_settings_that_go_together_are_planned(suite_file):
     rows = "[autoint: {heads: 4}, xdeepfm: {cin: [7, 4], split_half: false}, odd: {method: xdeepfm, cin: [8, 7]}, afm]"
-    found = suite.load(str(suite_file(methods=rows, settings="{batch_size: 1}")))
-    assert len(plan.expand(found, {"planted-tiny": "f"}, lambda *_: None).cells) == 4
+    assert len(expand(suite_file(methods=rows, settings="{batch_size: 1}")).cells) == 4
 
 
 @pytest.mark.parametrize("how", ["grid", "random", "tpe"])
 def test_a_search_passes_over_points_whose_settings_do_not_go_together(suite_file, how):
-    path = suite_file(
-        methods="[autoint: {embedding_dim: 20}]", settings="{}", tune=f"{{search: {how}, budget: 40, round: 40}}"
-    )
-    (cell,) = plan.expand(suite.load(str(path)), {"planted-tiny": "f"}, lambda *_: None).cells
+    tune = f"{{search: {how}, budget: 40, round: 40}}"
+    (cell,) = expand(suite_file(methods="[autoint: {embedding_dim: 20}]", settings="{}", tune=tune)).cells
     assert {point["heads"] for point in cell.search.points} == {2, 4}, "8 does not divide 20"
     assert len(cell.trials) == 40
 
@@ -108,7 +118,7 @@ def test_rows_and_columns_take_settings_and_other_names(suite_file):
         methods="[[afm, pnn], {dcnv2: {dropout: 0.2}}, {deep_dcnv2: {method: dcnv2, cross_layers: 5}}]",
         data="[planted-tiny, {planted-small: {order: random, settings: {batch_size: 512}}}]",
     )
-    found = suite.load(str(path))
-    assert [m.label for m in found.methods] == ["afm", "pnn", "dcnv2", "deep_dcnv2"]
-    assert [m.method for m in found.methods] == ["afm", "pnn", "dcnv2", "dcnv2"]
-    assert [d.label for d in found.data] == ["planted-tiny", "planted-small@random"]
+    loaded = suite.load(str(path))
+    rows = [("afm", "afm"), ("pnn", "pnn"), ("dcnv2", "dcnv2"), ("deep_dcnv2", "dcnv2")]
+    assert [(entry.label, entry.method) for entry in loaded.methods] == rows
+    assert [entry.label for entry in loaded.data] == ["planted-tiny", "planted-small@random"]

@@ -6,39 +6,31 @@ from flipbench.data import dataset
 from flipbench.paper import paper_methods
 from flipbench.plan import expand as plan
 from flipbench.plan import suite
-from flipbench.yamlfile import load
+from flipbench.plan.settings import flatten
 
 PRINTS = {name: f"{i:x}" * 64 for i, name in enumerate(dataset.names())}
 NAMES = [path.stem for path in suite.available()]
 
 
-def stages(name, only=()):
-    """The suite's stages, of some rows as ``--only`` names them; skipped where a data set of it is not registered."""
-    for entry in load(suite.find(name))["data"]:
-        data = entry if isinstance(entry, str) else next(iter(entry))
-        if data not in dataset.names():
-            pytest.skip(f"suite {name}: no data set '{data}' is registered")
-    return plan.expand(plan.narrow(suite.load(name), only), PRINTS, lambda *_: None).stages()
+def expand(name, *only):
+    """The plan of a suite, or of some rows as ``--only`` names them."""
+    return plan.expand(plan.narrow(suite.load(name), only), PRINTS, lambda *_: None)
 
 
-def pretrainings(name, only=()):
-    return {stage.key for stage in stages(name, only) if stage.role == "pretrain"}
+def pretrainings(name, *only):
+    return {stage.key for stage in expand(name, *only).stages() if stage.role == "pretrain"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_suite_can_be_planned(name):
-    found = stages(name)
-    assert found
-    assert len({stage.key for stage in found}) == len(found)
+    stages = expand(name).stages()
+    assert len({stage.key for stage in stages}) == len(stages) > 0
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("table")])
 def test_the_rows_of_a_table_are_the_papers(name):
-    stages(name)
-    rows, papers = (
-        {method.label for method in suite.load(name).methods},
-        set(paper_methods(name.removesuffix("_tuned"))),
-    )
+    rows = {entry.label for entry in suite.load(name).methods}
+    papers = set(paper_methods(name.removesuffix("_tuned")))
     assert rows < papers if name == "table2_tuned" else rows == papers
 
 
@@ -60,9 +52,9 @@ def test_a_suite_pretrains_no_more_than_it_has_different_pretrainings(name, dist
 
 def test_figures_share_their_pretrainings_with_the_tables_of_the_same_data():
     assert pretrainings("figure2") < pretrainings("figure8") < pretrainings("table7")
-    ours = pretrainings("table2", ["model=flip", "dataset=movielens-1m"])
+    ours = pretrainings("table2", "model=flip", "dataset=movielens-1m")
     assert ours < pretrainings("figure8")
-    assert pretrainings("table2", ["model=flip", "dataset=movielens-1m,bookcrossing"]) < pretrainings("table7")
+    assert pretrainings("table2", "model=flip", "dataset=movielens-1m,bookcrossing") < pretrainings("table7")
     for name in ("figure6", "figure7", "figure9"):
         assert ours < pretrainings(name), f"{name}: FLIP at the paper's settings on MovieLens-1M is Table II's"
         assert len(pretrainings(name) & pretrainings("table4")) == 10, f"{name}: and on BookCrossing Table IV's"
@@ -71,29 +63,29 @@ def test_figures_share_their_pretrainings_with_the_tables_of_the_same_data():
 
 def test_the_siblings_share_the_pretrainings_of_flip_and_of_its_ablation():
     here = "dataset=movielens-1m"
-    flip = pretrainings("table2", ["model=flip", here])
-    ablation = pretrainings("table7", ["model=without_mlm_mtm", here])
-    assert pretrainings("siblings", ["model=alt,alt_id,alt_plm"]) == flip
-    assert pretrainings("siblings", ["model=ctrl_dot"]) == ablation
-    own = pretrainings("siblings", ["model=clickprompt,clickprompt_id"])
-    assert len(own) == 10
-    assert pretrainings("siblings") == flip | ablation | pretrainings("table2", ["model=ctrl", here]) | own
+    flip = pretrainings("table2", "model=flip", here)
+    ablation = pretrainings("table7", "model=without_mlm_mtm", here)
+    assert pretrainings("siblings", "model=alt,alt_id,alt_plm") == flip
+    assert pretrainings("siblings", "model=ctrl_dot") == ablation
+    clickprompt = pretrainings("siblings", "model=clickprompt,clickprompt_id")
+    assert len(clickprompt) == 10
+    assert pretrainings("siblings") == flip | ablation | pretrainings("table2", "model=ctrl", here) | clickprompt
     assert len(pretrainings("siblings")) == 4 * 10
 
 
 def test_figure_2_is_two_panels_of_figure_8():
-    keys = [{stage.key for stage in stages(name)} for name in ("figure2", "figure8")]
-    assert keys[0] < keys[1]
+    two, eight = ({stage.key for stage in expand(name).stages()} for name in ("figure2", "figure8"))
+    assert two < eight
 
 
-def test_the_swept_values_are_the_papers():
-    from flipbench.report.figures.select import varied_settings
-
-    def swept(name):
-        stages(name)
-        return varied_settings(plan.expand(suite.load(name), PRINTS, lambda *_: None))
-
-    ratios = [0.15, 0.3, 0.6]
-    assert swept("figure6") == {"pretrain.text_mask_ratio": ratios, "pretrain.table_mask_ratio": ratios}
-    assert swept("figure7") == {"pretrain.temperature": [0.05, 0.1, 0.3, 0.5, 0.7, 1.0]}
-    assert swept("table7") == {}
+@pytest.mark.parametrize(
+    ("name", "swept"),
+    [
+        ("figure6", {f"pretrain.{side}_mask_ratio": {0.15, 0.3, 0.6} for side in ("text", "table")}),
+        ("figure7", {"pretrain.temperature": {0.05, 0.1, 0.3, 0.5, 0.7, 1.0}}),
+    ],
+)
+def test_the_swept_values_are_the_papers(name, swept):
+    settings = [flatten(cell.settings) for cell in expand(name).cells]
+    values = {key: {each[key] for each in settings} for key in settings[0]}
+    assert {key: different for key, different in values.items() if len(different) > 1} == swept

@@ -12,10 +12,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from flipbench.identity import canonical
 from flipbench.plan import expand as plan
-from flipbench.plan import search as tune
 from flipbench.plan import suite
 from flipbench.plan.sampler import ask, distributions
-from flipbench.plan.search import best_of
+from flipbench.plan.search import best_of, search
 from flipbench.plan.suite import Tune
 from flipbench.store.runs import Store
 from flipbench.store.studies import Studies
@@ -24,15 +23,9 @@ GRID = {"rate": [1e-4, 1e-3], "l2": [0.0, 1e-5, 1e-3], "drop": [0.0, 0.4], "head
 DECLARED = {"rate": 5e-4, "l2": 0.0, "drop": 0.0, "heads": 2, "norm": False, "hidden": [8, 8]}
 
 
-class Trial:
-    """A point's stand-in for a stage."""
-
-    def __init__(self, point):
-        self.point = point
-
-
-def found(how, figure, grid=GRID, fixed=()):
-    return tune.search(how, grid, DECLARED, dict.fromkeys(fixed), Trial, lambda trial, _: figure(trial.point))
+def looked(how, figure, grid=GRID, fixed=()):
+    """A search as far as the known figures decide it; a point stands for the stage that trains it."""
+    return search(how, grid, DECLARED, dict.fromkeys(fixed), dict, lambda point, _: figure(point))
 
 
 def bowl(point):
@@ -40,53 +33,44 @@ def bowl(point):
     return 0.8 - (math.log10(point["rate"]) - math.log10(3e-4)) ** 2 / 10 - (point["drop"] - 0.2) ** 2
 
 
-def to_the_end(how, figure=bowl):
+def to_the_end(how):
     """A search whose trials are run as they are asked; the trials known at each look."""
     known, looks = {}, []
-
-    def so_far(point):
-        return known.get(canonical(point))
-
-    while True:
-        search = found(how, so_far)
-        looks.append([canonical(point) for point in search.points])
-        if search.best is not None:
-            return search, looks
-        known |= {canonical(point): figure(point) for point in search.points}
+    while (result := looked(how, lambda point: known.get(canonical(point)))).best is None:
+        looks.append([canonical(point) for point in result.points])
+        known.update({canonical(point): bowl(point) for point in result.points})
+    return result, [*looks, [canonical(point) for point in result.points]]
 
 
 def test_tpe_asks_in_rounds_and_never_takes_a_point_back():
-    search, looks = to_the_end(Tune(search="tpe", budget=10, round=4))
+    result, looks = to_the_end(Tune(search="tpe", budget=10, round=4))
     assert [len(look) for look in looks] == [4, 8, 10, 10]
     assert all(later[: len(look)] == look for look, later in pairwise(looks))
     assert len(set(looks[-1])) == 10, "each point once"
-    assert search.points[0] == DECLARED
-    assert search.best == max(range(10), key=lambda i: bowl(search.points[i]))
+    assert result.points[0] == DECLARED
+    assert result.best == max(range(10), key=lambda i: bowl(result.points[i]))
 
 
 def test_tpe_does_not_ask_on_while_a_trial_of_the_round_runs():
     how = Tune(search="tpe", budget=8, round=4)
-    first = found(how, lambda point: None).points
-    seven = found(how, lambda point: None if point == first[2] else bowl(point))
-    assert (len(seven.points), seven.best) == (4, None)
-    assert len(found(how, lambda point: math.nan if point == first[2] else bowl(point)).points) == 8, (
-        "a failure is known"
-    )
+    first = looked(how, lambda point: None).points
+    waiting = looked(how, lambda point: None if point == first[2] else bowl(point))
+    assert (len(waiting.points), waiting.best) == (4, None)
+    failed = looked(how, lambda point: math.nan if point == first[2] else bowl(point))
+    assert len(failed.points) == 8, "a failure is known"
 
 
 def test_tpe_learns_from_what_it_saw():
-    def near(search):
-        late = search.points[-12:]
-        return sum(abs(math.log10(p["rate"] / 3e-4)) for p in late) / len(late)
+    def distance(how):
+        late = to_the_end(Tune(search=how, budget=30))[0].points[-12:]
+        return sum(abs(math.log10(point["rate"] / 3e-4)) for point in late) / len(late)
 
-    tpe = to_the_end(Tune(search="tpe", budget=30))[0]
-    random = to_the_end(Tune(search="random", budget=30))[0]
-    assert near(tpe) < near(random)
+    assert distance("tpe") < distance("random")
 
 
 def test_random_asks_its_whole_budget_at_once_and_the_same_each_time():
     how = Tune(search="random", budget=12)
-    one, two = (found(how, lambda point: None).points for _ in range(2))
+    one, two = (looked(how, lambda point: None).points for _ in range(2))
     assert one == two
     assert len({canonical(point) for point in one}) == 12
     assert all(point["hidden"] == [8, 8] for point in one), "what is not in the grid is not searched"
@@ -96,21 +80,16 @@ def test_random_asks_its_whole_budget_at_once_and_the_same_each_time():
 
 
 def test_what_the_suite_fixes_is_not_searched():
-    search = found(Tune(search="random", budget=12), lambda point: None, fixed=["rate", "norm"])
-    assert {(point["rate"], point["norm"]) for point in search.points} == {(5e-4, False)}
+    points = looked(Tune(search="random", budget=12), lambda point: None, fixed=["rate", "norm"]).points
+    assert {(point["rate"], point["norm"]) for point in points} == {(5e-4, False)}
 
 
 @pytest.mark.parametrize("how", ["grid", "random", "tpe"])
 def test_a_space_smaller_than_the_budget_is_tried_once_over(how):
-    grid = {"norm": [False, True], "heads": [1, 2]}
-    search = found(Tune(search=how, budget=50, round=50), lambda point: 0.5, grid)
-    assert sorted((p["norm"], p["heads"]) for p in search.points) == [(False, 1), (False, 2), (True, 1), (True, 2)]
-    assert search.best == 0, "the first of equals"
-
-
-def test_without_a_grid_there_is_the_declared_point_alone():
-    for how in ("grid", "random", "tpe"):
-        assert found(Tune(search=how, budget=5), lambda point: 0.5, {}).points == (DECLARED,)
+    result = looked(Tune(search=how, budget=50, round=50), lambda point: 0.5, {"norm": [False, True], "heads": [1, 2]})
+    assert sorted((p["norm"], p["heads"]) for p in result.points) == [(False, 1), (False, 2), (True, 1), (True, 2)]
+    assert result.best == 0, "the first of equals"
+    assert looked(Tune(search=how, budget=5), lambda point: 0.5, {}).points == (DECLARED,), "no grid"
 
 
 @given(
@@ -138,17 +117,16 @@ def test_asked_points_are_new_and_in_the_space(names, count):
     assert len({canonical(DECLARED), *keys}) == len(keys) + 1
     for point in asked:
         assert all(space[name]._contains(space[name].to_internal_repr(point[name])) for name in names)
-        assert {n: v for n, v in point.items() if n not in names} == {
-            n: v for n, v in DECLARED.items() if n not in names
-        }
+        assert point == DECLARED | {name: point[name] for name in names}
 
 
 @pytest.fixture
 def searched(suite_file, tmp_path):
     """A plan of two searching cells with finished trials, and its store."""
-    store, found = Store(tmp_path / "results"), suite.load(str(suite_file(methods="[dcnv2, afm]", tune="{budget: 3}")))
+    store = Store(tmp_path / "results")
     store.prepare()
-    planned = plan.expand(found, {"planted-tiny": "a" * 64}, store.trial_metric)
+    declared = suite.load(str(suite_file(methods="[dcnv2, afm]", tune="{budget: 3}")))
+    planned = plan.expand(declared, {"planted-tiny": "a" * 64}, store.trial_metric)
     for cell in planned.cells:
         for index, trial in enumerate(cell.trials):
             store.work(trial)
@@ -160,24 +138,24 @@ def searched(suite_file, tmp_path):
 def trials_in(store):
     """Every study of the journal by its name: the trials' stage keys and figures."""
     storage = JournalStorage(JournalFileBackend(str(store.root / "studies" / "mini.journal")))
-    studies = {
-        s.study_name: optuna.load_study(study_name=s.study_name, storage=storage) for s in storage.get_all_studies()
-    }
+    names = [study.study_name for study in storage.get_all_studies()]
+    studies = {name: optuna.load_study(study_name=name, storage=storage) for name in names}
     return {name: [(t.user_attrs["key"], t.value) for t in study.trials] for name, study in studies.items()}
 
 
 def test_a_study_holds_each_finished_trial_once(searched):
     planned, store = searched
-    for _ in range(2):  # a second command has its own view of the file
+    for cells in (planned.cells[:1], planned.cells, planned.cells):  # every command has its own view of the file
         studies = Studies(store, planned.suite, planned.suite.tune)
-        studies.record(planned.cells[:1])
-        studies.record(planned.cells)
-    found = trials_in(store)
-    assert [name.rsplit("/", 1)[0] for name in found] == ["planted-tiny/dcnv2/held-out", "planted-tiny/afm/held-out"]
-    for cell, trials in zip(planned.cells, found.values(), strict=True):
+        studies.record(cells)
+        studies.record(cells)
+    recorded = trials_in(store)
+    assert [name.rsplit("/", 1)[0] for name in recorded] == ["planted-tiny/dcnv2/held-out", "planted-tiny/afm/held-out"]
+    for cell, trials in zip(planned.cells, recorded.values(), strict=True):
         assert trials == [(t.key, 0.6 + i / 100) for i, t in enumerate(cell.trials)]
+    search = planned.cells[0].search
     best = Studies(store, planned.suite, planned.suite.tune).study(planned.cells[0]).best_trial
-    assert best.params == {name: planned.cells[0].search.points[2][name] for name in planned.cells[0].search.axes}
+    assert best.params == {name: search.points[2][name] for name in search.axes}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,24 +12,16 @@ from flipbench.data.movielens import FIELDS
 from flipbench.text import prompt
 
 
-def test_the_wording_is_field_is_value_with_a_full_stop_joined_by_spaces() -> None:
-    row = [
-        "1",
-        "female",
-        "under 18",
-        "K-12 student",
-        "48067",
-        "1193",
-        "One Flew Over the Cuckoo's Nest (1975)",
-        "Drama",
-    ]
+def test_the_wording_is_field_is_value_with_a_full_stop_joined_by_spaces():
+    row = ["1", "female", "under 18", "K-12 student", "48067", "1193"]
+    row += ["One Flew Over the Cuckoo's Nest (1975)", "Drama"]
     assert prompt.sentence(FIELDS, row) == (
         "user id is 1. gender is female. age is under 18. occupation is K-12 student. zipcode is 48067. "
         "movie id is 1193. title is One Flew Over the Cuckoo's Nest (1975). genre is Drama."
     )
 
 
-def test_a_value_may_be_said_otherwise_than_it_is_stored() -> None:
+def test_a_verbalizer_rewords_a_stored_value():
     occupation = FIELDS[3]
     assert prompt.sentence([occupation], ["other"]) == "occupation is other or not specified."
     assert prompt.verbalize(occupation, ["farmer", "other"]) == ["farmer", "other or not specified"]
@@ -51,18 +42,18 @@ version of every method that reads text, or its finished runs are taken for runs
 
 
 @pytest.mark.parametrize("name", sorted(dataset.names()))
-def test_the_wording_has_not_changed(name: str) -> None:
+def test_the_wording_has_not_changed(name):
     fields = dataset.get(name).fields
-    said = [[prompt.opening(field), field.side, *map(list, field.verbalizer)] for field in fields]
-    assert hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16] == WORDING[name]
+    words = [[prompt.opening(field), field.side, *map(list, field.verbalizer)] for field in fields]
+    assert hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16] == WORDING[name]
 
 
-def test_a_row_with_a_value_too_few_is_refused() -> None:
+def test_a_row_with_a_value_too_few_is_refused():
     with pytest.raises(ValueError, match="shorter"):
         prompt.sentence(FIELDS, ["1"])
 
 
-def test_values_come_by_field_in_id_order_whatever_the_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_come_by_field_in_id_order_whatever_the_chunks(tmp_path, monkeypatch):
     vocabularies = ["ab", "cdefg", "h"]
     table = make_table(tmp_path, vocabularies, rows=3)
     for size in (1, 2, 5, 100):

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -35,11 +34,11 @@ FILES = {
         ("some-lab/Tiny.BERT_4L@v1.0", Source("some-lab/Tiny.BERT_4L@v1.0", "hub", "some-lab/Tiny.BERT_4L", "v1.0")),
     ],
 )
-def test_specifications(spec: str, wanted: Source) -> None:
+def test_specifications(spec, wanted):
     assert parse(spec) == wanted
 
 
-def test_an_existing_folder_is_a_folder_whatever_it_looks_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_folder_is_a_folder_whatever_it_looks_like(tmp_path, monkeypatch):
     (tmp_path / "roberta-base").mkdir()
     monkeypatch.chdir(tmp_path)
     assert parse("roberta-base").kind == parse(str(tmp_path)).kind == "folder"
@@ -56,20 +55,20 @@ def test_an_existing_folder_is_a_folder_whatever_it_looks_like(tmp_path: Path, m
         ("a/b/c@v1", r"no such folder"),
     ],
 )
-def test_bad_specifications_say_what_is_valid(spec: str, said: str) -> None:
+def test_bad_specifications_say_what_is_valid(spec, said):
     with pytest.raises(UserError, match=said) as error:
         parse(spec)
     assert "\n" not in str(error.value)
 
 
-def folder(at: Path, **changed: bytes) -> Path:
+def folder(at, **changed):
     at.mkdir()
     for name, content in FILES.items():
         (at / name).write_bytes(changed.get(name.partition(".")[0], content))
     return at
 
 
-def test_the_fingerprint_is_of_content_not_of_place_or_prose(tmp_path: Path) -> None:
+def test_the_fingerprint_is_of_content_not_of_place_or_prose(tmp_path):
     first = source.fingerprint(str(folder(tmp_path / "a")))
     assert source.fingerprint(str(folder(tmp_path / "b", README=b"other", pytorch_model=b"x"))) == first
     for part in ("config", "model", "tokenizer"):
@@ -80,7 +79,7 @@ def test_the_fingerprint_is_of_content_not_of_place_or_prose(tmp_path: Path) -> 
     assert source.fingerprint(str(tmp_path / "a")) != first
 
 
-def test_a_pinned_folder_is_planned_without_it_and_read_only_if_it_is_the_one(tmp_path: Path) -> None:
+def test_a_pinned_folder_is_planned_without_it_and_read_only_if_it_is_the_one(tmp_path):
     plm = folder(tmp_path / "plm")
     content = source.fingerprint(str(plm))
     pinned = f"{plm}#{content}"
@@ -95,12 +94,11 @@ def test_a_pinned_folder_is_planned_without_it_and_read_only_if_it_is_the_one(tm
         source.folder_of(parse(f"{tmp_path}/absent#{content}"))
 
 
-def test_hub_and_small_have_fingerprints_without_network_or_files() -> None:
-    found = {source.fingerprint(s) for s in ("small", f"a/b@{COMMIT}", f"a/c@{COMMIT}", "a/b@v1")}
-    assert len(found) == 4
+def test_hub_and_small_have_fingerprints_without_network_or_files():
+    assert len({source.fingerprint(s) for s in ("small", f"a/b@{COMMIT}", f"a/c@{COMMIT}", "a/b@v1")}) == 4
 
 
-def test_planning_imports_neither_torch_nor_transformers() -> None:
+def test_planning_imports_neither_torch_nor_transformers():
     code = (
         "import sys; from flipbench.text import source; source.fingerprint('small'); source.fingerprint('a/b@v1');"
         "print([m for m in ('torch', 'transformers', 'tokenizers', 'huggingface_hub') if m in sys.modules])"
@@ -109,7 +107,7 @@ def test_planning_imports_neither_torch_nor_transformers() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_folder_without_weights_says_which_are_read(tmp_path: Path) -> None:
+def test_a_folder_without_weights_says_which_are_read(tmp_path):
     old = folder(tmp_path / "old")
     (old / "model.safetensors").unlink()
     assert source.fingerprint(str(old)) != source.fingerprint(str(folder(tmp_path / "new")))
@@ -123,45 +121,36 @@ class Hub(BaseHTTPRequestHandler):
 
     asked: ClassVar[list[str]] = []
 
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        self.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+    def do_GET(self):
         path = self.path.partition("?")[0]
-        name = path.rpartition("/")[2]
-        if path == "/api/models/lab/tiny/revision/v1":
-            self._answer(json.dumps({"id": "lab/tiny", "sha": COMMIT, "siblings": []}).encode())
-        elif path == f"/api/models/lab/tiny/tree/{COMMIT}":
-            files = [
-                {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()}
-                for n, c in FILES.items()
-            ]
-            self._answer(json.dumps(files).encode())
-        elif path == f"/lab/tiny/resolve/{COMMIT}/{name}" and name in FILES:
-            self._answer(FILES[name])
-        else:
-            code = "RevisionNotFound" if "lab/tiny" in path else "RepoNotFound"
-            self._answer(b"{}", 404, {"X-Error-Code": code})
-
-    def _answer(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
+        self.asked.append(f"{self.command} {path}")
+        answers = {f"/lab/tiny/resolve/{COMMIT}/{name}": content for name, content in FILES.items()}
+        model = {"id": "lab/tiny", "sha": COMMIT, "siblings": []}
+        tree = [
+            {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()} for n, c in FILES.items()
+        ]
+        answers["/api/models/lab/tiny/revision/v1"] = json.dumps(model).encode()
+        answers[f"/api/models/lab/tiny/tree/{COMMIT}"] = json.dumps(tree).encode()
+        body = answers.get(path, b"{}")
+        self.send_response(200 if path in answers else 404)
+        if path not in answers:
+            self.send_header("X-Error-Code", "RevisionNotFound" if "lab/tiny" in path else "RepoNotFound")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
         self.send_header("X-Repo-Commit", COMMIT)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
         pass
 
 
 @pytest.fixture
-def hub() -> Iterator[str]:
+def hub():
     Hub.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -170,7 +159,7 @@ def hub() -> Iterator[str]:
     server.server_close()
 
 
-def fetch(spec: str, home: Path, endpoint: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def fetch(spec, home, endpoint, **environment):
     """The folder of a specification, in a process of its own: the library reads its settings when imported."""
     code = (
         "import sys; from flipbench.errors import UserError; from flipbench.text import source\n"
@@ -183,13 +172,11 @@ def fetch(spec: str, home: Path, endpoint: str, **environment: str) -> subproces
 
 
 @pytest.mark.parametrize("revision", [COMMIT, "v1"])
-def test_a_pinned_revision_is_downloaded_once_and_found_offline(revision: str, hub: str, tmp_path: Path) -> None:
+def test_a_pinned_revision_is_downloaded_once_and_found_offline(revision, hub, tmp_path):
     done = fetch(f"lab/tiny@{revision}", tmp_path, hub)
     assert (done.returncode, done.stderr) == (0, "")  # no bars, no advice
-    found = Path(done.stdout.strip())
-    assert {file.name: file.read_bytes() for file in found.iterdir()} == {
-        name: FILES[name] for name in ("config.json", "model.safetensors", "tokenizer.json")
-    }
+    downloaded = {file.name: file.read_bytes() for file in Path(done.stdout.strip()).iterdir()}
+    assert downloaded == {name: FILES[name] for name in ("config.json", "model.safetensors", "tokenizer.json")}
     asked = len(Hub.asked)
     assert not any("pytorch_model.bin" in path for path in Hub.asked)
     assert fetch(f"lab/tiny@{revision}", tmp_path, hub).stdout == done.stdout
@@ -205,13 +192,13 @@ def test_a_pinned_revision_is_downloaded_once_and_found_offline(revision: str, h
         ("lab/none@v1", "the hub has no such model (or a private one)"),
     ],
 )
-def test_what_the_hub_does_not_have(spec: str, said: str, hub: str, tmp_path: Path) -> None:
+def test_what_the_hub_does_not_have(spec, said, hub, tmp_path):
     done = fetch(spec, tmp_path, hub)
     assert done.returncode == 1
     assert done.stderr == f"UserError: PLM '{spec}': {said}\n"
 
 
-def test_offline_without_the_model_is_one_line(tmp_path: Path) -> None:
+def test_offline_without_the_model_is_one_line(tmp_path):
     done = fetch(f"lab/tiny@{COMMIT}", tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert done.returncode == 1
     assert done.stderr.startswith(f"UserError: PLM 'lab/tiny@{COMMIT}': it is not in the cache, and the hub cannot be")

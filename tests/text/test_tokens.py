@@ -1,7 +1,6 @@
 """Stored tokens against whole sentences, and gathered rows against a slow literal reference."""
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,24 +9,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_plm import PLM, needs_plm
 from tiny_text import FAMILIES, VALUES, make_table
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from flipbench.data.fetch import import_from
 from flipbench.data.store import values
-from flipbench.data.table import Table
 from flipbench.errors import UserError
 from flipbench.text import prompt
-from flipbench.text.tokenizer import TextTokenizer, from_folder, wrap
+from flipbench.text.tokenizer import from_folder, wrap
 from flipbench.text.tokens import TokenStore, check_length
 
 DATA = os.environ.get("FLIPBENCH_DATA", "")
-PLM = os.environ.get("FLIPBENCH_PLM", "")
-
-Tiny = Callable[[str], TextTokenizer]
 
 
-def reference(table: Table, tokenizer: TextTokenizer, row: list[int]) -> tuple[list[int], list[int]]:
+def reference(table, tokenizer, row):
     """Tokens and fields of a row from its whole sentence, character by character."""
     texts = values(table).to_pylist()
     text, spans = "", []
@@ -46,7 +42,7 @@ def reference(table: Table, tokenizer: TextTokenizer, row: list[int]) -> tuple[l
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_gathered_rows_are_the_whole_sentences(family: str, tiny: Tiny, table: Table) -> None:
+def test_gathered_rows_are_the_whole_sentences(family, tiny, table):
     tokenizer = tiny(family)
     store = TokenStore.build(table, tokenizer)
     batch = store.batch(torch.from_numpy(table.ids))
@@ -65,7 +61,7 @@ def test_gathered_rows_are_the_whole_sentences(family: str, tiny: Tiny, table: T
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_any_text_of_any_shape(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_any_text_of_any_shape(tiny, tmp_path_factory, data):
     fields = data.draw(st.integers(1, 4))
     text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
     vocabularies = [data.draw(st.lists(text, min_size=1, max_size=4)) for _ in range(fields)]
@@ -77,25 +73,24 @@ def test_any_text_of_any_shape(tiny: Tiny, tmp_path_factory: pytest.TempPathFact
         assert tokens[:length] == reference(table, tokenizer, row)[0]
 
 
-def test_special_tokens_stand_where_the_tokenizer_puts_them(tiny: Tiny, table: Table) -> None:
-    stores = {family: TokenStore.build(table, tiny(family)) for family in FAMILIES}
+def test_special_tokens_stand_where_the_tokenizer_puts_them(tiny, table):
     for family in ("wordpiece", "byte-level"):
-        store = stores[family]
+        store = TokenStore.build(table, tiny(family))
         batch = store.batch(torch.from_numpy(table.ids))
         assert (batch.tokens[:, 0] == store.cls_id).all()
-        last = batch.tokens.gather(1, batch.lengths.unsqueeze(1) - 1)
-        assert (last == store.sep_id).all()
+        assert (batch.tokens.gather(1, batch.lengths.unsqueeze(1) - 1) == store.sep_id).all()
         assert len({store.cls_id, store.sep_id, store.mask_id, store.pad_id}) == 4
         assert (batch.tokens == store.mask_id).sum() == 0  # "[MASK]" in a title is text
         assert (batch.tokens == store.sep_id).sum() == len(table)
+    store = TokenStore.build(table, tiny("unigram"))
     with pytest.raises(UserError, match="tokenizer 'tiny unigram' has no cls token"):
-        _ = stores["unigram"].cls_id
+        _ = store.cls_id
     with pytest.raises(UserError, match="has no mask token"):
-        _ = stores["unigram"].mask_id
-    assert stores["unigram"].sep_id == tiny("unigram").rust.token_to_id("</s>")
+        _ = store.mask_id
+    assert store.sep_id == store.tokenizer.rust.token_to_id("</s>")
 
 
-def test_the_full_stop_is_the_values_only_where_a_byte_level_token_holds_both(tiny: Tiny, table: Table) -> None:
+def test_the_full_stop_is_the_values_only_where_a_byte_level_token_holds_both(tiny, table):
     ids = torch.from_numpy(table.ids[:1].copy())
     ids[0, 1] = int(table.offsets[1]) + VALUES[1].index("Wait...")
     for family, merged in (("wordpiece", False), ("byte-level", True)):
@@ -105,8 +100,7 @@ def test_the_full_stop_is_the_values_only_where_a_byte_level_token_holds_both(ti
         assert tokenizer.rust.decode(title).count(".") == 3 + merged
 
 
-def test_the_mask_feature_has_an_empty_piece(tiny: Tiny, table: Table) -> None:
-    store = TokenStore.build(table, tiny("wordpiece"))
+def test_the_mask_feature_has_an_empty_piece(store, table):
     ids = torch.from_numpy(table.ids[:4].copy())
     full = store.lengths(ids)
     ids[:, 1] = 0
@@ -116,7 +110,7 @@ def test_the_mask_feature_has_an_empty_piece(tiny: Tiny, table: Table) -> None:
     assert set(batch.field_of.unique().tolist()) <= {-1, 0, 2}
 
 
-def test_a_tokenizer_that_merges_across_fields_is_refused(table: Table) -> None:
+def test_a_tokenizer_that_merges_across_fields_is_refused(table):
     characters = sorted({c for values_ in VALUES for v in values_ for c in v} | set("user id title genre is ."))
     vocabulary = {token: i for i, token in enumerate(["[PAD]", *characters, ". "])}
     rust = Tokenizer(models.BPE(vocab=vocabulary, merges=[(".", " ")]))
@@ -126,7 +120,7 @@ def test_a_tokenizer_that_merges_across_fields_is_refused(table: Table) -> None:
 
 
 @pytest.mark.parametrize("size", [1 << 16, (1 << 16) + 1, 100_000])
-def test_token_ids_of_any_size_come_back(size: int, table: Table) -> None:
+def test_token_ids_of_any_size_come_back(size, table):
     words = ["[PAD]", "[UNK]", *(f"w{i}" for i in range(2, size))]
     rust = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     rust.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
@@ -139,54 +133,42 @@ def test_token_ids_of_any_size_come_back(size: int, table: Table) -> None:
     assert store.tokens.dtype == (torch.int16 if size == 1 << 16 else torch.int32)
 
 
-def test_text_longer_than_the_positions_is_counted(tiny: Tiny, table: Table) -> None:
-    store = TokenStore.build(table, tiny("wordpiece"))
+def test_text_longer_than_the_positions_is_counted(store, table):
     ids = torch.from_numpy(table.ids)
     lengths = store.lengths(ids)
     longest = int(lengths.max())
     check_length(store, ids, longest)
     longer = int((lengths > longest - 2).sum())
-    said = rf"'tiny wordpiece': {longer} of 200 rows have more than the {longest - 2} .*\(the longest {longest}\)"
-    with pytest.raises(UserError, match=said):
+    words = rf"'tiny wordpiece': {longer} of 200 rows have more than the {longest - 2} .*\(the longest {longest}\)"
+    with pytest.raises(UserError, match=words):
         check_length(store, ids, longest - 2)
 
 
-def test_a_piece_beyond_the_spans_is_refused_not_wrapped(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_piece_beyond_the_spans_is_refused_not_wrapped(tiny, tmp_path):
     table = make_table(tmp_path, [["1"], ["a " * 33_000], ["x"]], rows=2)
     with pytest.raises(UserError, match=r"a value of 'title' has 33\d\d\d tokens"):
         TokenStore.build(table, tiny("wordpiece"))
 
 
-def test_the_store_counts_its_memory_and_moves(tiny: Tiny, table: Table) -> None:
-    store = TokenStore.build(table, tiny("wordpiece"))
-    features = table.num_features
-    assert store.nbytes == 2 * len(store.tokens) + 8 * (features + 3) + 4 * (features + 2)
-    assert store.to("meta").device.type == "meta"
-    assert store.to("meta").tokenizer is store.tokenizer
-
-
-def test_the_fingerprint_is_of_what_tokenises(tiny: Tiny) -> None:
-    tokenizer = tiny("wordpiece")
+def test_a_tokenizers_own_padding_and_truncation_are_off(tiny):
+    texts, tokenizer = ["title is Wait...", "genre is Drama."], tiny("wordpiece")
     again = Tokenizer.from_str(tokenizer.rust.to_str())
     again.enable_padding(length=128)
-    again.enable_truncation(12)
-    assert wrap(again, "another name").fingerprint == tokenizer.fingerprint
-    again.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
-    assert wrap(again, "x").fingerprint != tokenizer.fingerprint
-    assert len({tiny(family).fingerprint for family in FAMILIES}) == 3
+    again.enable_truncation(3)
+    assert wrap(again, "again").sentences(texts) == tokenizer.sentences(texts)
 
 
 @pytest.fixture(scope="module")
-def movielens() -> Table:
+def movielens():
     if not (Path(DATA) / "ml-1m").is_dir():
         pytest.skip("FLIPBENCH_DATA names no folder that holds ml-1m")
     return import_from("movielens-1m", DATA)
 
 
 @pytest.mark.parametrize("folder", ["all-MiniLM-L6-v2", "roberta-base", "t5-small"])
-@pytest.mark.skipif(not Path(PLM, "t5-small").is_dir() or not PLM, reason="FLIPBENCH_PLM names no folder of PLMs")
-def test_twenty_thousand_real_rows(folder: str, movielens: Table) -> None:
-    tokenizer = from_folder(Path(PLM) / folder, folder)
+@needs_plm
+def test_twenty_thousand_real_rows(folder, movielens):
+    tokenizer = from_folder(PLM / folder, folder)
     store = TokenStore.build(movielens, tokenizer)
     ids = movielens.ids[np.random.default_rng(1).integers(len(movielens), size=20_000)]
     batch = store.batch(torch.from_numpy(ids))
@@ -199,17 +181,15 @@ def test_twenty_thousand_real_rows(folder: str, movielens: Table) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_the_gpu_gathers_what_the_cpu_gathers(tiny: Tiny, table: Table) -> None:
+def test_the_gpu_gathers_what_the_cpu_gathers(tiny, table):
     store = TokenStore.build(table, tiny("byte-level"))
     ids = torch.from_numpy(table.ids)
     here, there = store.batch(ids), store.to("cuda").batch(ids.cuda())
-    assert all(
-        torch.equal(getattr(here, name), getattr(there, name).cpu()) for name in ("tokens", "lengths", "field_of")
-    )
+    for name in ("tokens", "lengths", "field_of"):
+        assert torch.equal(getattr(here, name), getattr(there, name).cpu())
 
 
-def test_sampled_rows_catch_a_store_that_differs(tiny: Tiny, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = tiny("byte-level")
-    lost = replace(tokenizer, prefix=())  # as if its template had not been understood
+def test_sampled_rows_catch_a_store_that_differs(tiny, table):
+    lost = replace(tiny("byte-level"), prefix=())  # as if its template had not been understood
     with pytest.raises(UserError, match="merges across fields"):
         TokenStore.build(table, lost)

@@ -1,6 +1,5 @@
-"""A small table whose clicks text and ids can both explain, and runs of a method on it without the command line."""
+"""A small table whose clicks both text and ids can explain, and runs of a method on it without the command line."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pyarrow import parquet
 from flipbench.data.table import Field, Table
 from flipbench.plan import expand as plan
 from flipbench.plan import registry
+from flipbench.plan.settings import flatten
 from flipbench.plan.stage import DataCondition, Stage, evaluation_stage
 from flipbench.run import stages
 from flipbench.store.runs import Store
@@ -30,7 +30,7 @@ SMALL = {
     "plm_learning_rate": 3e-3,
     "embedding_l2": 0.0,
     "batch_size": 50,
-    "max_epochs": 2,
+    "max_epochs": 1,
     "pretrain.epochs": 1,
     "pretrain.batch_size": 64,
     "pretrain.learning_rate": 1e-3,
@@ -63,21 +63,19 @@ class Lab:
     def chain(self, method: str, seed: int = 0, **changes: Any) -> list[Stage]:
         """The stages behind one run, parents first: pretrain where there is one, select, refit, evaluate."""
         declared = registry.get(method)
-        given = {name: value for name, value in {**SMALL, **changes}.items() if name in declared.settings}
-        where = DataCondition("held-out", self.table.name, self.table.fingerprint, "chronological")
-        last = evaluation_stage(where, declared, plan.resolve(declared, given), seed)
-        return [*{stage.key: stage for stage in _with_parents(last)}.values()]
+        known = flatten(declared.settings)
+        given = {name: value for name, value in {**SMALL, **changes}.items() if name in known}
+        condition = DataCondition("held-out", self.table.name, self.table.fingerprint, "chronological")
+        last = evaluation_stage(condition, declared, plan.resolve(declared, given), seed)
+        return [*{stage.key: stage for stage in plan._with_parents(last)}.values()]
 
-    def run(self, method: str, seed: int = 0, **changes: Any) -> dict[str, dict[str, Any]]:
-        """Figures by role."""
-        chain = self.chain(method, seed, **changes)
-        return {stage.role: stages.run_stage(stage, self.store, "cpu", 1) for stage in chain}
-
-
-def _with_parents(stage: Stage) -> Iterator[Stage]:
-    for parent in stage.parents.values():
-        yield from _with_parents(parent)
-    yield stage
+    def run(self, method: str, seed: int = 0, until: str = "evaluate", **changes: Any) -> dict[str, dict[str, Any]]:
+        """Figures by role, those after ``until`` left out."""
+        figures: dict[str, dict[str, Any]] = {}
+        for stage in self.chain(method, seed, **changes):
+            if until not in figures:
+                figures[stage.role] = stages.run_stage(stage, self.store, "cpu", 1)
+        return figures
 
 
 def relabelled(table: Table) -> Table:

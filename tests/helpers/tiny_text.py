@@ -13,18 +13,10 @@ from flipbench.data.table import Field, Table
 from flipbench.text.tokenizer import TextTokenizer, wrap
 
 WORDS = ("user id", "title", "genre")
+ODD_TITLES = ("[MASK] </s> <mask>", "(500)", "日本の話")
 VALUES = (
     ["1", "12", "1193", "6040", "99999"],
-    [
-        "Oh, God! (1977)",
-        "Who's Afraid?",
-        "Léon: Ünïcode",
-        "Wait...",
-        "ends in a dot.",
-        "[MASK] </s> <mask>",
-        "(500)",
-        "日本の話",
-    ],
+    ["Oh, God! (1977)", "Who's Afraid?", "Léon: Ünïcode", "Wait...", "ends in a dot.", *ODD_TITLES],
     ["Drama", "Children's", "Sci-Fi", "", "a  b", "☃", "K-12"],
 )
 FAMILIES = ("wordpiece", "byte-level", "unigram")
@@ -48,31 +40,26 @@ def make_table(
 def make_tokenizer(family: str) -> TextTokenizer:
     """One of the families, its vocabulary trained on the values."""
     texts = [f"{w} is {v}." for w, values in zip(WORDS, VALUES, strict=True) for v in values] * 3
+    trainer: trainers.Trainer
     if family == "wordpiece":
-        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        special, single = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "[CLS] $A [SEP]"
         rust = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         rust.normalizer = normalizers.BertNormalizer()
         rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         trainer = trainers.WordPieceTrainer(vocab_size=150, special_tokens=special, show_progress=False)
-        single = "[CLS] $A [SEP]"
     elif family == "byte-level":
-        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        special, single = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"], "<s> $A </s>"
         rust = Tokenizer(models.BPE())
         rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(
-            vocab_size=330, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-        )
-        single = "<s> $A </s>"
+        alphabet = {"initial_alphabet": pre_tokenizers.ByteLevel.alphabet()}
+        trainer = trainers.BpeTrainer(vocab_size=330, special_tokens=special, show_progress=False, **alphabet)
     else:
-        special = ["<pad>", "</s>", "<unk>"]
+        special, single = ["<pad>", "</s>", "<unk>"], "$A </s>"
         rust = Tokenizer(models.Unigram())
         rust.normalizer = normalizers.NFKC()
         rust.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-        trainer = trainers.UnigramTrainer(
-            vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False
-        )
-        single = "$A </s>"
+        unknown = {"unk_token": "<unk>"}
+        trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=special, show_progress=False, **unknown)
     rust.train_from_iterator(texts, trainer)
     around = [(token, rust.token_to_id(token)) for token in single.split() if token != "$A"]
     rust.post_processor = processors.TemplateProcessing(single=single, special_tokens=around)
