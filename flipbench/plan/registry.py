@@ -197,8 +197,10 @@ def _read(name: str, what: str, target: str, attributes: Sequence[str]) -> list[
     """The summary of the class at ``target``, and what it declares, with defaults where it declares nothing."""
     try:
         summary, declared = read_declarations(target, attributes)
-        return [summary, *(declared[a] if a in declared else _DEFAULTS[a] for a in attributes)]
     except (ImportError, AttributeError) as error:
         raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {error}") from None
-    except KeyError as error:
-        raise UserError(f"{what} '{name}' ({target}) declares no {error}") from None
+    except Exception as error:  # of a user's module, while it is imported
+        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {type(error).__name__}: {error}") from error
+    if missing := next((a for a in attributes if a not in declared and a not in _DEFAULTS), None):
+        raise UserError(f"{what} '{name}' ({target}) declares no '{missing}'")
+    return [summary, *(declared.get(a, _DEFAULTS.get(a)) for a in attributes)]
