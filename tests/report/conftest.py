@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flipbench.cli.common import plan_of
 from flipbench.plan import suite
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
 from flipbench.report.latex import PACKAGES
+from flipbench.store.planning import plan_of
 from flipbench.store.runs import Store
 
 VERSIONS = {

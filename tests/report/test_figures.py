@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from flipbench.cli import main
-from flipbench.cli.common import plan_of
 from flipbench.data.split import Rows
 from flipbench.errors import UserError
 from flipbench.metrics import auc, logloss
@@ -23,6 +22,7 @@ from flipbench.paper import row_name
 from flipbench.plan import suite
 from flipbench.report.figures import scores, style, write_figures
 from flipbench.report.figures.calibration import BINS, reliability, small_multiples
+from flipbench.store.planning import plan_of
 from flipbench.store.predictions import write_predictions
 from flipbench.store.runs import DRAWN, Store
 
