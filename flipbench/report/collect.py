@@ -71,6 +71,13 @@ def seeds_run(plan: Plan, store: Store) -> int | None:
     return min(counts, default=0) or None
 
 
+def finished_cells(plan: Plan, store: Store) -> Iterator[tuple[str, list[Cell]]]:
+    """By data set, the cells all of whose runs are finished: a mean over survivors would mislead."""
+    for dataset in dict.fromkeys(cell.data.label for cell in plan.cells):
+        cells = [cell for cell in plan.cells if cell.data.label == dataset and cell.evaluations]
+        yield dataset, [cell for cell in cells if all(map(store.done, cell.evaluations))]
+
+
 def failure_of(stage: Stage, store: Store) -> str | None:
     """Why a stage has no result: its own recorded failure, or that of a stage it needs."""
     if store.done(stage):

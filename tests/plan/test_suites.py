@@ -87,7 +87,7 @@ def test_figure_2_is_two_panels_of_figure_8():
 
 
 def test_the_swept_values_are_the_papers():
-    from flipbench.report.figures.select import varied_settings
+    from flipbench.report.settings import varied_settings
 
     def swept(name):
         stages(name)

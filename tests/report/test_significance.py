@@ -16,7 +16,7 @@ from flipbench.report.columns import TableColumn
 from flipbench.report.significance import Evidence, pairs
 from flipbench.report.so_far import results_so_far as results_of
 from flipbench.report.table import overall_table
-from flipbench.report.write import render, to_json
+from flipbench.report.write import table_files, to_json
 
 ROWS = "[deepfm, dcnv2, {flip_id: {plm: small}}, {flip: {plm: small}}]"
 STRENGTH = {"deepfm": 0.8, "dcnv2": 0.9, "flip_id": 0.85, "flip": 1.6}
@@ -117,7 +117,7 @@ def test_verdicts_follow_the_declared_margin(flip):
     assert (narrow.outcome, narrow.seeds, narrow.margin) == ("better", 3, 0.001)
     plan, store = flip(compare="{reference: flip, margin: {auc: 0.5, logloss: 0.5}}")
     assert cells(plan, store)["flip"].verdict.outcome == "reproduced"
-    assert "≈" in render(collect(plan, store))["mini.md"]
+    assert "≈" in table_files(collect(plan, store))["mini.md"].decode()
 
 
 @pytest.mark.parametrize(("name", "change"), [("metrics.json", {"auc": 0.99}), ("spec.json", {"protocol": "other"})])

@@ -2,10 +2,9 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,7 +16,7 @@ from flipbench.report.claims import claims_of_suite
 from flipbench.report.columns import METRIC_NAMES
 from flipbench.report.explain import explain
 from flipbench.report.html import formats
-from flipbench.report.html.figures import DRAWN_BY, drawn_by, read_figure
+from flipbench.report.html.figures import DRAWN_BY, drawn_by, shown_figure
 from flipbench.report.significance import Evidence
 from flipbench.report.table import ResultTable, overall_table
 from flipbench.store.runs import Store
@@ -43,22 +42,22 @@ Ids = Mapping[tuple[str, str], str]
 """Of the evidence, by row and data set."""
 
 
-def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[Path] = ()) -> str:
+def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Mapping[str, bytes] = {}) -> str:
     """One self-contained page; ends in a newline. The same results give the same bytes.
 
     Args:
         plan, store, results: of the same suite.
-        pictures: files of :func:`flipbench.report.figures.write_figures`, to be shown.
+        pictures: files of :func:`flipbench.report.figures.figure_files`, to be shown.
 
     Raises:
-        UserError: the paper has no such table, a run's files were changed, or a picture cannot be read.
+        UserError: the paper has no such table, or a run's files were changed.
     """
     table = overall_table(results)
     ids = evidence_ids(results)
     style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("style.css", "script.js"))
     content: dict[str, Any] = {
         "results": results.cells,
-        "figures": [read_figure(path, results.suite) for path in pictures if path.suffix == ".png"],
+        "figures": [shown_figure(name, pictures, results.suite) for name in pictures if name.endswith(".png")],
         "claims": list(claims_of_suite(plan, store, results)),
         "evidence": _evidence(plan, store, results, table, ids),
     }
