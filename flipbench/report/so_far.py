@@ -71,7 +71,7 @@ def claims_so_far(folder: str | None) -> list[claims.Evaluated]:
     names = {path.stem for path in suites.available()}
 
     @cache
-    def of_suite(name: str) -> claims.Suite | None:
+    def of_suite(name: str) -> claims.SuiteNumbers | None:
         if name not in names:
             return None
         suite = with_options(suites.load(name), None, None, folder)
@@ -79,7 +79,7 @@ def claims_so_far(folder: str | None) -> list[claims.Evaluated]:
         if not ran:
             return None
         plan, store, results = results_so_far(suite.model_copy(update={"data": ran}))
-        return claims.Suite(results, tuple(entry.label for entry in suite.data), *claims.measurements(plan, store))
+        return claims.suite_numbers(plan, store, results, suite)
 
     numbers = claims.OurNumbers(of_suite)
     return [claims.evaluate(claim, numbers) for claim in load_claims()]

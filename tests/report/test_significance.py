@@ -10,7 +10,7 @@ import pytest
 
 from flipbench.errors import UserError
 from flipbench.paper.claims import load_claims
-from flipbench.report.claims import OurNumbers, Suite, evaluate
+from flipbench.report.claims import OurNumbers, evaluate, suite_numbers
 from flipbench.report.collect import collect
 from flipbench.report.columns import TableColumn
 from flipbench.report.significance import Evidence, pairs
@@ -141,8 +141,8 @@ def test_wrong_metrics_are_named(flip, auc, says):
 
 
 def numbers_of(plan, store):
-    found = Suite(collect(plan, store), tuple(d.label for d in plan.suite.data), {}, {})
-    return OurNumbers(lambda name: found if name == "table2" else None)
+    numbers = suite_numbers(plan, store, collect(plan, store), plan.suite)
+    return OurNumbers(lambda name: numbers if name == "table2" else None)
 
 
 def claim(number):
