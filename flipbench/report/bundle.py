@@ -48,10 +48,8 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[st
         folder = store.folder(stage)
         for name in (*store.digests(stage), DONE):
             files[f"results/{(folder / name).relative_to(store.root).as_posix()}"] = (folder / name).read_bytes()
-    for stage in plan.stages():
-        if store.failure(stage):
-            record = store.failure_file(stage)
-            files[f"results/{record.relative_to(store.root).as_posix()}"] = record.read_bytes()
+    for record in (store.failure_file(stage) for stage in plan.stages() if store.failure(stage)):
+        files[f"results/{record.relative_to(store.root).as_posix()}"] = record.read_bytes()
     files |= {f"reports/{name}": content for name, content in reports.items()}
     words = {"suite": plan.suite.suite, "title": plan.suite.title, "runs": len(runs)}
     files["README.md"] = README.format(**words, version=flipbench.__version__).encode()

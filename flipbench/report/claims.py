@@ -122,7 +122,7 @@ class OurNumbers:
     def level(self, table: str) -> float:
         """The declared level of the suite's tests."""
         suite = self._suite(table)
-        return suite.results.alpha if suite else 0.0
+        return suite.results.compare.alpha if suite else 0.0
 
 
 def suite_numbers(plan: Plan, store: Store, results: SuiteResults, suite: Suite) -> SuiteNumbers:

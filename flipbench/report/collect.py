@@ -43,7 +43,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         protocol=suite.protocol,
         order="+".join(sorted({d.order for d in suite.data})),
         seeds=suite.seeds,
-        reference=suite.compare.reference,
+        compare=suite.compare,
         cells=tuple(runs for _, runs in ran),
         datasets=tuple(d.label for d in suite.data),
         methods=tuple(m.label for m in suite.methods),
@@ -51,9 +51,6 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
         comparisons=tested,
-        test=suite.compare.test,
-        alpha=suite.compare.alpha,
-        margin=dict(suite.compare.margin),
         unstated=unstated(cell for cell, _ in ran),
     )
 
