@@ -15,7 +15,6 @@ PROTOCOLS = {
     "which flatters every AUC and logloss here.",
 }
 
-
 TESTS = {
     "user-bootstrap": "paired bootstrap over users and t over seeds",
     "delong": "DeLong's test (AUC) or z over rows (logloss) and t over seeds",

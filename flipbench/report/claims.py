@@ -1,7 +1,7 @@
 """What the finished runs say of each claim of the paper."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, cast
 
@@ -31,18 +31,21 @@ from flipbench.store.runs import Store
 
 @dataclass(frozen=True)
 class SuiteNumbers:
-    """A suite's results as claims read them.
+    """A suite's results as claims read them; empty for want of such a suite.
 
     Attributes:
-        datasets: all that the suite declares, run or not.
+        rows, datasets: all that the suite declares, run or not.
+        comparisons: all of its tests. alpha: their declared level.
         measured: scores of each evaluation and what each inspection measured, by row and data set, then by seed.
         keys: of those runs, by row and data set.
     """
 
-    results: SuiteResults
-    datasets: tuple[str, ...]
-    measured: Mapping[tuple[str, str], Mapping[int, Mapping[str, Any]]]
-    keys: Mapping[tuple[str, str], tuple[str, ...]]
+    rows: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    alpha: float = 0.0
+    measured: Mapping[tuple[str, str], Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
+    keys: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,48 +84,32 @@ class Evaluated:
     against: tuple[str, ...]
 
 
+@dataclass(frozen=True)
 class OurNumbers:
-    """Numbers of finished runs; ``suite`` gives a table's or figure's, None where there is no such suite."""
+    """Numbers of finished runs; ``suite`` gives a table's or figure's."""
 
-    def __init__(self, suite: Callable[[str], SuiteNumbers | None]) -> None:
-        self._suite = suite
+    suite: Callable[[str], SuiteNumbers]
 
     def datasets(self, table: str) -> list[str]:
         """The paper's, run here or not: a claim of three data sets is not supported by one."""
-        if table in TABLES:
-            return paper_datasets(table)
-        suite = self._suite(table)
-        return list(suite.datasets) if suite else []
+        return paper_datasets(table) if table in TABLES else list(self.suite(table).datasets)
 
     def rows(self, table: str) -> list[str]:
         """The paper's and the suite's."""
-        suite = self._suite(table)
         printed = paper_methods(table) if table in TABLES else []
-        return list(dict.fromkeys((*printed, *(suite.results.methods if suite else ()))))
+        return list(dict.fromkeys((*printed, *self.suite(table).rows)))
 
     def sample(self, table: str, row: str, dataset: str, measure: Measure) -> Mapping[int, float]:
-        suite = self._suite(table)
-        measured = suite.measured.get((row, dataset), {}) if suite else {}
+        measured = self.suite(table).measured.get((row, dataset), {})
         return {seed: float(values[measure]) for seed, values in measured.items() if measure in values}
 
     def keys(self, table: str, row: str, dataset: str) -> tuple[str, ...]:
-        suite = self._suite(table)
-        return suite.keys.get((row, dataset), ()) if suite else ()
+        return self.suite(table).keys.get((row, dataset), ())
 
     def comparison(self, table: str, row: str, against: str, dataset: str, measure: Measure) -> Difference | None:
         wanted = (dataset, measure, row, against)
-        tests = self.comparisons(table)
+        tests = self.suite(table).comparisons
         return next((c.difference for c in tests if (c.dataset, c.metric, c.row, c.against) == wanted), None)
-
-    def comparisons(self, table: str) -> tuple[Comparison, ...]:
-        """All of a suite's tests."""
-        suite = self._suite(table)
-        return suite.results.comparisons if suite else ()
-
-    def level(self, table: str) -> float:
-        """The declared level of the suite's tests."""
-        suite = self._suite(table)
-        return suite.results.compare.alpha if suite else 0.0
 
 
 def suite_numbers(plan: Plan, store: Store, results: SuiteResults, suite: Suite) -> SuiteNumbers:
@@ -150,7 +137,8 @@ def suite_numbers(plan: Plan, store: Store, results: SuiteResults, suite: Suite)
         for stage in stages:
             store.check(stage, "metrics.json", "spec.json")
             measured.setdefault(name, {}).setdefault(stage.seed, {}).update(store.metrics(stage))
-    return SuiteNumbers(results, tuple(entry.label for entry in suite.data), measured, keys)
+    datasets = tuple(entry.label for entry in suite.data)
+    return SuiteNumbers(results.methods, datasets, results.comparisons, results.compare.alpha, measured, keys)
 
 
 def claims_of_suite(plan: Plan, store: Store, results: SuiteResults) -> Iterator[tuple[Evaluated, bool]]:
@@ -160,7 +148,7 @@ def claims_of_suite(plan: Plan, store: Store, results: SuiteResults) -> Iterator
     """
     about = results.paper or results.suite
     suite = suite_numbers(plan, store, results, plan.suite)
-    numbers = OurNumbers(lambda name: suite if name == about else None)
+    numbers = OurNumbers(lambda name: suite if name == about else SuiteNumbers())
     for claim in load_claims():
         holds = [statement for statement in claim.holds if statement.table == about]
         if holds:
@@ -226,7 +214,7 @@ def _declared(term: Term, untested: Judged, numbers: OurNumbers) -> Judged:
     sign = -1.0 if term.measure == "logloss" else 1.0
     low, high = sorted((sign * test.low, sign * test.high))
     p = test.p if test.adjusted is None else test.adjusted
-    supported = sign * test.value > 0 and p < numbers.level(term.table)
+    supported = sign * test.value > 0 and p < numbers.suite(term.table).alpha
     return replace(untested, outcome=_supports(supported), low=low, high=high, p=p)
 
 
@@ -237,7 +225,7 @@ def _supports(supported: bool) -> Outcome:
 def _resolves(statement: Statement, numbers: OurNumbers) -> list[Judged]:
     """Whether the 95 % interval of each tested difference is narrower than twice the difference in question."""
     judged = []
-    for c in numbers.comparisons(statement.table):
+    for c in numbers.suite(statement.table).comparisons:
         if c.metric == "auc":
             test, half = c.difference, (c.difference.high - c.difference.low) / 2
             outcome: Outcome = "supported" if half < cast(float, statement.resolves) else "refuted"

@@ -5,7 +5,7 @@ import json
 from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.figures import figure_files
-from flipbench.report.html import to_html
+from flipbench.report.html.page import to_html
 from flipbench.report.latex import to_latex
 from flipbench.report.markdown import to_markdown
 from flipbench.report.table import ResultTable, overall_table

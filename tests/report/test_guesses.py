@@ -11,7 +11,7 @@ import pytest
 from flipbench.cli import main
 from flipbench.plan import registry
 from flipbench.report.collect import collect
-from flipbench.report.html import to_html
+from flipbench.report.html.page import to_html
 from flipbench.report.settings import settings_of
 from flipbench.report.write import table_files
 

@@ -15,7 +15,7 @@ import pytest
 from flipbench.cli import main
 from flipbench.plan.settings import flatten
 from flipbench.report.figures import figure_files
-from flipbench.report.html import to_html
+from flipbench.report.html.page import to_html
 from flipbench.report.so_far import results_so_far as results_of
 from flipbench.report.table import overall_table
 

@@ -34,13 +34,13 @@ def figure_files(plan: Plan, store: Store) -> dict[str, bytes]:
     }
     files: dict[str, bytes] = {}
     for kind in _kinds(plan):
+        before = len(files)
         with style.styled():
-            drawn = [(picture.name, style.encoded(picture)) for picture in drawings[kind](plan, store)]
-        if not drawn:
+            for picture in drawings[kind](plan, store):
+                stem = f"{plan.suite.suite}-{picture.name.replace('@', '_')}"
+                files |= {f"{stem}.{ending}": content for ending, content in style.encoded(picture).items()}
+        if len(files) == before:
             print(f"{plan.suite.suite}: no figure of {kind}: its runs are not finished", file=sys.stderr)
-        for name, contents in drawn:
-            stem = f"{plan.suite.suite}-{name.replace('@', '_')}"
-            files |= {f"{stem}.{ending}": content for ending, content in contents.items()}
     return files
 
 

@@ -38,9 +38,6 @@ _WORDS = {
     },
 }
 
-Ids = Mapping[tuple[str, str], str]
-"""Of the evidence, by row and data set."""
-
 
 def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Mapping[str, bytes] = {}) -> str:
     """One self-contained page; ends in a newline. The same results give the same bytes.
@@ -53,13 +50,16 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Mapping[s
         UserError: the paper has no such table, or a run's files were changed.
     """
     table = overall_table(results)
-    ids = evidence_ids(results)
+    ids = {  # of the evidence; the number keeps apart what the words do not
+        (c.method, c.dataset): re.sub(r"[^A-Za-z0-9_.-]+", "-", f"e{number}-{c.method}-{c.dataset}")
+        for number, c in enumerate(results.cells, 1)
+    }
     style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("style.css", "script.js"))
     content: dict[str, Any] = {
         "results": results.cells,
         "figures": [shown_figure(name, pictures, results.suite) for name in pictures if name.endswith(".png")],
         "claims": list(claims_of_suite(plan, store, results)),
-        "evidence": _evidence(plan, store, results, table, ids),
+        "evidence": _evidence(plan, store, results, table),
     }
     runs = sum(len(cell.runs) for cell in results.cells)
     counts = formats.plural(results.seeds, "seed"), formats.plural(runs, "run")
@@ -77,14 +77,6 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Mapping[s
         policy=_policy(style, script),
         drawn_by=drawn_by(),
     )
-
-
-def evidence_ids(results: SuiteResults) -> Ids:
-    """An id for each row and data set that anything was run of; the number keeps apart what the words do not."""
-    return {
-        (c.method, c.dataset): re.sub(r"[^A-Za-z0-9_.-]+", "-", f"e{number}-{c.method}-{c.dataset}")
-        for number, c in enumerate(results.cells, 1)
-    }
 
 
 def _environment() -> Environment:
@@ -119,15 +111,13 @@ def _result_parts(table: ResultTable) -> list[dict[str, Any]]:
     return parts
 
 
-def _evidence(
-    plan: Plan, store: Store, results: SuiteResults, table: ResultTable, ids: Ids
-) -> dict[str, list[dict[str, Any]]]:
+def _evidence(plan: Plan, store: Store, results: SuiteResults, table: ResultTable) -> dict[str, list[dict[str, Any]]]:
     """What :func:`flipbench.report.explain.explain` knows of each cell with runs, finished or failed, by data set."""
-    stored = Evidence(store)
+    stored, ran = Evidence(store), {(cell.method, cell.dataset) for cell in results.cells}
     by_dataset: dict[str, list[dict[str, Any]]] = {}
     for cell in plan.cells:
         row, dataset = cell.method.label, cell.data.label
-        if (row, dataset) in ids:
+        if (row, dataset) in ran:
             record = explain(plan, store, results, row, dataset, table, stored)
             record["trials"].sort(key=lambda trial: -(trial["auc"] or 0.0))
             values = [trial["settings"] for trial in record["trials"]]
