@@ -59,12 +59,12 @@ def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
             raise UserError(f"slices: '{reference}' has no finished run on {label}")
         chosen = _slices(base.data)
         for cell in cells:
-            of_rows += [_slice(cell, base, evidence, store, items, rows) for items, rows in chosen.items()]
+            of_rows += [_slice(cell, base, evidence, items, rows) for items, rows in chosen.items()]
     return of_rows
 
 
-def _slice(cell: Cell, base: Cell, evidence: Evidence, store: Store, items: str, rows: NDArray[np.bool_]) -> Slice:
-    mine, theirs = _predictions(cell, evidence, store), _predictions(base, evidence, store)
+def _slice(cell: Cell, base: Cell, evidence: Evidence, items: str, rows: NDArray[np.bool_]) -> Slice:
+    mine, theirs = _predictions(cell, evidence), _predictions(base, evidence)
     truth = next(iter(mine.values()))
     labels, groups = truth.labels, truth.groups
     if len(labels) != len(rows):
@@ -81,9 +81,9 @@ def _slice(cell: Cell, base: Cell, evidence: Evidence, store: Store, items: str,
     return Slice(cell.data.label, cell.method.label, items, int(rows.sum()), area, len(mine), difference)
 
 
-def _predictions(cell: Cell, evidence: Evidence, store: Store) -> dict[int, Predictions]:
+def _predictions(cell: Cell, evidence: Evidence) -> dict[int, Predictions]:
     """By seed, of the runs that are done."""
-    return {stage.seed: evidence.predictions(stage) for stage in cell.evaluations if store.done(stage)}
+    return {stage.seed: evidence.predictions(stage) for stage in cell.evaluations if evidence.store.done(stage)}
 
 
 def _slices(data: DataEntry) -> dict[str, NDArray[np.bool_]]:

@@ -24,7 +24,7 @@ _KINDS = {
 }
 """Title and what is to be seen, by kind of figure."""
 
-
+_NUMBER = r"-?[\d.]+(e[+-]\d+)?|-?inf|nan"
 DRAWN_BY = "pictures-drawn-by"
 """Name of the page's line that holds :func:`drawn_by`."""
 
@@ -67,6 +67,3 @@ def kind_of(name: str, suite: str) -> str:
     """What a suite's figure shows, by its file's name; empty for other files."""
     kind = name.removeprefix(f"{suite}-").partition("-")[0].partition(".")[0]
     return kind if kind in _KINDS else ""
-
-
-_NUMBER = r"-?[\d.]+(e[+-]\d+)?|-?inf|nan"

@@ -7,7 +7,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from flipbench.paper import dataset_name, row_name
 from flipbench.plan.expand import Plan
@@ -63,8 +63,7 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Mapping[s
     }
     runs = sum(len(cell.runs) for cell in results.cells)
     counts = formats.plural(results.seeds, "seed"), formats.plural(runs, "run")
-    page = _environment().get_template("page.html")
-    return page.render(
+    return _template().render(
         **content,
         sections={id_: heading for id_, heading in SECTIONS.items() if content[id_]},
         table=table,
@@ -79,8 +78,8 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Mapping[s
     )
 
 
-def _environment() -> Environment:
-    """Templates in which every text is escaped, and a name that is not there is an error."""
+def _template() -> Template:
+    """The page's, in which every text is escaped, and a name that is not there is an error."""
     environment = Environment(
         loader=PackageLoader("flipbench.report.html", ""),
         autoescape=True,
@@ -91,7 +90,7 @@ def _environment() -> Environment:
     )
     environment.globals |= _WORDS
     environment.filters |= {"dataset_name": dataset_name, "row_name": row_name, **formats.FILTERS}
-    return environment
+    return environment.get_template("page.html")
 
 
 def _result_parts(table: ResultTable) -> list[dict[str, Any]]:
