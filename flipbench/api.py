@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from flipbench.atomic import write_files
 from flipbench.cost.plan_cost import PlanCost
 from flipbench.errors import UserError
 from flipbench.plan import expand
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
     from flipbench.report.gap import Rung
     from flipbench.report.ledger import Entry
     from flipbench.report.slices import Slice
-    from flipbench.report.so_far import Verification
-    from flipbench.report.status import CellStatus
+    from flipbench.report.so_far import CellStatus
     from flipbench.report.table import ResultTable
+    from flipbench.report.verify import Verification
 
 __all__ = [
     "Event", "Failed", "Finished", "Note", "Plan", "PlanCost", "Planned", "Progress", "Report", "RunOptions",
@@ -173,23 +174,17 @@ def report(suite: Suite, folder: str | Path | None = None, figures: bool = True,
         figures: whether to draw, which takes longest.
         even_empty: whether to write a table that no run has reached yet.
     """
-    from flipbench.report.figures import write_figures
     from flipbench.report.so_far import results_so_far
     from flipbench.report.table import overall_table
-    from flipbench.report.write import write_html, write_report
+    from flipbench.report.write import report_files
 
     planned, store, collected = results_so_far(suite)
-    folder = Path(folder or suite.outputs.reports)
-    any_result = collected.cells or any(store.done(stage) for cell in planned.cells for stage in cell.inspections)
-    if not (any_result or even_empty):
+    files = report_files(planned, store, collected, figures)
+    if not (even_empty or f"{suite.suite}.html" in files):
         return Report(suite.suite)
-    table = None if suite.inspect else overall_table(collected)
-    paths = write_report(collected, folder) if table else []
-    pictures: list[Path] = []
-    if any_result:
-        pictures = write_figures(planned, store, folder) if figures else []
-        paths += [*pictures, *write_html(planned, store, collected, pictures, folder)]
-    return Report(suite.suite, table, tuple(paths), tuple(pictures))
+    paths = write_files(Path(folder or suite.outputs.reports), files, "the report") if files else []
+    pictures = tuple(path for path in paths if path.suffix in (".pdf", ".png", ".csv"))
+    return Report(suite.suite, None if suite.inspect else overall_table(collected), tuple(paths), pictures)
 
 
 def results(suite_or_folder: Suite | str | Path) -> "DataFrame":
@@ -222,7 +217,7 @@ def trials(suite: Suite) -> "DataFrame":
 
 def status(suite: Suite) -> "list[CellStatus]":
     """How far the suite is, cell by cell, without the data sets of which nothing is known here."""
-    from flipbench.report.status import status_of
+    from flipbench.report.so_far import status_of
 
     return [status_of(cell, suite, store_of(suite)) for cell in plan(suite, unprepared="skip").cells]
 
@@ -280,7 +275,7 @@ def claims(results: str | Path | None = None) -> "list[Evaluated]":
 
 def verify(suite: Suite, folder: str | Path | None = None) -> "Verification":
     """Recompute the suite's figures, tables and page from its predictions and compare them with those in ``folder``."""
-    from flipbench.report.so_far import verification_of
+    from flipbench.report.verify import verification_of
 
     return verification_of(suite, Path(folder or suite.outputs.reports))
 
@@ -293,11 +288,12 @@ def bundle(suite: Suite, path: str | Path | None = None) -> tuple[Path, int]:
     """
     from flipbench.report.bundle import write_bundle
     from flipbench.report.so_far import results_so_far
+    from flipbench.report.write import report_files
 
     path = Path(path or f"{suite.suite}.tar")
     everything = plan(suite, unprepared="skip")
-    _, store, collected = results_so_far(suite)
-    return path, write_bundle(Path(_file(suite)), everything, store, collected, path)
+    planned, store, collected = results_so_far(suite)
+    return path, write_bundle(Path(_file(suite)), everything, store, report_files(planned, store, collected), path)
 
 
 def _store(folder: str | Path) -> Store:

@@ -15,7 +15,6 @@ PROTOCOLS = {
     "which flatters every AUC and logloss here.",
 }
 
-
 TESTS = {
     "user-bootstrap": "paired bootstrap over users and t over seeds",
     "delong": "DeLong's test (AUC) or z over rows (logloss) and t over seeds",
@@ -69,18 +68,18 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
         lines.append(f"One seed: no spread known{judged}.")
     else:
         lines.append(f"Mean ± sample standard deviation over {results.seeds} seeds.")
-    if results.reference:
-        lines.append(f"Rel.Impr: relative AUC gain of {method_name(results.reference)} over the row, in %.")
+    if results.compare.reference:
+        lines.append(f"Rel.Impr: relative AUC gain of {method_name(results.compare.reference)} over the row, in %.")
     if compares and results.paper:
-        recomputed = ", its Rel.Impr recomputed" if results.reference else ""
+        recomputed = ", its Rel.Impr recomputed" if results.compare.reference else ""
         lines.append(f"Under paper, or in grey: Table {TABLES[results.paper]} of arXiv 2310.19453{recomputed}.")
     if results.comparisons:
         lines.append(
-            f"Significance: p < {results.alpha:g}, {TESTS[results.test]}, Holm over "
+            f"Significance: p < {results.compare.alpha:g}, {TESTS[results.compare.test]}, Holm over "
             f"{len(results.comparisons) // 2} tests a metric."
         )
     if compares and results.seeds > 1:
-        margins = ", ".join(f"{margin:g} {metric}" for metric, margin in results.margin.items())
+        margins = ", ".join(f"{margin:g} {metric}" for metric, margin in results.compare.margin.items())
         lines.append(f"Verdicts: two one-sided t-tests at 5 %, margin {margins}.")
     lines += _unstated(results)
     if "not-run" in statuses:

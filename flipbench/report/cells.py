@@ -1,9 +1,9 @@
 """What a report is made from: the finished runs of one suite, already read from the store."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flipbench.plan.suite import Compare
 from flipbench.protocol import Metric
 from flipbench.report.settings import Unstated
 from flipbench.stats.difference import Difference
@@ -25,10 +25,6 @@ class ScoredRun:
     auc: float
     logloss: float
 
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.auc) and math.isfinite(self.logloss)):
-            raise ValueError(f"run {self.key}: a metric is not finite; record the run as failed")
-
 
 @dataclass(frozen=True)
 class CellRuns:
@@ -49,13 +45,6 @@ class CellRuns:
     def values(self, metric: Metric) -> list[float]:
         """One number a finished run, by seed."""
         return [run.auc if metric == "auc" else run.logloss for run in sorted(self.runs, key=lambda run: run.seed)]
-
-    def __post_init__(self) -> None:
-        where = f"{self.method} on {self.dataset}"
-        if len({run.seed for run in self.runs}) < len(self.runs):
-            raise ValueError(f"{where}: two runs share a seed")
-        if self.failed < 0 or self.expected < 1 or len(self.runs) + self.failed > self.expected:
-            raise ValueError(f"{where}: {len(self.runs)} finished and {self.failed} failed of {self.expected} expected")
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,7 @@ class SuiteResults:
         order: row order of the split; ``chronological`` unless the suite says otherwise; several, where its
             data sets differ, are joined by ``+``.
         seeds: runs expected of each cell.
-        reference: the method whose AUC Rel.Impr compares with, or None for no such column.
+        compare: how rows are compared; without a reference there is no column of Rel.Impr.
         cells: one for each method and data set with any run; those left out count as not run.
         datasets: the suite's data sets, in its order.
         methods: the suite's methods, in its order.
@@ -99,7 +88,6 @@ class SuiteResults:
         notes: sentences for the end of the caption.
         registered: method by row, where the row has another name.
         comparisons: rows tested against each other; none where one seed was run.
-        test, alpha: of the comparisons. margin: by metric, of the verdicts against the paper.
         unstated: by row with runs, the settings whose values are neither the paper's nor released code's.
     """
 
@@ -109,7 +97,7 @@ class SuiteResults:
     protocol: str
     order: str
     seeds: int
-    reference: str | None
+    compare: Compare
     cells: tuple[CellRuns, ...]
     datasets: tuple[str, ...]
     methods: tuple[str, ...]
@@ -117,17 +105,4 @@ class SuiteResults:
     notes: tuple[str, ...] = ()
     registered: Mapping[str, str] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
-    test: str = "user-bootstrap"
-    alpha: float = 0.001
-    margin: Mapping[Metric, float] = field(default_factory=lambda: {"auc": 0.001, "logloss": 0.002})
     unstated: Mapping[str, Unstated] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        names = [(cell.method, cell.dataset) for cell in self.cells]
-        if len(set(names)) < len(names):
-            raise ValueError(f"{self.suite}: a method and data set occur in two cells")
-        for method, dataset in names:
-            if method not in self.methods or dataset not in self.datasets:
-                raise ValueError(f"{self.suite}: {method} on {dataset} is not in the suite")
-        if any(cell.expected != self.seeds for cell in self.cells):
-            raise ValueError(f"{self.suite}: a cell expects another number of runs than the suite's {self.seeds}")

@@ -1,9 +1,9 @@
 """What the finished runs say of each claim of the paper."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from flipbench.paper.claims import (
     LEVEL,
@@ -22,29 +22,30 @@ from flipbench.paper.claims import (
 from flipbench.paper.names import TABLES
 from flipbench.paper.values import paper_datasets, paper_methods
 from flipbench.plan.expand import Plan
-from flipbench.plan.stage import Stage
-from flipbench.protocol import Metric
-from flipbench.report.cells import CellRuns, Comparison, SuiteResults
+from flipbench.plan.suite import Suite
+from flipbench.report.cells import Comparison, SuiteResults
 from flipbench.report.collect import failure_of
 from flipbench.stats import Difference, holm, paired_t, tost
 from flipbench.store.runs import Store
 
 
 @dataclass(frozen=True)
-class Suite:
-    """A suite's results as claims read them.
+class SuiteNumbers:
+    """A suite's results as claims read them; empty for want of such a suite.
 
     Attributes:
-        results: runs and comparisons, of the data sets that have runs.
-        datasets: all that the suite declares.
-        measured: what was measured of each pretraining, by row, data set and seed.
-        keys: of those measurements, by row and data set.
+        rows, datasets: all that the suite declares, run or not.
+        comparisons: all of its tests. alpha: their declared level.
+        measured: scores of each evaluation and what each inspection measured, by row and data set, then by seed.
+        keys: of those runs, by row and data set.
     """
 
-    results: SuiteResults
-    datasets: tuple[str, ...]
-    measured: Mapping[tuple[str, str], Mapping[int, Mapping[str, Any]]]
-    keys: Mapping[tuple[str, str], tuple[str, ...]]
+    rows: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    alpha: float = 0.0
+    measured: Mapping[tuple[str, str], Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
+    keys: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,82 +84,61 @@ class Evaluated:
     against: tuple[str, ...]
 
 
+@dataclass(frozen=True)
 class OurNumbers:
-    """Numbers of finished runs; ``suite`` gives a table's or figure's, None where there is no such suite."""
+    """Numbers of finished runs; ``suite`` gives a table's or figure's."""
 
-    def __init__(self, suite: Callable[[str], Suite | None]) -> None:
-        self._suite = suite
+    suite: Callable[[str], SuiteNumbers]
 
     def datasets(self, table: str) -> list[str]:
         """The paper's, run here or not: a claim of three data sets is not supported by one."""
-        if table in TABLES:
-            return paper_datasets(table)
-        suite = self._suite(table)
-        return list(suite.datasets) if suite else []
+        return paper_datasets(table) if table in TABLES else list(self.suite(table).datasets)
 
     def rows(self, table: str) -> list[str]:
         """The paper's and the suite's."""
-        suite = self._suite(table)
         printed = paper_methods(table) if table in TABLES else []
-        return list(dict.fromkeys((*printed, *(suite.results.methods if suite else ()))))
+        return list(dict.fromkeys((*printed, *self.suite(table).rows)))
 
     def sample(self, table: str, row: str, dataset: str, measure: Measure) -> Mapping[int, float]:
-        suite = self._suite(table)
-        if suite is None:
-            return {}
-        if measure in get_args(Metric):
-            cell = self._cell(suite, row, dataset)
-            return {run.seed: getattr(run, measure) for run in cell.runs} if cell else {}
-        measured = suite.measured.get((row, dataset), {})
+        measured = self.suite(table).measured.get((row, dataset), {})
         return {seed: float(values[measure]) for seed, values in measured.items() if measure in values}
 
     def keys(self, table: str, row: str, dataset: str) -> tuple[str, ...]:
-        suite = self._suite(table)
-        if suite is None:
-            return ()
-        cell = self._cell(suite, row, dataset)
-        return tuple(run.key for run in cell.runs) if cell else suite.keys.get((row, dataset), ())
+        return self.suite(table).keys.get((row, dataset), ())
 
     def comparison(self, table: str, row: str, against: str, dataset: str, measure: Measure) -> Difference | None:
         wanted = (dataset, measure, row, against)
-        tests = self._comparisons(table)
+        tests = self.suite(table).comparisons
         return next((c.difference for c in tests if (c.dataset, c.metric, c.row, c.against) == wanted), None)
 
-    def level(self, table: str) -> float:
-        """The declared level of the suite's tests."""
-        suite = self._suite(table)
-        return suite.results.alpha if suite else 0.0
 
-    def tests(self, table: str) -> tuple[tuple[str, str, Difference], ...]:
-        """Data set, pair and difference of all of a suite's tests of AUC."""
-        tests = self._comparisons(table)
-        return tuple((c.dataset, f"{c.row} and {c.against}", c.difference) for c in tests if c.metric == "auc")
+def suite_numbers(plan: Plan, store: Store, results: SuiteResults, suite: Suite) -> SuiteNumbers:
+    """What claims read of a suite; nothing of a row with a failed run: a mean over survivors is no evidence.
 
-    def _comparisons(self, table: str) -> tuple[Comparison, ...]:
-        suite = self._suite(table)
-        return suite.results.comparisons if suite else ()
+    Args:
+        plan, results: of the suite, or of some of its data sets.
 
-    @staticmethod
-    def _cell(suite: Suite, row: str, dataset: str) -> CellRuns | None:
-        """A row's finished runs; none where one failed: a mean over survivors is no evidence."""
-        wanted = (c for c in suite.results.cells if (c.method, c.dataset) == (row, dataset))
-        return next((cell for cell in wanted if cell.runs and not cell.failed), None)
-
-
-def measurements(plan: Plan, store: Store) -> tuple[dict[tuple[str, str], Any], dict[tuple[str, str], Any]]:
-    """What a suite's finished inspections measured, by row, data set and seed; and their keys."""
+    Raises:
+        UserError: an inspection's files were changed.
+    """
     measured: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
     keys: dict[tuple[str, str], tuple[str, ...]] = {}
+    for scored in results.cells:
+        if not scored.failed:
+            name = (scored.method, scored.dataset)
+            measured[name] = {run.seed: {"auc": run.auc, "logloss": run.logloss} for run in scored.runs}
+            keys[name] = tuple(run.key for run in scored.runs)
     for cell in plan.cells:
-        name = (cell.method.label, cell.data.label)
-        stages: list[Stage] = [stage for stage in cell.inspections if store.done(stage)]
-        if any(failure_of(stage, store) for stage in cell.inspections):
+        stages = [stage for stage in cell.inspections if store.done(stage)]
+        if not stages or any(failure_of(stage, store) for stage in cell.inspections):
             continue
+        name = (cell.method.label, cell.data.label)
+        keys[name] = tuple(stage.key for stage in stages)
         for stage in stages:
             store.check(stage, "metrics.json", "spec.json")
             measured.setdefault(name, {}).setdefault(stage.seed, {}).update(store.metrics(stage))
-        keys[name] = tuple(stage.key for stage in stages)
-    return measured, keys
+    datasets = tuple(entry.label for entry in suite.data)
+    return SuiteNumbers(results.methods, datasets, results.comparisons, results.compare.alpha, measured, keys)
 
 
 def claims_of_suite(plan: Plan, store: Store, results: SuiteResults) -> Iterator[tuple[Evaluated, bool]]:
@@ -167,8 +147,8 @@ def claims_of_suite(plan: Plan, store: Store, results: SuiteResults) -> Iterator
     Such a claim is cut to what it states of this one.
     """
     about = results.paper or results.suite
-    suite = Suite(results, tuple(entry.label for entry in plan.suite.data), *measurements(plan, store))
-    numbers = OurNumbers(lambda name: suite if name == about else None)
+    suite = suite_numbers(plan, store, results, plan.suite)
+    numbers = OurNumbers(lambda name: suite if name == about else SuiteNumbers())
     for claim in load_claims():
         holds = [statement for statement in claim.holds if statement.table == about]
         if holds:
@@ -234,7 +214,7 @@ def _declared(term: Term, untested: Judged, numbers: OurNumbers) -> Judged:
     sign = -1.0 if term.measure == "logloss" else 1.0
     low, high = sorted((sign * test.low, sign * test.high))
     p = test.p if test.adjusted is None else test.adjusted
-    supported = sign * test.value > 0 and p < numbers.level(term.table)
+    supported = sign * test.value > 0 and p < numbers.suite(term.table).alpha
     return replace(untested, outcome=_supports(supported), low=low, high=high, p=p)
 
 
@@ -245,21 +225,21 @@ def _supports(supported: bool) -> Outcome:
 def _resolves(statement: Statement, numbers: OurNumbers) -> list[Judged]:
     """Whether the 95 % interval of each tested difference is narrower than twice the difference in question."""
     judged = []
-    for dataset, words, test in numbers.tests(statement.table):
-        half = (test.high - test.low) / 2
-        outcome: Outcome = "supported" if half < cast(float, statement.resolves) else "refuted"
-        where = f"{statement.table} {dataset} auc"
-        judged.append(Judged(where, f"{words} to ±{half:.4f}", outcome, test.value, test.low, test.high, test.p))
+    for c in numbers.suite(statement.table).comparisons:
+        if c.metric == "auc":
+            test, half = c.difference, (c.difference.high - c.difference.low) / 2
+            outcome: Outcome = "supported" if half < cast(float, statement.resolves) else "refuted"
+            where, words = f"{statement.table} {c.dataset} auc", f"{c.row} and {c.against} to ±{half:.4f}"
+            judged.append(Judged(where, words, outcome, test.value, test.low, test.high, test.p))
     return judged or [Judged(statement.table, "no differences were tested", "not run")]
 
 
 def _corrected(judged: list[Judged]) -> list[Judged]:
     """Those whose opposite is significant over all of them become ``refuted``."""
-    tested = [i for i, j in enumerate(judged) if j.p is not None]
-    adjusted = holm([cast(float, judged[i].p) for i in tested])
-    wrong = {
-        i
-        for i, p in zip(tested, adjusted, strict=True)
-        if p < LEVEL and judged[i].outcome == "inconclusive" and cast(float, judged[i].high) < 0
-    }
-    return [replace(j, outcome="refuted") if i in wrong else j for i, j in enumerate(judged)]
+    p_of = {i: j.p for i, j in enumerate(judged) if j.p is not None}
+    adjusted = dict(zip(p_of, holm(list(p_of.values())), strict=True))
+    wrong = {i for i, p in adjusted.items() if p < LEVEL and judged[i].outcome == "inconclusive"}
+    return [
+        replace(j, outcome="refuted") if i in wrong and j.high is not None and j.high < 0 else j
+        for i, j in enumerate(judged)
+    ]

@@ -43,7 +43,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         protocol=suite.protocol,
         order="+".join(sorted({d.order for d in suite.data})),
         seeds=suite.seeds,
-        reference=suite.compare.reference,
+        compare=suite.compare,
         cells=tuple(runs for _, runs in ran),
         datasets=tuple(d.label for d in suite.data),
         methods=tuple(m.label for m in suite.methods),
@@ -51,9 +51,6 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
         comparisons=tested,
-        test=suite.compare.test,
-        alpha=suite.compare.alpha,
-        margin=dict(suite.compare.margin),
         unstated=unstated(cell for cell, _ in ran),
     )
 
@@ -69,6 +66,13 @@ def seeds_run(plan: Plan, store: Store) -> int | None:
 
     counts = [len(list(takewhile(tried, cell.evaluations))) for cell in plan.cells if any(map(tried, cell.evaluations))]
     return min(counts, default=0) or None
+
+
+def finished_cells(plan: Plan, store: Store) -> Iterator[tuple[str, list[Cell]]]:
+    """By data set, the cells all of whose runs are finished: a mean over survivors would mislead."""
+    for dataset in dict.fromkeys(cell.data.label for cell in plan.cells):
+        cells = [cell for cell in plan.cells if cell.data.label == dataset and cell.evaluations]
+        yield dataset, [cell for cell in cells if all(map(store.done, cell.evaluations))]
 
 
 def failure_of(stage: Stage, store: Store) -> str | None:

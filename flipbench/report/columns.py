@@ -1,6 +1,6 @@
 """One column of numbers: means over seeds, who is best, what is significant, and the verdict against the paper."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal, get_args
@@ -71,56 +71,43 @@ class TableCell:
 CellsByRow = dict[str, TableCell]
 
 
-def ours(results: SuiteResults, rows: Iterable[str], dataset: str) -> dict[TableMetric, CellsByRow]:
+def ours(results: SuiteResults, rows: Sequence[str], dataset: str) -> dict[TableMetric, CellsByRow]:
     """The columns of what was run on a data set."""
-    rows = list(rows)
     runs = {cell.method: cell for cell in results.cells if cell.dataset == dataset}
     columns: dict[TableMetric, CellsByRow] = {}
     for metric in get_args(Metric):
-        cells = {row: _judged(_summary(runs.get(row), metric), runs.get(row), results, metric) for row in rows}
+        cells = {row: _summary(runs[row], results, metric) if row in runs else TableCell() for row in rows}
         starred = _starred(results, cells, dataset, metric)
         columns[metric] = {row: replace(cell, starred=row in starred) for row, cell in cells.items()}
     return _ranked(columns, results)
 
 
-def theirs(results: SuiteResults, rows: Iterable[str], dataset: str) -> dict[TableMetric, CellsByRow]:
-    """The columns of what the paper prints."""
-    paper = results.paper
-    if not paper:
-        return {metric: {row: TableCell() for row in rows} for metric in METRIC_NAMES}
-    rows = list(rows)
+def theirs(results: SuiteResults, rows: Sequence[str], dataset: str) -> dict[TableMetric, CellsByRow]:
+    """The columns of what the paper prints; empty cells where the suite names no table of it."""
     columns: dict[TableMetric, CellsByRow] = {}
     for metric in get_args(Metric):
-        printed = {row: _number(metric, paper_value(paper, row, dataset, metric)) for row in rows}
-        columns[metric] = {
-            row: replace(cell, starred=paper_starred(paper, row, dataset, metric)) for row, cell in printed.items()
-        }
+        cells = columns[metric] = dict.fromkeys(rows, TableCell())
+        if paper := results.paper:
+            for row in rows:
+                printed = _number(metric, paper_value(paper, row, dataset, metric))
+                cells[row] = replace(printed, starred=paper_starred(paper, row, dataset, metric))
     return _ranked(columns, results)
 
 
-def _summary(cell: CellRuns | None, metric: Metric) -> TableCell:
-    """The mean over seeds of one row on one data set, or why there is none."""
-    if cell is None or (not cell.runs and not cell.failed):
-        return TableCell()
-    runs = sorted(cell.runs, key=lambda run: run.seed)
-    keys = tuple(run.key for run in runs)
+def _summary(cell: CellRuns, results: SuiteResults, metric: Metric) -> TableCell:
+    """The mean over seeds of one row on one data set and its verdict against the paper's, or why there is none."""
+    keys = tuple(run.key for run in sorted(cell.runs, key=lambda run: run.seed))
     if cell.failed:
         return TableCell(f"failed {cell.failed}/{cell.expected}", "failed", runs=keys)
-    if len(runs) < cell.expected:
-        return TableCell(f"{len(runs)}/{cell.expected} runs", "partial", runs=keys)
+    if len(keys) < cell.expected:
+        return TableCell(f"{len(keys)}/{cell.expected} runs", "partial", runs=keys)
     sample = cell.values(metric)
-    return replace(_number(metric, fmean(sample)), sd=stdev(sample) if len(sample) > 1 else None, runs=keys)
-
-
-def _judged(cell: TableCell, runs: CellRuns | None, results: SuiteResults, metric: Metric) -> TableCell:
-    """The cell with its verdict against the paper's number, where both are."""
-    if cell.value is None or runs is None or not results.paper:
-        return cell
-    printed = paper_value(results.paper, runs.method, runs.dataset, metric)
+    mean = replace(_number(metric, fmean(sample)), sd=stdev(sample) if len(sample) > 1 else None, runs=keys)
+    printed = paper_value(results.paper, cell.method, cell.dataset, metric) if results.paper else None
     if printed is None:
-        return cell
-    judged = verdict(runs.values(metric), printed, results.margin[metric], higher_is_better=metric == "auc")
-    return replace(cell, verdict=judged)
+        return mean
+    margin = results.compare.margin[metric]
+    return replace(mean, verdict=verdict(sample, printed, margin, higher_is_better=metric == "auc"))
 
 
 def _starred(results: SuiteResults, cells: CellsByRow, dataset: str, metric: Metric) -> set[str]:
@@ -128,7 +115,7 @@ def _starred(results: SuiteResults, cells: CellsByRow, dataset: str, metric: Met
     tested: dict[str, dict[str, bool]] = {}
     for c in results.comparisons:
         if (c.dataset, c.metric) == (dataset, metric):
-            tested.setdefault(c.row, {})[c.against] = c.significant(results.alpha)
+            tested.setdefault(c.row, {})[c.against] = c.significant(results.compare.alpha)
     starred = set()
     for row, against in tested.items():
         values = {other: cells[other].value for other in against}
@@ -140,11 +127,11 @@ def _starred(results: SuiteResults, cells: CellsByRow, dataset: str, metric: Met
 
 def _ranked(columns: dict[TableMetric, CellsByRow], results: SuiteResults) -> dict[TableMetric, CellsByRow]:
     """AUC and logloss marked, and Rel.Impr, which is of AUC."""
-    auc = columns["auc"]
-    reference = auc.get(results.reference or "", TableCell()).value
+    auc, name = columns["auc"], results.compare.reference
+    reference = auc.get(name or "", TableCell()).value
     gain = {
         row: _number("rel_impr", 100 * (reference / cell.value - 1))
-        if reference is not None and cell.value and row != results.reference
+        if reference is not None and cell.value and row != name
         else TableCell()
         for row, cell in auc.items()
     }

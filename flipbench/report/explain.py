@@ -40,7 +40,6 @@ def explain(
     """
     cell = _cell(plan, row, dataset)
     table = table or overall_table(results)
-    shown = {metric: _shown(table, row, dataset, metric) for metric in get_args(Metric)}
     runs = {run.key: run for scored in results.cells for run in scored.runs}
     return {
         "suite": plan.suite.suite,
@@ -48,7 +47,7 @@ def explain(
         "method": cell.method.method,
         "dataset": dataset,
         "protocol": plan.suite.protocol,
-        "metrics": {metric: _metric(*pair) for metric, pair in shown.items()},
+        "metrics": {metric: _metric(table, row, dataset, metric) for metric in get_args(Metric)},
         "runs": [_run(stage, runs[stage.key], store) for stage in cell.evaluations if stage.key in runs],
         "failed": [reason for stage in cell.evaluations if (reason := failure_of(stage, store))],
         "sampling_error": _sampling_error(cell, store),
@@ -67,15 +66,10 @@ def _cell(plan: Plan, row: str, dataset: str) -> Cell:
     return cells[row, dataset]
 
 
-def _shown(table: ResultTable, row: str, dataset: str, metric: Metric) -> tuple[TableCell, TableCell]:
-    """Our cell and the paper's."""
+def _metric(table: ResultTable, row: str, dataset: str, metric: Metric) -> dict[str, Any]:
     cells = next(r.cells for r in table.rows if r.method == row)
     by_column = dict(zip(table.columns, cells, strict=True))
     ours, printed = (by_column.get(TableColumn(dataset, metric, source), TableCell()) for source in get_args(Source))
-    return ours, printed
-
-
-def _metric(ours: TableCell, printed: TableCell) -> dict[str, Any]:
     return {
         "text": ours.text,
         "value": ours.value,

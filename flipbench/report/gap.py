@@ -14,7 +14,7 @@ from flipbench.plan import registry
 from flipbench.plan.expand import Cell
 from flipbench.plan.settings import flatten, nest
 from flipbench.plan.suite import Suite
-from flipbench.store.runs import DONE, Store
+from flipbench.store.runs import DONE, Store, read_json
 
 FACTORS = {
     "protocol": "epochs and settings selected on other rows",
@@ -75,7 +75,8 @@ def ladder(cell: Cell, suite: Suite, store: Store, file: str) -> list[Rung]:
         rungs += [_rung(factor, what, runs, mean) for what, runs in sorted(by_value.items())] or [
             Rung(factor, words, command=_command(factor, cell, suite, file))
         ]
-    return [*rungs, _rung("ours", _settings_of(cell), ours, mean)]
+    spec, settings = cell.evaluations[0].spec, "searched" if cell.trials else "declared"
+    return [*rungs, _rung("ours", f"{spec['protocol']}, {spec['order']}, {settings} settings", ours, mean)]
 
 
 def _rung(factor: str, what: str, runs: list[tuple[str, float]], ours: float) -> Rung:
@@ -88,10 +89,8 @@ def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]
     """Finished runs of the same method and data set that differ in one factor: key, what differs, AUC."""
     first, planned = cell.evaluations[0], {stage.key for stage in cell.evaluations}
     others: dict[str, list[tuple[str, str, float]]] = {}
-    for folder in sorted((store.root / first.dataset / first.method).glob("evaluate-*")):
-        if not (folder / DONE).is_file():
-            continue
-        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    for done in sorted((store.root / first.dataset / first.method).glob(f"evaluate-*/{DONE}")):
+        spec = read_json(done.with_name("spec.json"))
         key = key_of(spec)
         differs = {name for name in {*spec, *first.spec} if spec.get(name) != first.spec.get(name)}
         differs.discard("parents")  # follow from the rest
@@ -101,7 +100,7 @@ def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]
             differs -= {"seed"}
         if len(differs) == 1:
             name = differs.pop()
-            auc = float(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["auc"])
+            auc = float(read_json(done.with_name("metrics.json"))["auc"])
             others.setdefault(_FIELDS[name], []).append((key, _what(name, first.spec, spec), auc))
     return others
 
@@ -111,11 +110,6 @@ def _what(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
         a, b = flatten(ours["settings"]), flatten(theirs["settings"])
         return ", ".join(f"{k} {b.get(k, 'default')}" for k in sorted({*a, *b}) if a.get(k) != b.get(k))
     return str(theirs[name])[:12]
-
-
-def _settings_of(cell: Cell) -> str:
-    spec = cell.evaluations[0].spec
-    return f"{spec['protocol']}, {spec['order']}, {'searched' if cell.trials else 'declared'} settings"
 
 
 def _command(factor: str, cell: Cell, suite: Suite, file: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flipbench.plan import registry
-from flipbench.plan.expand import Cell
+from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.settings import Source, Value, flatten
 
 Provenance = Literal["paper", "code", "guess", "searched", "overridden"]
@@ -71,3 +71,18 @@ def unstated(cells: Iterable[Cell]) -> Mapping[str, Unstated]:
         return tuple(dict.fromkeys(used.name for used in settings if used.provenance == provenance))
 
     return {row: Unstated(names(used, "guess"), names(used, "overridden")) for row, used in by_row.items()}
+
+
+def varied_settings(plan: Plan) -> dict[str, list[float]]:
+    """Numeric settings in which rows of one method differ, by dotted name, with their values in ascending order."""
+    by_method: dict[str, list[dict[str, Value]]] = {}
+    for cell in plan.cells:
+        if cell.settings:
+            by_method.setdefault(cell.method.method, []).append(flatten(cell.settings))
+    varied: dict[str, list[float]] = {}
+    for rows in by_method.values():
+        for name in rows[0]:
+            values = {v for row in rows if isinstance(v := row[name], int | float) and not isinstance(v, bool)}
+            if len(values) > 1:
+                varied[name] = sorted(values)
+    return varied

@@ -37,22 +37,18 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
         UserError: a run's predictions are missing, changed or cannot be scored, or two runs' test rows differ.
     """
 
-    def complete(cell: Cell) -> bool:
-        return len(cell.evaluations) > 1 and all(map(evidence.store.done, cell.evaluations))
-
-    tested = [pair for pair in pairs(plan) if all(map(complete, pair))]
-    by_metric: list[list[Comparison]] = []
+    test, done = plan.suite.compare.test, evidence.store.done
+    tested = [p for p in pairs(plan) if all(len(c.evaluations) > 1 and all(map(done, c.evaluations)) for c in p)]
+    differences: dict[Metric, list[stats.Difference]] = {}
     for metric in get_args(Metric):
-        test = plan.suite.compare.test
-        differences = [evidence.difference(row.evaluations, other.evaluations, metric, test) for row, other in tested]
-        adjusted = stats.holm([difference.p for difference in differences])
-        by_metric.append(
-            [
-                Comparison(row.data.label, metric, row.method.label, other.method.label, difference.within(p))
-                for (row, other), difference, p in zip(tested, differences, adjusted, strict=True)
-            ]
-        )
-    return tuple(comparison for pair in zip(*by_metric, strict=True) for comparison in pair)
+        alone = [evidence.difference(row.evaluations, other.evaluations, metric, test) for row, other in tested]
+        adjusted = stats.holm([difference.p for difference in alone])
+        differences[metric] = [difference.within(p) for difference, p in zip(alone, adjusted, strict=True)]
+    return tuple(
+        Comparison(row.data.label, metric, row.method.label, other.method.label, differences[metric][i])
+        for i, (row, other) in enumerate(tested)
+        for metric in differences
+    )
 
 
 def pairs(plan: Plan, dataset: str | None = None) -> Iterator[tuple[Cell, Cell]]:
@@ -146,7 +142,9 @@ class Evidence:
         if name not in self._resampled:
             for stage in stages:
                 self.store.check(stage, PREDICTIONS)
-            path = self._kept(stages)
+            digests = "\n".join(self.store.digests(stage)[PREDICTIONS] for stage in stages)
+            digest = hashlib.sha256(digests.encode()).hexdigest()
+            path = home() / "bootstrap" / f"{digest}-{RESAMPLES}-v{VERSION}.npz"
             if kept := _load(path):
                 self._resampled[name], rows = kept
                 self._rows |= dict.fromkeys(name, rows)
@@ -157,11 +155,6 @@ class Evidence:
                 self._resampled[name] = stats.bootstrap_metrics(runs[0].labels, logits, runs[0].groups)
                 _keep(path, self._resampled[name], self._rows[name[0]])
         return self._resampled[name]
-
-    def _kept(self, stages: Stages) -> Path:
-        """Where :meth:`resampled` keeps a cell's."""
-        digests = "\n".join(self.store.digests(stage)[PREDICTIONS] for stage in stages)
-        return home() / "bootstrap" / f"{hashlib.sha256(digests.encode()).hexdigest()}-{RESAMPLES}-v{VERSION}.npz"
 
     def _read(self, stage: Stage) -> Predictions:
         predictions = read_predictions(self.store.folder(stage) / PREDICTIONS)
@@ -174,8 +167,8 @@ def _load(path: Path) -> tuple[stats.Resampled, str] | None:
     """What :func:`_keep` wrote; None where there is nothing or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            auc, logloss, auc_of, logloss_of = (kept[name] for name in ("auc", "logloss", "auc_of", "logloss_of"))
-            return stats.Resampled(auc, logloss, auc_of, logloss_of, int(kept["users"])), str(kept["rows"])
+            arrays = {name: kept[name] for name in ("auc", "logloss", "auc_of", "logloss_of")}
+            return stats.Resampled(**arrays, users=int(kept["users"])), str(kept["rows"])
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         return None
 

@@ -1,7 +1,7 @@
 """How well each row of a suite judges items that training shows never, seldom or often."""
 
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from flipbench.errors import UserError
 from flipbench.metrics import MetricError, auc
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.suite import DataEntry
-from flipbench.protocol import Order
 from flipbench.report.significance import Evidence
 from flipbench.stats import Difference, compare
 from flipbench.store.predictions import Predictions
@@ -60,12 +59,12 @@ def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
             raise UserError(f"slices: '{reference}' has no finished run on {label}")
         chosen = _slices(base.data)
         for cell in cells:
-            of_rows += [_slice(cell, base, evidence, store, items, rows) for items, rows in chosen.items()]
+            of_rows += [_slice(cell, base, evidence, items, rows) for items, rows in chosen.items()]
     return of_rows
 
 
-def _slice(cell: Cell, base: Cell, evidence: Evidence, store: Store, items: str, rows: NDArray[np.bool_]) -> Slice:
-    mine, theirs = _predictions(cell, evidence, store), _predictions(base, evidence, store)
+def _slice(cell: Cell, base: Cell, evidence: Evidence, items: str, rows: NDArray[np.bool_]) -> Slice:
+    mine, theirs = _predictions(cell, evidence), _predictions(base, evidence)
     truth = next(iter(mine.values()))
     labels, groups = truth.labels, truth.groups
     if len(labels) != len(rows):
@@ -77,29 +76,22 @@ def _slice(cell: Cell, base: Cell, evidence: Evidence, store: Store, items: str,
         seeds = sorted(mine.keys() & theirs.keys())
         if cell is not base and seeds:
             a, b = ([runs[seed].logits[rows] for seed in seeds] for runs in (mine, theirs))
-            try:
+            with suppress(MetricError):  # one user only
                 difference = compare("user-bootstrap", "auc", kept, a, b, groups[rows])
-            except MetricError:  # one user only
-                difference = None
     return Slice(cell.data.label, cell.method.label, items, int(rows.sum()), area, len(mine), difference)
 
 
-def _predictions(cell: Cell, evidence: Evidence, store: Store) -> dict[int, Predictions]:
+def _predictions(cell: Cell, evidence: Evidence) -> dict[int, Predictions]:
     """By seed, of the runs that are done."""
-    return {stage.seed: evidence.predictions(stage) for stage in cell.evaluations if store.done(stage)}
-
-
-@cache
-def _counts(name: str, order: Order, users: float) -> NDArray[np.int64]:
-    """[N] for each test row, how many training rows show its item."""
-    table = split.of_users(open_table(name), users)
-    column = table.item_column
-    shown = np.bincount(split.training_rows(table, order).ids[:, column], minlength=table.num_features)
-    return shown[split.test_ids(table, order)[:, column]]
+    return {stage.seed: evidence.predictions(stage) for stage in cell.evaluations if evidence.store.done(stage)}
 
 
 def _slices(data: DataEntry) -> dict[str, NDArray[np.bool_]]:
-    times = _counts(data.name, data.order, data.users)
+    """[N] whether a test row is of such an item, by how many training rows show its item."""
+    table = split.of_users(open_table(data.name), data.users)
+    column = table.item_column
+    shown = np.bincount(split.training_rows(table, data.order).ids[:, column], minlength=table.num_features)
+    times = shown[split.test_ids(table, data.order)[:, column]]
     return {
         "all": times >= 0,
         "never": times == 0,

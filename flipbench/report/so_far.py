@@ -2,37 +2,51 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import fmean
 
 from flipbench.paper.claims import load_claims
 from flipbench.plan import suite as suites
-from flipbench.plan.expand import Plan, with_options
+from flipbench.plan.expand import Cell, Plan, with_options
 from flipbench.plan.suite import Suite
 from flipbench.report import claims
 from flipbench.report.cells import SuiteResults
-from flipbench.report.collect import collect, seeds_run
+from flipbench.report.collect import collect, failure_of, seeds_run
 from flipbench.store.planning import has_results, plan_of_known, store_of
 from flipbench.store.runs import Store
 
-if TYPE_CHECKING:
-    from flipbench.report.verify import Mismatch
-
 
 @dataclass(frozen=True)
-class Verification:
-    """Whether a suite's figures and tables follow from its predictions.
+class CellStatus:
+    """How far one cell is.
 
     Attributes:
-        runs: how many were checked.
-        mismatches: what does not follow.
-        drawn_by: the libraries that drew pictures which could not be compared byte for byte here; else empty.
+        dataset, method: labels of the suite.
+        trials: done and asked so far, ``3/24``; None without a search.
+        done: finished runs, of ``expected``. failed: why others have no result, a line each.
+        auc: mean over the runs once all of them are done.
     """
 
-    suite: str
-    runs: int
-    mismatches: "tuple[Mismatch, ...]"
-    drawn_by: str = ""
+    dataset: str
+    method: str
+    trials: str | None
+    done: int
+    expected: int
+    failed: tuple[str, ...]
+    auc: float | None
+
+
+def status_of(cell: Cell, suite: Suite, store: Store) -> CellStatus:
+    """How far a cell of the suite is."""
+    scores = [store.metrics(stage)["auc"] for stage in cell.evaluations if store.done(stage)]
+    return CellStatus(
+        dataset=cell.data.label,
+        method=cell.method.label,
+        trials=f"{sum(map(store.done, cell.trials))}/{len(cell.trials)}" if cell.trials else None,
+        done=sum(map(store.done, cell.ends)),
+        expected=suite.runs,
+        failed=tuple(reason for stage in cell.ends if (reason := failure_of(stage, store))),
+        auc=fmean(scores) if len(scores) == suite.runs else None,
+    )
 
 
 def results_so_far(suite: Suite) -> tuple[Plan, Store, SuiteResults]:
@@ -57,32 +71,15 @@ def claims_so_far(folder: str | None) -> list[claims.Evaluated]:
     names = {path.stem for path in suites.available()}
 
     @cache
-    def of_suite(name: str) -> claims.Suite | None:
+    def of_suite(name: str) -> claims.SuiteNumbers:
         if name not in names:
-            return None
+            return claims.SuiteNumbers()
         suite = with_options(suites.load(name), None, None, folder)
         ran = [entry for entry in suite.data if has_results(suite.model_copy(update={"data": [entry]}))]
         if not ran:
-            return None
+            return claims.SuiteNumbers()
         plan, store, results = results_so_far(suite.model_copy(update={"data": ran}))
-        return claims.Suite(results, tuple(entry.label for entry in suite.data), *claims.measurements(plan, store))
+        return claims.suite_numbers(plan, store, results, suite)
 
     numbers = claims.OurNumbers(of_suite)
     return [claims.evaluate(claim, numbers) for claim in load_claims()]
-
-
-def verification_of(suite: Suite, folder: Path) -> Verification:
-    """Check a suite's runs and, where these are right, the reports in ``folder``; see :func:`flipbench.api.verify`."""
-    from flipbench.report.verify import verify_page, verify_reports, verify_runs
-
-    store = store_of(suite)
-    runs, wrong = verify_runs(plan_of_known(suite, store)[0], store)
-    checked = Verification(suite.suite, runs, tuple(wrong))
-    if wrong:  # the tables cannot be right, and the runs say why
-        return checked
-    plan, store, results = results_so_far(suite)
-    if not results.cells and not (suite.inspect and runs):
-        return checked
-    tables = verify_reports(results, folder) if results.cells else []
-    pages, drawn_by = verify_page(plan, store, results, folder)
-    return replace(checked, mismatches=(*tables, *pages), drawn_by=drawn_by)

@@ -113,14 +113,14 @@ def overall_table(results: SuiteResults) -> ResultTable:
         UserError: ``results.paper`` is not a result table of the paper.
     """
     paper = results.paper
-    methods = _union(paper_methods(paper) if paper else (), results.methods)
-    datasets = _union(paper_datasets(paper) if paper else (), results.datasets)
+    methods = list(dict.fromkeys((*(paper_methods(paper) if paper else ()), *results.methods)))
+    datasets = list(dict.fromkeys((*(paper_datasets(paper) if paper else ()), *results.datasets)))
     columns: list[TableColumn] = []
     values: list[dict[str, TableCell]] = []  # one a column, by method
     for dataset in datasets:
         run, printed = ours(results, methods, dataset), theirs(results, methods, dataset)
         for metric in METRIC_NAMES:
-            if metric == "rel_impr" and not results.reference:
+            if metric == "rel_impr" and not results.compare.reference:
                 continue
             columns.append(TableColumn(dataset, metric, "ours"))
             values.append(run[metric])
@@ -153,7 +153,3 @@ def rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
-
-
-def _union(first: Iterable[str], then: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys((*first, *then)))

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -12,19 +11,23 @@ from typing import get_args
 
 from flipbench import metrics as metric_functions
 from flipbench.errors import UserError
-from flipbench.plan.expand import Plan
 from flipbench.plan.stage import Stage
+from flipbench.plan.suite import Suite
 from flipbench.protocol import Metric
 from flipbench.report.cells import SuiteResults
-from flipbench.report.figures import write_figures
-from flipbench.report.html import to_html
+from flipbench.report.figures import figure_files
 from flipbench.report.html.figures import DRAWN_BY, drawn_by, kind_of
 from flipbench.report.significance import Evidence
-from flipbench.report.write import render
+from flipbench.report.so_far import results_so_far
+from flipbench.report.write import report_files
+from flipbench.store.planning import plan_of_known, store_of
 from flipbench.store.runs import Store
 
 TOLERANCE = 1e-9
 """Of a recomputed metric; the last bits may differ between processors."""
+
+_DRAWN = re.compile(f'<meta name="{DRAWN_BY}" content="([^"]*)">'.encode())
+_PICTURE = re.compile(rb'(?<=src="data:image/png;base64,)[^"]*')
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,62 @@ class Mismatch:
     what: str
 
 
-def verify_runs(plan: Plan, store: Store) -> tuple[int, list[Mismatch]]:
-    """Check every finished run of a plan: the bytes of its files, and its metrics against its predictions.
+@dataclass(frozen=True)
+class Verification:
+    """Whether a suite's figures and tables follow from its predictions.
 
-    Returns:
-        How many runs were checked, and what is wrong.
+    Attributes:
+        runs: how many were checked.
+        mismatches: what does not follow.
+        drawn_by: the libraries that drew pictures which could not be compared byte for byte here; else empty.
     """
-    done = [stage for stage in plan.stages() if store.done(stage)]
-    return len(done), [mismatch for stage in done for mismatch in _run(stage, store)]
+
+    suite: str
+    runs: int
+    mismatches: tuple[Mismatch, ...]
+    drawn_by: str = ""
 
 
-def _run(stage: Stage, store: Store) -> Iterator[Mismatch]:
+def verification_of(suite: Suite, folder: Path) -> Verification:
+    """Check every finished run of a suite: the bytes of its files, and its metrics against its predictions.
+
+    Where these are right, its reports are made anew and compared with the files in ``folder``, byte for byte. Pictures
+    that other versions of the libraries drew have other bytes: of those the numbers are compared, and the page without
+    its pictures. A page made without them (``report --no-figures``) is compared with such a page.
+    """
+    store = store_of(suite)
+    done = [stage for stage in plan_of_known(suite, store)[0].stages() if store.done(stage)]
+    if wrong := [mismatch for stage in done for mismatch in _wrong_in_run(stage, store)]:
+        return Verification(suite.suite, len(done), tuple(wrong))  # the tables cannot be right, and the runs say why
+    plan, store, results = results_so_far(suite)
+    if not results.cells and not (suite.inspect and done):
+        return Verification(suite.suite, len(done), ())
+    page = folder / f"{suite.suite}.html"
+    by = _DRAWN.search(page.read_bytes()) if page.is_file() else None
+    other = by[1].decode() if by and by[1].decode() != drawn_by() else ""
+    with redirect_stderr(io.StringIO()):  # what has no figure was said when the report was made
+        files = report_files(plan, store, results, figures=bool(by))
+        if not by and any(kind_of(path.name, suite.suite) for path in folder.glob(f"{suite.suite}-*")):
+            files |= figure_files(plan, store)
+    differing = (m for name, rebuilt in files.items() for m in _differing(folder / name, rebuilt, bool(other)))
+    return Verification(suite.suite, len(done), (*_missing_runs(results, folder), *differing), other)
+
+
+def _differing(path: Path, rebuilt: bytes, drawn_elsewhere: bool) -> Iterator[Mismatch]:
+    """A report's file against what it should be."""
+    if drawn_elsewhere and path.suffix in (".pdf", ".png"):
+        return
+    if not path.is_file():
+        yield Mismatch(str(path), "missing")
+        return
+    stored = path.read_bytes()
+    if drawn_elsewhere and path.suffix == ".html":
+        stored, rebuilt = (_PICTURE.sub(b"", _DRAWN.sub(b"", text)) for text in (stored, rebuilt))
+    if stored != rebuilt:
+        yield Mismatch(str(path), _first_difference(stored, rebuilt))
+
+
+def _wrong_in_run(stage: Stage, store: Store) -> Iterator[Mismatch]:
     where = str(store.folder(stage))
     try:
         store.check(stage)
@@ -62,65 +110,18 @@ def _run(stage: Stage, store: Store) -> Iterator[Mismatch]:
             yield Mismatch(where, f"{metric} is {stored.get(metric)} in metrics.json, {again} from its predictions")
 
 
-def verify_reports(results: SuiteResults, folder: Path) -> list[Mismatch]:
-    """Rebuild a suite's report in memory and compare it with the files in ``folder``, byte for byte."""
-    missing = [Mismatch(str(folder / name), what) for name, what in _missing_runs(results, folder)]
-    files = render(results).items()
-    return missing + [m for name, text in files for m in _compared(folder / name, text.encode())]
-
-
-def verify_page(plan: Plan, store: Store, results: SuiteResults, folder: Path) -> tuple[list[Mismatch], str]:
-    """Draw a suite's figures and make its page anew, and compare with the files in ``folder``, byte for byte.
-
-    Pictures that other versions of the libraries drew have other bytes: of those the numbers are compared, and the
-    page without its pictures. A page made without them (``report --no-figures``) is compared with such a page.
-
-    Returns:
-        What is wrong; and who drew pictures that were not compared, else an empty text.
-    """
-    page = folder / f"{results.suite}.html"
-    stored = page.read_text(encoding="utf-8") if page.is_file() else ""
-    by = _DRAWN.search(stored)
-    other = by[1] if by and by[1] != drawn_by() else ""
-    mismatches: list[Mismatch] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        pictures: list[Path] = []
-        if by or any(kind_of(path, results.suite) for path in folder.glob(f"{results.suite}-*")):
-            with redirect_stderr(io.StringIO()):  # what has no figure was said when the report was made
-                pictures = write_figures(plan, store, Path(temporary))
-        for path in pictures:
-            if not other or path.suffix == ".csv":
-                mismatches += _compared(folder / path.name, path.read_bytes())
-        rebuilt = to_html(plan, store, results, pictures if by else ())
-    if other:
-        stored, rebuilt = (_PICTURE.sub("", _DRAWN.sub("", text)) for text in (stored, rebuilt))
-    return [*mismatches, *_compared(page, rebuilt.encode(), stored.encode())], other
-
-
-_DRAWN = re.compile(f'<meta name="{DRAWN_BY}" content="([^"]*)">')
-_PICTURE = re.compile(r'(?<=src="data:image/png;base64,)[^"]*')
-
-
-def _compared(path: Path, rebuilt: bytes, stored: bytes | None = None) -> Iterator[Mismatch]:
-    """A file, or what was read of it, against what it should be."""
-    if not path.is_file():
-        yield Mismatch(str(path), "missing")
-    elif (stored := path.read_bytes() if stored is None else stored) != rebuilt:
-        yield Mismatch(str(path), _first_difference(stored, rebuilt))
-
-
-def _missing_runs(results: SuiteResults, folder: Path) -> Iterator[tuple[str, str]]:
+def _missing_runs(results: SuiteResults, folder: Path) -> Iterator[Mismatch]:
     """Runs that the stored report was made from and that are no longer there."""
-    name = f"{results.suite}.json"
+    path = folder / f"{results.suite}.json"
     try:
-        document = json.loads((folder / name).read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
         named = {(key, c["method"], c["dataset"]) for c in document["cells"] for key in c["runs"]}
     except (OSError, ValueError, KeyError, TypeError):
         return  # the comparison of bytes says so
     have = {run.key for cell in results.cells for run in cell.runs}
     for key, method, dataset in sorted(named):
         if key not in have:
-            yield name, f"names run {key[:12]} ({method} on {dataset}), which is not in the results"
+            yield Mismatch(str(path), f"names run {key[:12]} ({method} on {dataset}), which is not in the results")
 
 
 def _first_difference(stored: bytes, rebuilt: bytes) -> str:

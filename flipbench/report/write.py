@@ -1,13 +1,11 @@
 """A suite's report as files."""
 
 import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from flipbench.atomic import write_files
 from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
-from flipbench.report.html import to_html
+from flipbench.report.figures import figure_files
+from flipbench.report.html.page import to_html
 from flipbench.report.latex import to_latex
 from flipbench.report.markdown import to_markdown
 from flipbench.report.table import ResultTable, overall_table
@@ -19,39 +17,31 @@ def to_json(table: ResultTable) -> str:
     return json.dumps(table.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def render(results: SuiteResults) -> dict[str, str]:
-    """The content of a report's files by name: ``SUITE.md``, ``SUITE.tex``, ``SUITE.json``.
+def table_files(results: SuiteResults) -> dict[str, bytes]:
+    """The content of a table's files by name: ``SUITE.md``, ``SUITE.tex``, ``SUITE.json``.
 
     Raises:
         UserError: the paper has no such table.
     """
     table = overall_table(results)
     texts = {".md": to_markdown(table), ".tex": to_latex(table), ".json": to_json(table)}
-    return {f"{results.suite}{suffix}": text for suffix, text in texts.items()}
+    return {f"{results.suite}{suffix}": text.encode() for suffix, text in texts.items()}
 
 
-def write_report(results: SuiteResults, folder: Path) -> list[Path]:
-    """Write the files of :func:`render` into ``folder``, each replaced as a whole.
+def report_files(plan: Plan, store: Store, results: SuiteResults, figures: bool = True) -> dict[str, bytes]:
+    """The content of a report's files by name; the same results give the same bytes.
 
-    The same results give the same bytes.
+    The table's, unless the suite inspects; once anything has run, those of its figures, and ``SUITE.html``.
 
-    Returns:
-        The files, in the order above.
-
-    Raises:
-        UserError: the paper has no such table, or the folder cannot be written.
-    """
-    return _write(folder, render(results))
-
-
-def write_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[Path], folder: Path) -> list[Path]:
-    """Write ``SUITE.html``, of :func:`flipbench.report.html.to_html`, replaced as a whole.
+    Args:
+        plan, store, results: of the same suite.
+        figures: whether to draw, which takes longest.
 
     Raises:
-        UserError: as there, or the folder cannot be written.
+        UserError: the paper has no such table, or a run's files are missing, damaged or changed.
     """
-    return _write(folder, {f"{results.suite}.html": to_html(plan, store, results, pictures)})
-
-
-def _write(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    return write_files(folder, {name: text.encode() for name, text in texts.items()}, "the report")
+    files = {} if plan.suite.inspect else table_files(results)
+    if results.cells or any(store.done(stage) for cell in plan.cells for stage in cell.inspections):
+        pictures = figure_files(plan, store) if figures else {}
+        files |= pictures | {f"{results.suite}.html": to_html(plan, store, results, pictures).encode()}
+    return files

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flipbench.plan import suite
+from flipbench.plan.suite import Compare
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
 from flipbench.report.latex import PACKAGES
 from flipbench.store.planning import plan_of
@@ -80,7 +81,7 @@ def several() -> SuiteResults:
         protocol="held-out",
         order="chronological",
         seeds=3,
-        reference="dcnv2",
+        compare=Compare(reference="dcnv2"),
         cells=(
             cell("dcnv2", ml, (0.8540, 0.390), (0.8550, 0.391), (0.8560, 0.392)),
             cell("deepfm", ml, (0.8550, 0.389), (0.8550, 0.389), (0.8550, 0.389)),
@@ -114,7 +115,7 @@ def special() -> SuiteResults:
         protocol="as-released",
         order="random",
         seeds=1,
-        reference=None,
+        compare=Compare(),
         cells=tuple(cell(method, "planted-tiny", score, expected=1) for method, score in rows.items()),
         datasets=("planted-tiny",),
         methods=tuple(rows),

@@ -20,7 +20,7 @@ from flipbench.errors import UserError
 from flipbench.metrics import auc, logloss
 from flipbench.paper import row_name
 from flipbench.plan import suite
-from flipbench.report.figures import scores, style, write_figures
+from flipbench.report.figures import figure_files, scores, style
 from flipbench.report.figures.calibration import BINS, reliability, small_multiples
 from flipbench.store.planning import plan_of
 from flipbench.store.predictions import write_predictions
@@ -95,12 +95,12 @@ TUNED = {
 }
 
 
-def names(paths):
-    return sorted(p.stem.removeprefix("mini-").removesuffix("-planted-tiny") for p in paths if p.suffix == ".png")
+def names(files):
+    return sorted(n[len("mini-") : -len(".png")].removesuffix("-planted-tiny") for n in files if n.endswith(".png"))
 
 
-def numbers(folder, name):
-    return list(csv.DictReader(io.StringIO((folder / f"mini-{name}.csv").read_text())))
+def numbers(files, name):
+    return list(csv.DictReader(io.StringIO(files[f"mini-{name}.csv"].decode())))
 
 
 @pytest.mark.parametrize(
@@ -111,61 +111,51 @@ def numbers(folder, name):
         (TUNED, ["calibration", "cost", "forest", "tuning"]),
     ],
 )
-def test_figures_repeat_byte_for_byte(run, tmp_path, changes, expected):
+def test_figures_repeat_byte_for_byte(run, changes, expected):
     planned, store = run(**changes)
-    first = write_figures(planned, store, tmp_path / "first")
+    first = figure_files(planned, store)
     assert names(first) == expected
     with mpl.rc_context({"font.size": 20, "lines.linewidth": 9, "axes.facecolor": "black"}):
-        second = write_figures(planned, store, tmp_path / "second")
+        assert figure_files(planned, store) == first
         assert mpl.rcParams["font.size"] == 20, "theirs are left as they were"
-    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
-    for path in first:
-        content = path.read_bytes()
-        if path.suffix == ".pdf":
+    for name, content in first.items():
+        if name.endswith(".pdf"):
             assert b"CreationDate" not in content
             assert b"/Type3" not in content, "letters are letters"
             assert b"/FontFile2" in content
             width = float(re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", content)[1]) / 72
             assert width <= style.PAGE + 0.01
-        if path.suffix == ".png":
+        if name.endswith(".png"):
             assert not re.search(rb"tEXt|tIME|iTXt", content)
             with Image.open(io.BytesIO(content)) as picture:
                 assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255), "on white paper"
                 assert picture.info["dpi"] == pytest.approx((200, 200), rel=1e-3)
 
 
-def test_the_numbers_beside_a_picture_are_the_runs_own(run, tmp_path):
+def test_the_numbers_beside_a_picture_are_the_runs_own(run):
     planned, store = run(**TUNED)
-    write_figures(planned, store, tmp_path)
-    cost = numbers(tmp_path, "cost-planted-tiny")
+    files = figure_files(planned, store)
+    cost = numbers(files, "cost-planted-tiny")
     stages = {stage.key: stage for cell in planned.cells for stage in cell.evaluations}
     assert {r["run"] for r in cost} == set(stages)
     for record in cost:
         stage = stages[record["run"]]
         assert float(record["auc"]) == pytest.approx(store.metrics(stage)["auc"], rel=1e-5)
         assert float(record["minutes"]) == pytest.approx(3 * (60 + stage.seed) / 60), "its selection and refit too"
-    forest = numbers(tmp_path, "forest-planted-tiny")
+    forest = numbers(files, "forest-planted-tiny")
     assert [(r["metric"], r["against"]) for r in forest] == [
         (metric, other) for metric in ("auc", "logloss") for other in ("deepfm", "autoint")
     ]
     blind = next(r for r in forest if r["against"] == "deepfm" and r["metric"] == "auc")
     assert float(blind["low"]) > 0, "a model that knows the truth against one that knows nothing"
-    tuning = numbers(tmp_path, "tuning-planted-tiny")
-    assert len(tuning) == 9
+    assert len(numbers(files, "tuning-planted-tiny")) == 9
 
 
-def test_cost_counts_a_pretraining_once(run, tmp_path):
-    planned, store = run(**SWEPT)
-    write_figures(planned, store, tmp_path)
-    minutes = {r["seed"]: float(r["minutes"]) for r in numbers(tmp_path, "cost-planted-tiny") if r["row"] == "flip"}
+def test_a_sweep_has_a_curve_a_setting_and_cost_counts_a_pretraining_once(run):
+    files = figure_files(*run(**SWEPT))
+    minutes = {r["seed"]: float(r["minutes"]) for r in numbers(files, "cost-planted-tiny") if r["row"] == "flip"}
     assert minutes["0"] == pytest.approx(4 * 60 / 60), "pretrain, select, refit, evaluate: two of them need the first"
-
-
-def test_a_sweep_has_a_curve_a_setting(run, tmp_path):
-    planned, store = run(**SWEPT)
-    write_figures(planned, store, tmp_path)
-    found = {(r["setting"], float(r["value"]), r["row"]) for r in numbers(tmp_path, "sweep")}
-    assert found == {
+    assert {(r["setting"], float(r["value"]), r["row"]) for r in numbers(files, "sweep")} == {
         ("pretrain.temperature", 0.05, "a"),
         ("pretrain.temperature", 0.7, "flip"),
         ("pretrain.temperature", 1.0, "b"),
@@ -174,46 +164,40 @@ def test_a_sweep_has_a_curve_a_setting(run, tmp_path):
     }
 
 
-def test_inspections_are_drawn_of_the_seeds_that_all_rows_have(run, tmp_path):
+def test_inspections_are_drawn_of_the_seeds_that_all_rows_have(run):
     def later(stage):
         return stage.role == "embeddings" and stage.seed == 1 and not stage.parents["pretrain"].spec["settings"]["mlm"]
 
-    planned, store = run(skip=later, **INSPECTED)
-    write_figures(planned, store, tmp_path)
-    found = numbers(tmp_path, "embeddings-planted-tiny")
-    assert {(r["row"], r["seed"]) for r in found} == {("flip", "0"), ("without_mlm", "0")}
+    records = numbers(figure_files(*run(skip=later, **INSPECTED)), "embeddings-planted-tiny")
+    assert {(r["row"], r["seed"]) for r in records} == {("flip", "0"), ("without_mlm", "0")}
 
 
-def test_what_has_no_runs_or_a_failed_one_is_not_drawn(run, tmp_path, capsys):
+def test_what_has_no_runs_or_a_failed_one_is_not_drawn(run, capsys):
     planned, store = run(skip=lambda s: s.role in ("evaluate", "alignment"), **INSPECTED)
-    assert names(write_figures(planned, store, tmp_path)) == ["embeddings"]
+    assert names(figure_files(planned, store)) == ["embeddings"]
     assert capsys.readouterr().err == "mini: no figure of alignment: its runs are not finished\n"
     failed = planned.cells[1].inspections[0]
     shutil.rmtree(store.folder(failed))
     store.fail(failed, "boom", "", {})
-    write_figures(planned, store, tmp_path)
-    assert {r["row"] for r in numbers(tmp_path, "embeddings-planted-tiny")} == {"flip"}
+    assert {r["row"] for r in numbers(figure_files(planned, store), "embeddings-planted-tiny")} == {"flip"}
 
 
-def test_a_mean_of_survivors_is_never_drawn(run, tmp_path):
+def test_a_mean_of_survivors_is_never_drawn(run):
     planned, store = run(**TUNED)
     stage = planned.cells[0].evaluations[1]
     shutil.rmtree(store.folder(stage))
     store.fail(stage, "boom", "", {})
-    write_figures(planned, store, tmp_path)
+    files = figure_files(planned, store)
     for name in ("cost", "calibration"):
-        assert {r["row"] for r in numbers(tmp_path, f"{name}-planted-tiny")} == {"dcnv2", "autoint"}
+        assert {r["row"] for r in numbers(files, f"{name}-planted-tiny")} == {"dcnv2", "autoint"}
 
 
-def test_a_changed_file_is_named(run, tmp_path):
+def test_a_changed_file_is_named(run):
     planned, store = run(**INSPECTED)
     path = store.folder(planned.cells[0].inspections[0]) / DRAWN
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match=rf"{re.escape(str(path))}: changed since the run was finished"):
-        write_figures(planned, store, tmp_path)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="the figures cannot be written"):
-        write_figures(*run(**SWEPT), tmp_path / "file" / "folder")
+        figure_files(planned, store)
 
 
 def test_the_report_of_a_suite_that_inspects_is_its_figures(run, tmp_path, capsys):

@@ -11,9 +11,9 @@ import pytest
 from flipbench.cli import main
 from flipbench.plan import registry
 from flipbench.report.collect import collect
-from flipbench.report.html import to_html
+from flipbench.report.html.page import to_html
 from flipbench.report.settings import settings_of
-from flipbench.report.write import render
+from flipbench.report.write import table_files
 
 CITATION = re.compile(r"\([A-Z][^()]*(et al\.| and [A-Z])[^()]*(\b20\d\d\b|arXiv \d{4}\.\d{5})")
 
@@ -64,7 +64,7 @@ def test_every_format_counts_them_by_row(stored, tmp_path, capsys):
         f"Settings that neither the paper nor released code states: {one} of DeepFM; {two} of DCNv2, plain.",
         "Stated, but set otherwise here: 1 of plain.",
     ]
-    files = render(results)
+    files = {name: text.decode() for name, text in table_files(results).items()}
     assert main(["report", str(tmp_path / "mini.yaml"), "--no-figures"]) == 0
     for text in (files["mini.md"], files["mini.tex"], to_html(plan, store, results), capsys.readouterr().out):
         assert all(sentence in " ".join(text.split()) for sentence in said)

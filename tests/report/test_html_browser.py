@@ -11,7 +11,7 @@ import time
 import pytest
 
 from flipbench.report.collect import collect
-from flipbench.report.html import to_html
+from flipbench.report.html.page import to_html
 from flipbench.report.table import overall_table
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

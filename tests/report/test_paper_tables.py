@@ -6,6 +6,7 @@ import pytest
 
 from flipbench.paper import load_tables, paper_datasets, paper_methods, paper_starred, paper_value
 from flipbench.paper.names import TABLES
+from flipbench.plan.suite import Compare
 from flipbench.protocol import Metric
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
 from flipbench.report.columns import TableCell, TableColumn
@@ -24,10 +25,8 @@ def printed(name: str) -> SuiteResults:
             assert auc is not None
             assert loss is not None
             cells.append(CellRuns(row, dataset, (ScoredRun(f"{row}-{dataset}", 0, auc, loss),), 0, 1))
-    reference = "flip" if name == "table2" else None
-    return SuiteResults(
-        name, f"Table {TABLES[name]}", name, "held-out", "chronological", 1, reference, tuple(cells), datasets, rows
-    )
+    compare, title = Compare(reference="flip" if name == "table2" else None), f"Table {TABLES[name]}"
+    return SuiteResults(name, title, name, "held-out", "chronological", 1, compare, tuple(cells), datasets, rows)
 
 
 def column(table: ResultTable, dataset: str, metric: str, source: str) -> dict[str, TableCell]:

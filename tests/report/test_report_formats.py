@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flipbench.atomic import write_files
 from flipbench.errors import UserError
 from flipbench.report.cells import SuiteResults
 from flipbench.report.latex import escape, to_latex
 from flipbench.report.markdown import to_markdown
 from flipbench.report.table import ResultTable, overall_table
 from flipbench.report.terminal import print_table
-from flipbench.report.write import to_json, write_report
+from flipbench.report.write import table_files, to_json
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -128,27 +129,26 @@ def test_latex_escapes(raw: str, escaped: str) -> None:
 
 @pytest.mark.parametrize("suite", ["several", "special"])
 def test_latex_compiles(suite: str, latex_log, request: pytest.FixtureRequest) -> None:
-    assert not re.search(
-        "Overfull|Missing character", latex_log(to_latex(overall_table(request.getfixturevalue(suite))))
-    )
+    log = latex_log(to_latex(overall_table(request.getfixturevalue(suite))))
+    assert not re.search("Overfull|Missing character", log)
 
 
-def test_write_report(several: SuiteResults, tmp_path: Path) -> None:
-    folder = tmp_path / "reports" / "new"
-    paths = write_report(several, folder)
+def test_the_files_of_a_table_are_replaced_not_rewritten(several: SuiteResults, tmp_path: Path) -> None:
+    folder, files = tmp_path / "reports" / "new", table_files(several)
+    paths = write_files(folder, files, "the report")
     assert [path.name for path in paths] == ["several.md", "several.tex", "several.json"]
     for path in paths:
         assert path.read_bytes() == (GOLDEN / path.name).read_bytes()
     before = {path: path.stat().st_ino for path in paths}
-    write_report(several, folder)
-    assert {path: path.stat().st_ino for path in paths} != before  # replaced, not rewritten in place
+    write_files(folder, files, "the report")
+    assert {path: path.stat().st_ino for path in paths} != before
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in paths)
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(
     several: SuiteResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (old, *_) = write_report(several, tmp_path)
+    (old, *_) = write_files(tmp_path, table_files(several), "the report")
     content = old.read_bytes()
 
     def full(self: Path, target: Path) -> Path:
@@ -156,7 +156,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(UserError, match="cannot be written: No space left"):
-        write_report(replace(several, title="New"), tmp_path)
+        write_files(tmp_path, table_files(replace(several, title="New")), "the report")
     assert old.read_bytes() == content
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -164,7 +164,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
 def test_a_file_in_the_place_of_the_folder(several: SuiteResults, tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("x")
     with pytest.raises(UserError, match="reports: the report cannot be written"):
-        write_report(several, tmp_path / "reports")
+        write_files(tmp_path / "reports", table_files(several), "the report")
 
 
 def test_a_new_title_shows_in_every_format(several: SuiteResults) -> None:

@@ -10,13 +10,13 @@ import pytest
 
 from flipbench.errors import UserError
 from flipbench.paper.claims import load_claims
-from flipbench.report.claims import OurNumbers, Suite, evaluate
+from flipbench.report.claims import OurNumbers, SuiteNumbers, evaluate, suite_numbers
 from flipbench.report.collect import collect
 from flipbench.report.columns import TableColumn
 from flipbench.report.significance import Evidence, pairs
 from flipbench.report.so_far import results_so_far as results_of
 from flipbench.report.table import overall_table
-from flipbench.report.write import render, to_json
+from flipbench.report.write import table_files, to_json
 
 ROWS = "[deepfm, dcnv2, {flip_id: {plm: small}}, {flip: {plm: small}}]"
 STRENGTH = {"deepfm": 0.8, "dcnv2": 0.9, "flip_id": 0.85, "flip": 1.6}
@@ -117,7 +117,7 @@ def test_verdicts_follow_the_declared_margin(flip):
     assert (narrow.outcome, narrow.seeds, narrow.margin) == ("better", 3, 0.001)
     plan, store = flip(compare="{reference: flip, margin: {auc: 0.5, logloss: 0.5}}")
     assert cells(plan, store)["flip"].verdict.outcome == "reproduced"
-    assert "≈" in render(collect(plan, store))["mini.md"]
+    assert "≈" in table_files(collect(plan, store))["mini.md"].decode()
 
 
 @pytest.mark.parametrize(("name", "change"), [("metrics.json", {"auc": 0.99}), ("spec.json", {"protocol": "other"})])
@@ -141,8 +141,8 @@ def test_wrong_metrics_are_named(flip, auc, says):
 
 
 def numbers_of(plan, store):
-    found = Suite(collect(plan, store), tuple(d.label for d in plan.suite.data), {}, {})
-    return OurNumbers(lambda name: found if name == "table2" else None)
+    numbers = suite_numbers(plan, store, collect(plan, store), plan.suite)
+    return OurNumbers(lambda name: numbers if name == "table2" else SuiteNumbers())
 
 
 def claim(number):
@@ -188,18 +188,8 @@ def test_one_seed_supports_and_refutes_nothing(flip):
         assert outcomes[23] == "not run"
 
 
-def test_results_of_counts_the_seeds_that_are_there(flip):
-    plan, store = flip(seeds="3")
-    for cell in plan.cells:
-        shutil.rmtree(store.folder(cell.evaluations[2]))
-    _, _, results = results_of(plan.suite)
-    assert results.seeds == 2
-    assert "The suite asks for 3 seeds; 2 so far." in results.notes
-    assert results.comparisons
-
-
-def test_seeds_that_all_rows_have_count_failed_ones_too(flip):
-    plan, store = flip(seeds="3")
+def test_results_so_far_are_of_the_seeds_that_all_rows_have_failed_ones_too(flip):
+    plan, store = flip()
     one, other, *_ = plan.cells
     shutil.rmtree(store.folder(one.evaluations[2]))
     shutil.rmtree(store.folder(other.evaluations[1]))
@@ -207,6 +197,8 @@ def test_seeds_that_all_rows_have_count_failed_ones_too(flip):
     store.fail(other.evaluations[1], "boom", "", {})
     _, _, results = results_of(plan.suite)
     assert results.seeds == 2
+    assert results.comparisons
+    assert "The suite asks for 3 seeds; 2 so far." in results.notes
     assert [cell.failed for cell in results.cells if cell.method == other.method.label] == [1]
     shutil.rmtree(store.folder(one.evaluations[0]))
     assert results_of(plan.suite)[2].seeds == 3, "a row without its first seed has nothing in common with the others"

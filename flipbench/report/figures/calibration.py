@@ -10,8 +10,8 @@ from scipy.special import expit
 
 from flipbench.paper import dataset_name, row_name
 from flipbench.plan.expand import Plan
+from flipbench.report.collect import finished_cells
 from flipbench.report.figures import style
-from flipbench.report.figures.select import finished_cells
 from flipbench.report.figures.style import Picture
 from flipbench.report.significance import Evidence
 from flipbench.store.runs import Store

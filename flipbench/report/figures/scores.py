@@ -14,11 +14,11 @@ from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.settings import flatten
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
-from flipbench.report.collect import run_of, with_ancestors
+from flipbench.report.collect import finished_cells, run_of, with_ancestors
 from flipbench.report.columns import METRIC_NAMES
 from flipbench.report.figures import style
-from flipbench.report.figures.select import finished_cells, varied_settings
 from flipbench.report.figures.style import Picture
+from flipbench.report.settings import varied_settings
 from flipbench.report.significance import Evidence
 from flipbench.store.runs import Store
 

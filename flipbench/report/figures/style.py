@@ -19,10 +19,8 @@ from matplotlib.transforms import Bbox
 COLUMN, PAGE = 3.45, 7.1
 """Width in inches of a column and of a page."""
 
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
-    *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"),
-    "#000000",
-)
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
 GREY, FAINT = "#595959", "#BFBFBF"
 SERIES: tuple[tuple[str, str, Any], ...] = (
     (BLUE, "o", "-"),

@@ -1,8 +1,9 @@
 """A suite's figures inside the page, with their numbers as tables."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
+from io import BytesIO
 from platform import machine
 from typing import Any
 from zlib import ZLIB_RUNTIME_VERSION
@@ -10,7 +11,6 @@ from zlib import ZLIB_RUNTIME_VERSION
 import pandas as pd
 from PIL import Image
 
-from flipbench.errors import UserError
 from flipbench.paper import dataset_name
 
 _KINDS = {
@@ -24,7 +24,7 @@ _KINDS = {
 }
 """Title and what is to be seen, by kind of figure."""
 
-
+_NUMBER = r"-?[\d.]+(e[+-]\d+)?|-?inf|nan"
 DRAWN_BY = "pictures-drawn-by"
 """Name of the page's line that holds :func:`drawn_by`."""
 
@@ -35,22 +35,16 @@ def drawn_by() -> str:
     return ", ".join([*libraries, f"zlib {ZLIB_RUNTIME_VERSION}", machine()])
 
 
-def read_figure(path: Path, suite: str) -> dict[str, Any]:
-    """A picture of :func:`flipbench.report.figures.write_figures` with its numbers, as the page shows them.
+def shown_figure(name: str, files: Mapping[str, bytes], suite: str) -> dict[str, Any]:
+    """One ``.png`` of :func:`flipbench.report.figures.figure_files` with its numbers, as the page shows them.
 
     Of the numbers what all records share is left out, and keys are cut to the digits that name a folder.
-
-    Raises:
-        UserError: a file cannot be read.
     """
-    try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-        source = b64encode(path.read_bytes()).decode()
-        numbers = pd.read_csv(path.with_suffix(".csv"), dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: the figure or its numbers cannot be read: {error}") from None
-    title, shows = _KINDS[kind_of(path, suite)]
+    with Image.open(BytesIO(files[name])) as picture:
+        width, height = picture.size
+    content = BytesIO(files[name.removesuffix("png") + "csv"])
+    numbers = pd.read_csv(content, dtype=str, keep_default_na=False)
+    title, shows = _KINDS[kind_of(name, suite)]
     if numbers["dataset"].nunique() == 1:
         title += f", {dataset_name(numbers['dataset'].iloc[0])}"
     numbers = numbers.drop(columns=[n for n in ("dataset", "test") if n in numbers and numbers[n].nunique() == 1])
@@ -60,7 +54,7 @@ def read_figure(path: Path, suite: str) -> dict[str, Any]:
     return {
         "title": title,
         "shows": shows,
-        "source": source,
+        "source": b64encode(files[name]).decode(),
         "width": width // 2,  # drawn with 200 dots an inch
         "height": height // 2,
         "columns": list(numbers.columns),
@@ -69,10 +63,7 @@ def read_figure(path: Path, suite: str) -> dict[str, Any]:
     }
 
 
-def kind_of(path: Path, suite: str) -> str:
+def kind_of(name: str, suite: str) -> str:
     """What a suite's figure shows, by its file's name; empty for other files."""
-    kind = path.stem.removeprefix(f"{suite}-").partition("-")[0]
+    kind = name.removeprefix(f"{suite}-").partition("-")[0].partition(".")[0]
     return kind if kind in _KINDS else ""
-
-
-_NUMBER = r"-?[\d.]+(e[+-]\d+)?|-?inf|nan"

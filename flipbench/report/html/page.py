@@ -2,13 +2,12 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from flipbench.paper import dataset_name, row_name
 from flipbench.plan.expand import Plan
@@ -17,7 +16,7 @@ from flipbench.report.claims import claims_of_suite
 from flipbench.report.columns import METRIC_NAMES
 from flipbench.report.explain import explain
 from flipbench.report.html import formats
-from flipbench.report.html.figures import DRAWN_BY, drawn_by, read_figure
+from flipbench.report.html.figures import DRAWN_BY, drawn_by, shown_figure
 from flipbench.report.significance import Evidence
 from flipbench.report.table import ResultTable, overall_table
 from flipbench.store.runs import Store
@@ -39,33 +38,32 @@ _WORDS = {
     },
 }
 
-Ids = Mapping[tuple[str, str], str]
-"""Of the evidence, by row and data set."""
 
-
-def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[Path] = ()) -> str:
+def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Mapping[str, bytes] = {}) -> str:
     """One self-contained page; ends in a newline. The same results give the same bytes.
 
     Args:
         plan, store, results: of the same suite.
-        pictures: files of :func:`flipbench.report.figures.write_figures`, to be shown.
+        pictures: files of :func:`flipbench.report.figures.figure_files`, to be shown.
 
     Raises:
-        UserError: the paper has no such table, a run's files were changed, or a picture cannot be read.
+        UserError: the paper has no such table, or a run's files were changed.
     """
     table = overall_table(results)
-    ids = evidence_ids(results)
+    ids = {  # of the evidence; the number keeps apart what the words do not
+        (c.method, c.dataset): re.sub(r"[^A-Za-z0-9_.-]+", "-", f"e{number}-{c.method}-{c.dataset}")
+        for number, c in enumerate(results.cells, 1)
+    }
     style, script = (files(__package__).joinpath(name).read_text("utf-8") for name in ("style.css", "script.js"))
     content: dict[str, Any] = {
         "results": results.cells,
-        "figures": [read_figure(path, results.suite) for path in pictures if path.suffix == ".png"],
+        "figures": [shown_figure(name, pictures, results.suite) for name in pictures if name.endswith(".png")],
         "claims": list(claims_of_suite(plan, store, results)),
-        "evidence": _evidence(plan, store, results, table, ids),
+        "evidence": _evidence(plan, store, results, table),
     }
     runs = sum(len(cell.runs) for cell in results.cells)
     counts = formats.plural(results.seeds, "seed"), formats.plural(runs, "run")
-    page = _environment().get_template("page.html")
-    return page.render(
+    return _template().render(
         **content,
         sections={id_: heading for id_, heading in SECTIONS.items() if content[id_]},
         table=table,
@@ -80,16 +78,8 @@ def to_html(plan: Plan, store: Store, results: SuiteResults, pictures: Iterable[
     )
 
 
-def evidence_ids(results: SuiteResults) -> Ids:
-    """An id for each row and data set that anything was run of; the number keeps apart what the words do not."""
-    return {
-        (c.method, c.dataset): re.sub(r"[^A-Za-z0-9_.-]+", "-", f"e{number}-{c.method}-{c.dataset}")
-        for number, c in enumerate(results.cells, 1)
-    }
-
-
-def _environment() -> Environment:
-    """Templates in which every text is escaped, and a name that is not there is an error."""
+def _template() -> Template:
+    """The page's, in which every text is escaped, and a name that is not there is an error."""
     environment = Environment(
         loader=PackageLoader("flipbench.report.html", ""),
         autoescape=True,
@@ -100,7 +90,7 @@ def _environment() -> Environment:
     )
     environment.globals |= _WORDS
     environment.filters |= {"dataset_name": dataset_name, "row_name": row_name, **formats.FILTERS}
-    return environment
+    return environment.get_template("page.html")
 
 
 def _result_parts(table: ResultTable) -> list[dict[str, Any]]:
@@ -120,15 +110,13 @@ def _result_parts(table: ResultTable) -> list[dict[str, Any]]:
     return parts
 
 
-def _evidence(
-    plan: Plan, store: Store, results: SuiteResults, table: ResultTable, ids: Ids
-) -> dict[str, list[dict[str, Any]]]:
+def _evidence(plan: Plan, store: Store, results: SuiteResults, table: ResultTable) -> dict[str, list[dict[str, Any]]]:
     """What :func:`flipbench.report.explain.explain` knows of each cell with runs, finished or failed, by data set."""
-    stored = Evidence(store)
+    stored, ran = Evidence(store), {(cell.method, cell.dataset) for cell in results.cells}
     by_dataset: dict[str, list[dict[str, Any]]] = {}
     for cell in plan.cells:
         row, dataset = cell.method.label, cell.data.label
-        if (row, dataset) in ids:
+        if (row, dataset) in ran:
             record = explain(plan, store, results, row, dataset, table, stored)
             record["trials"].sort(key=lambda trial: -(trial["auc"] or 0.0))
             values = [trial["settings"] for trial in record["trials"]]
