@@ -253,7 +253,7 @@ def gap(suite: Suite, name: str | None = None) -> "list[tuple[Cell, list[Rung]]]
     from flipbench.report.gap import ladder
 
     store, cells = store_of(suite), plan(suite, unprepared="skip").cells
-    ladders = [(cell, ladder(cell, suite, store, name or _file(suite))) for cell in cells]
+    ladders = [(cell, ladder(cell, suite, store, name or str(suite.file or suite.suite))) for cell in cells]
     if not (with_runs := [(cell, rungs) for cell, rungs in ladders if rungs]):
         raise UserError(f"{suite.suite}: no finished run in {store.root} to compare with the paper's numbers")
     return with_runs
@@ -297,18 +297,13 @@ def bundle(suite: Suite, path: str | Path | None = None) -> tuple[Path, int]:
     path = Path(path or f"{suite.suite}.tar")
     everything = plan(suite, unprepared="skip")
     _, store, collected = results_so_far(suite)
-    return path, write_bundle(Path(_file(suite)), everything, store, collected, path)
+    return path, write_bundle(suite.file or Path(suite.suite), everything, store, collected, path)
 
 
 def _store(folder: str | Path) -> Store:
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no folder of results (a suite's are those of load_suite(NAME))")
     return Store(Path(folder))
-
-
-def _file(suite: Suite) -> str:
-    """The file that a suite was read from."""
-    return suite.place.removesuffix(": ") or suite.suite
 
 
 def _ignore(event: Event) -> None:

@@ -76,6 +76,18 @@ def cli(capsys):
     return call
 
 
+@pytest.fixture
+def refused(cli):
+    """Calls the command line with a mistake in what it is given; returns the one line that says so."""
+
+    def call(*arguments: object) -> str:
+        code, out, err = cli(*arguments)
+        assert (code, out, err.count("\n")) == (1, "", 1), err
+        return err
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def predicted():
     """The bytes of every file of predictions in a results folder."""
@@ -128,20 +140,15 @@ def stored_runs():
             if cell.method.label not in strength:
                 continue
             for stage in cell.evaluations:
-                own = np.random.default_rng([stage.seed, len(cell.method.label), *cell.method.label.encode()])
-                sharp = strength[cell.method.label] * (1 + seed_spread * own.normal())
-                logits = (sharp * (2.0 * labels - 1) + noise + 0.1 * own.normal(size=rows)).astype(np.float32)
+                luck = np.random.default_rng([stage.seed, len(cell.method.label), *cell.method.label.encode()])
+                sharp = strength[cell.method.label] * (1 + seed_spread * luck.normal())
+                logits = (sharp * (2.0 * labels - 1) + noise + 0.1 * luck.normal(size=rows)).astype(np.float32)
                 write_predictions(store.work(stage) / "predictions.parquet", test, logits)
-                found = {
-                    "auc": metrics.auc(labels, logits),
-                    "logloss": metrics.logloss(labels, logits),
-                    "rows": rows,
-                    "positives": int(labels.sum()),
-                    "epochs": 1,
-                }
+                scores = {"auc": metrics.auc(labels, logits), "logloss": metrics.logloss(labels, logits)}
+                scores |= {"rows": rows, "positives": int(labels.sum()), "epochs": 1}
                 for done in (stage, *ancestors(stage)):
                     store.work(done)
                     best = {"best": {"epoch": 0, "auc": 0.5, "logloss": 0.7}, "history": []}
-                    store.commit(done, {"metrics.json": found if done is stage else best, "env.json": env})
+                    store.commit(done, {"metrics.json": scores if done is stage else best, "env.json": env})
 
     return fill
