@@ -1,5 +1,7 @@
 """Shared fixtures: no test touches the user's data, results or environment."""
 
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +88,29 @@ def refused(cli):
         return err
 
     return call
+
+
+class Command(subprocess.Popen):
+    """``flipbench run`` with the arguments, in a process group of its own."""
+
+    def __init__(self, *arguments: object) -> None:
+        line = [sys.executable, "-m", "flipbench", "run", *map(str, arguments)]
+        heard = signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # a background job ignores it, its children too
+        super().__init__(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        signal.signal(signal.SIGINT, heard)
+
+    def end(self, timeout: float = 480) -> tuple[int, str]:
+        """Wait for it; its exit code and standard error."""
+        _, stderr = self.communicate(timeout=timeout)
+        return self.returncode, stderr
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Starts ``flipbench run``; ``end()`` of what it returns waits for it."""
+    return Command
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -300,12 +299,10 @@ def test_a_worker_without_progress_is_ended_and_recorded(staged):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_command_continues_where_it_was(staged, calm, sent, train):
+def test_a_stopped_command_continues_where_it_was(staged, calm, sent, train, start):
     expected = calm(**LONG)
     path, store, stages = staged(**LONG)
-    line = [sys.executable, "-m", "flipbench", "run", str(path), "--workers", "1", "--device", "cpu"]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and children inherit that
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with start(path, "--workers", 1, "--device", "cpu") as process:
         until(lambda: list(store.root.glob(".work/*/checkpoint.pt")))
         process.send_signal(sent)
         _, said = process.communicate(timeout=60)
@@ -331,12 +328,12 @@ def until(condition):
 
 def processes_of(session):
     """Processes still in a session."""
-    found = []
+    living = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
         if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
+            living.append(int(stat.parent.name))
+    return living
