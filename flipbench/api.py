@@ -118,7 +118,7 @@ def cost(
     device: str = "auto",
     workers: int | None = None,
     calibrate: bool = False,
-    on_event: Listener | None = None,
+    on_event: Listener = lambda event: None,
 ) -> PlanCost:
     """What is expected of the suite's plan: time, memory, and what that is known from.
 
@@ -129,7 +129,7 @@ def cost(
     store = store_of(suite)
     planned, missing = plan_of_known(suite, store, to_run=calibrate)
     if calibrate:
-        measure(planned, store, device := usable(device), slots_of(device, workers)[1], on_event or _ignore)
+        measure(planned, store, device := usable(device), slots_of(device, workers)[1], on_event)
     return PlanCost.of(planned, store, *slots_of(device, workers), tuple(missing))
 
 
@@ -138,7 +138,7 @@ def run(
     *,
     device: str = "auto",
     workers: int | None = None,
-    on_event: Listener | None = None,
+    on_event: Listener = lambda event: None,
     backend: Literal["local", "ray"] = "local",
     address: str | None = None,
     gpu_share: float = 1.0,
@@ -159,7 +159,7 @@ def run(
     """
     store = store_of(suite)
     options = RunOptions(device, workers, backend, address, gpu_share, stall, stack, budget)
-    failures = execute(suite, store, options, on_event or _ignore)
+    failures = execute(suite, store, options, on_event)
     cells = plan_of(suite, store).cells
     done = sum(store.done(stage) for cell in cells for stage in cell.ends)
     return RunSummary(done, suite.runs * len(cells), failures, store.root)
@@ -304,7 +304,3 @@ def _store(folder: str | Path) -> Store:
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no folder of results (a suite's are those of load_suite(NAME))")
     return Store(Path(folder))
-
-
-def _ignore(event: Event) -> None:
-    """The listener of those who want none."""

@@ -58,6 +58,7 @@ def staged(suite_file):
         path = suite_file(**changes)
         mini = suite.load(str(path))
         store = store_of(mini)
+        store.prepare()
         return path, store, plan_of(mini, store).stages()
 
     return write

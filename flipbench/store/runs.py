@@ -72,12 +72,9 @@ class Store:
 
     def failure(self, stage: Stage) -> dict[str, Any] | None:
         """What is recorded of the stage's last failure; None after a success."""
-        if self.done(stage):
-            return None
         try:
-            failure: dict[str, Any] = json.loads(self.failure_file(stage).read_text(encoding="utf-8"))
-            return failure
-        except (FileNotFoundError, json.JSONDecodeError):
+            return None if self.done(stage) else read_json(self.failure_file(stage))
+        except UserError:  # there is none, or it was not written to its end
             return None
 
     def metrics(self, stage: Stage) -> dict[str, Any]:
@@ -99,8 +96,7 @@ class Store:
         Raises:
             UserError: a file is missing or was changed since, or the folder holds another run than its name says.
         """
-        folder = self.folder(stage)
-        listed = self.digests(stage)
+        folder, listed = self.folder(stage), self.digests(stage)
         for name in names or tuple(listed):
             path = folder / name
             if not path.is_file():

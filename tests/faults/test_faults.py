@@ -48,7 +48,6 @@ def interrupt(store, stage):
         if position["epoch"] >= 1:
             raise SystemExit
 
-    store.prepare()
     with pytest.raises(SystemExit):
         engine.run_stage(stage, store, "cpu", 1, tick=kill)
     return store.work(stage) / "checkpoint.pt"
@@ -109,7 +108,6 @@ def disk(tmp_path):
 )
 def test_out_of_memory_is_recorded_and_the_next_try_succeeds(staged, calm, monkeypatch, exhaust, words, train):
     _, store, stages = staged(**SHORT)
-    store.prepare()
     with monkeypatch.context() as patch:
         patch.setattr("flipbench.train.id_models.predict", exhaust)
         with pytest.raises((MemoryError, RuntimeError)):
@@ -126,7 +124,6 @@ def test_out_of_memory_is_recorded_and_the_next_try_succeeds(staged, calm, monke
 def test_a_loss_that_is_no_number_is_recorded_and_never_saved(staged):
     settings = "{learning_rate: 10.0, cross_layers: 64, embedding_dim: 4, hidden: [8]}"
     _, store, (stage, *_) = staged(settings=settings)
-    store.prepare()
     with pytest.raises(DivergedError):
         engine.run_stage(stage, store, "cpu", 1)
     assert "DivergedError" in store.failure(stage)["reason"]
@@ -235,7 +232,6 @@ def test_a_full_disk_fails_with_a_list_and_goes_on_once_there_is_room(staged, ca
 def test_a_folder_that_turns_read_only_fails_what_is_left_and_goes_on_later(staged, calm, disk, predicted):
     disk("size=100m")
     _, store, stages = staged(**SHORT)
-    store.prepare()
 
     def protect(event):
         if isinstance(event, Finished):
@@ -259,8 +255,6 @@ def test_a_folder_that_turns_read_only_fails_what_is_left_and_goes_on_later(stag
 def test_a_killed_worker_is_replaced_and_its_stage_resumed_from_the_checkpoint(staged, calm, predicted):
     expected = calm(**LONG)
     _, store, stages = staged(**LONG)
-    store.prepare()
-
     killed, epochs_after = [], []
 
     def kill_once(event):
@@ -279,8 +273,6 @@ def test_a_killed_worker_is_replaced_and_its_stage_resumed_from_the_checkpoint(s
 
 def test_a_worker_without_progress_is_ended_and_recorded(staged):
     _, store, stages = staged(seeds="2", **LONG)
-    store.prepare()
-
     frozen = []
 
     def freeze(event):

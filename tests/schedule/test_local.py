@@ -10,7 +10,6 @@ from flipbench.schedule.local import Pool
 
 def test_a_worker_that_dies_of_a_stage_each_time_costs_that_stage_alone(staged):
     _, store, stages = staged(seeds="2")
-    store.prepare()
 
     def kill_first(event):
         if isinstance(event, Started) and event.stage == stages[0]:

@@ -121,7 +121,6 @@ def test_a_stage_without_progress_is_ended_and_recorded(staged, cluster, driver,
     """Its process is stopped, so that it does not heed Ray either."""
     monkeypatch.setattr(backend, "KILL_AFTER_SECONDS", 0.5)
     _, store, stages = staged(settings=PLAIN)
-    store.prepare()
     states = []
 
     def stop(event):
@@ -144,7 +143,6 @@ def test_a_stage_without_progress_is_ended_and_recorded(staged, cluster, driver,
 def test_four_stages_share_a_gpu_and_a_fifth_waits(staged, tmp_path, cluster, driver, monkeypatch):
     """Ray hands out GPUs by number, so a node may be said to have one; nothing of the stages here computes on it."""
     _, store, stages = staged(settings=PLAIN, seeds="5")
-    store.prepare()
     stages = [stage for stage in stages if stage.role == "select"]
     log = tmp_path / "running"
     log.mkdir()
