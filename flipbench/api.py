@@ -119,7 +119,7 @@ def cost(
     device: str = "auto",
     workers: int | None = None,
     calibrate: bool = False,
-    on_event: Listener | None = None,
+    on_event: Listener = lambda event: None,
 ) -> PlanCost:
     """What is expected of the suite's plan: time, memory, and what that is known from.
 
@@ -130,7 +130,7 @@ def cost(
     store = store_of(suite)
     planned, missing = plan_of_known(suite, store, to_run=calibrate)
     if calibrate:
-        measure(planned, store, device := usable(device), slots_of(device, workers)[1], on_event or _ignore)
+        measure(planned, store, device := usable(device), slots_of(device, workers)[1], on_event)
     return PlanCost.of(planned, store, *slots_of(device, workers), tuple(missing))
 
 
@@ -139,7 +139,7 @@ def run(
     *,
     device: str = "auto",
     workers: int | None = None,
-    on_event: Listener | None = None,
+    on_event: Listener = lambda event: None,
     backend: Literal["local", "ray"] = "local",
     address: str | None = None,
     gpu_share: float = 1.0,
@@ -160,7 +160,7 @@ def run(
     """
     store = store_of(suite)
     options = RunOptions(device, workers, backend, address, gpu_share, stall, stack, budget)
-    failures = execute(suite, store, options, on_event or _ignore)
+    failures = execute(suite, store, options, on_event)
     cells = plan_of(suite, store).cells
     done = sum(store.done(stage) for cell in cells for stage in cell.ends)
     return RunSummary(done, suite.runs * len(cells), failures, store.root)
@@ -248,7 +248,7 @@ def gap(suite: Suite, name: str | None = None) -> "list[tuple[Cell, list[Rung]]]
     from flipbench.report.gap import ladder
 
     store, cells = store_of(suite), plan(suite, unprepared="skip").cells
-    ladders = [(cell, ladder(cell, suite, store, name or _file(suite))) for cell in cells]
+    ladders = [(cell, ladder(cell, suite, store, name or str(suite.file or suite.suite))) for cell in cells]
     if not (with_runs := [(cell, rungs) for cell, rungs in ladders if rungs]):
         raise UserError(f"{suite.suite}: no finished run in {store.root} to compare with the paper's numbers")
     return with_runs
@@ -293,19 +293,11 @@ def bundle(suite: Suite, path: str | Path | None = None) -> tuple[Path, int]:
     path = Path(path or f"{suite.suite}.tar")
     everything = plan(suite, unprepared="skip")
     planned, store, collected = results_so_far(suite)
-    return path, write_bundle(Path(_file(suite)), everything, store, report_files(planned, store, collected), path)
+    file = suite.file or Path(suite.suite)
+    return path, write_bundle(file, everything, store, report_files(planned, store, collected), path)
 
 
 def _store(folder: str | Path) -> Store:
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no folder of results (a suite's are those of load_suite(NAME))")
     return Store(Path(folder))
-
-
-def _file(suite: Suite) -> str:
-    """The file that a suite was read from."""
-    return suite.place.removesuffix(": ") or suite.suite
-
-
-def _ignore(event: Event) -> None:
-    """The listener of those who want none."""

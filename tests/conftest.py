@@ -1,5 +1,7 @@
 """Shared fixtures: no test touches the user's data, results or environment."""
 
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +58,7 @@ def staged(suite_file):
         path = suite_file(**changes)
         mini = suite.load(str(path))
         store = store_of(mini)
+        store.prepare()
         return path, store, plan_of(mini, store).stages()
 
     return write
@@ -74,6 +77,41 @@ def cli(capsys):
         return code, out, err
 
     return call
+
+
+@pytest.fixture
+def refused(cli):
+    """Calls the command line with a mistake in what it is given; returns the one line that says so."""
+
+    def call(*arguments: object) -> str:
+        code, out, err = cli(*arguments)
+        assert (code, out, err.count("\n")) == (1, "", 1), err
+        return err
+
+    return call
+
+
+class Command(subprocess.Popen):
+    """``flipbench run`` with the arguments, in a process group of its own."""
+
+    def __init__(self, *arguments: object) -> None:
+        line = [sys.executable, "-m", "flipbench", "run", *map(str, arguments)]
+        heard = signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # a background job ignores it, its children too
+        super().__init__(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        signal.signal(signal.SIGINT, heard)
+
+    def end(self, timeout: float = 480) -> tuple[int, str]:
+        """Wait for it; its exit code and standard error."""
+        _, stderr = self.communicate(timeout=timeout)
+        return self.returncode, stderr
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Starts ``flipbench run``; ``end()`` of what it returns waits for it."""
+    return Command
 
 
 @pytest.fixture(scope="session")
@@ -128,20 +166,15 @@ def stored_runs():
             if cell.method.label not in strength:
                 continue
             for stage in cell.evaluations:
-                own = np.random.default_rng([stage.seed, len(cell.method.label), *cell.method.label.encode()])
-                sharp = strength[cell.method.label] * (1 + seed_spread * own.normal())
-                logits = (sharp * (2.0 * labels - 1) + noise + 0.1 * own.normal(size=rows)).astype(np.float32)
+                luck = np.random.default_rng([stage.seed, len(cell.method.label), *cell.method.label.encode()])
+                sharp = strength[cell.method.label] * (1 + seed_spread * luck.normal())
+                logits = (sharp * (2.0 * labels - 1) + noise + 0.1 * luck.normal(size=rows)).astype(np.float32)
                 write_predictions(store.work(stage) / "predictions.parquet", test, logits)
-                found = {
-                    "auc": metrics.auc(labels, logits),
-                    "logloss": metrics.logloss(labels, logits),
-                    "rows": rows,
-                    "positives": int(labels.sum()),
-                    "epochs": 1,
-                }
+                scores = {"auc": metrics.auc(labels, logits), "logloss": metrics.logloss(labels, logits)}
+                scores |= {"rows": rows, "positives": int(labels.sum()), "epochs": 1}
                 for done in (stage, *ancestors(stage)):
                     store.work(done)
                     best = {"best": {"epoch": 0, "auc": 0.5, "logloss": 0.7}, "history": []}
-                    store.commit(done, {"metrics.json": found if done is stage else best, "env.json": env})
+                    store.commit(done, {"metrics.json": scores if done is stage else best, "env.json": env})
 
     return fill

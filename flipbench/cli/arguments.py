@@ -18,10 +18,7 @@ VERBS = {
     "explain": ("results.explain", "the evidence of one cell of a table: runs, settings, tests, verdict"),
     "slices": ("evidence.slices", "AUC on items that training shows never, seldom or often, less that of one row"),
     "gap": ("evidence.gap", "from the paper's number to ours, one factor at a time"),
-    "claims": (
-        "evidence.claims",
-        "what the finished runs say of each claim of the paper, and what its own numbers say",
-    ),
+    "claims": ("evidence.claims", "what finished runs say of each claim of the paper, and what its own numbers say"),
     "audit-paper": ("evidence.audit_paper", "the paper's own numbers and words against each other"),
     "verify": ("report.verify", "recompute every figure and table from stored predictions; exit code 3 on a mismatch"),
     "bundle": ("report.bundle", "one archive of a suite's evidence, from which others run verify and report"),

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
@@ -39,9 +38,7 @@ class Display:
     def __enter__(self) -> "Display":
         return self
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.live.stop()
 
     def __call__(self, event: api.Event) -> None:
@@ -82,10 +79,8 @@ class Display:
             print(line, file=sys.stderr, flush=True)
 
     def _render(self) -> Group:
-        counts = (
-            f"{len(self.plan.stages)} stages · {len(self.spent)} done · {len(self.tasks)} running · "
-            f"{self.failures} failed"
-        )
+        done, running = f"{len(self.spent)} done", f"{len(self.tasks)} running"
+        counts = f"{len(self.plan.stages)} stages · {done} · {running} · {self.failures} failed"
         return Group(Text(f"{self.plan.title}   {counts}   {self._time_left()}", style="bold"), self.bars)
 
     def _time_left(self) -> str:

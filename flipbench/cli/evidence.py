@@ -51,8 +51,7 @@ def gap(args: argparse.Namespace) -> None:
             [r.factor, r.what, _range(r), "—" if r.step is None else f"{r.step:+.4f}", str(len(r.runs) or "")]
             for r in rungs
         ]
-        columns = ["factor", "value", "AUC", "less ours", "runs"]
-        print_table(columns, rows, columns[2:])
+        print_table(["factor", "value", "AUC", "less ours", "runs"], rows, ["AUC", "less ours", "runs"])
         for rung in rungs:
             if rung.command:
                 print(f"no run with another {rung.factor}: {rung.command}")

@@ -47,11 +47,8 @@ def verify(args: argparse.Namespace) -> int:
         if one.drawn_by:
             from flipbench.report.html.figures import drawn_by
 
-            print(
-                f"{one.suite}: of the figures the numbers are compared, not the pictures: {one.drawn_by} drew them, "
-                f"here are {drawn_by()}",
-                file=sys.stderr,
-            )
+            drawn = f"{one.drawn_by} drew them, here are {drawn_by()}"
+            print(f"{one.suite}: of the figures the numbers are compared, not the pictures: {drawn}", file=sys.stderr)
         if not args.json:
             result = f"{len(one.mismatches)} mismatches" if one.mismatches else "all follows"
             print(f"{one.suite}: {one.runs} runs checked, {result}")

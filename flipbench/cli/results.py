@@ -9,6 +9,7 @@ from typing import Any
 
 from flipbench import api
 from flipbench.cli.output import print_json, print_table, suite_of
+from flipbench.cost.plan_cost import counted
 from flipbench.errors import UserError
 from flipbench.plan.settings import flatten
 from flipbench.store.runs import Store, read_json
@@ -75,9 +76,8 @@ def show(args: argparse.Namespace) -> None:
     """Print the documents of the runs and failures whose keys begin so."""
     paths = Store(Path(args.results)).find(args.key)
     if not paths:
-        raise UserError(
-            f"no run in {args.results} whose key begins with '{args.key}' (flipbench plan SUITE --json lists keys)"
-        )
+        hint = "(flipbench plan SUITE --json lists keys)"
+        raise UserError(f"no run in {args.results} whose key begins with '{args.key}' {hint}")
     documents = [{"path": str(path), **_documents(path)} for path in paths]
     if args.json:
         print_json(documents)
@@ -143,9 +143,8 @@ def explain(args: argparse.Namespace) -> None:
 
 
 def _metric(shown: dict[str, Any], seeds: int) -> str:
-    spread = "" if shown["sd"] is None else f" ± {shown['sd']:.4f}"
-    text = f"{shown['text']}{spread} ({seeds} seed{'s' * (seeds != 1)})"
-    verdict = shown["verdict"]
+    spread, verdict = "" if shown["sd"] is None else f" ± {shown['sd']:.4f}", shown["verdict"]
+    text = f"{shown['text']}{spread} ({counted(seeds, 'seed')})"
     if shown["paper"] is None or verdict is None:
         return text
     text += f"  paper {shown['paper']:.4f}  difference {verdict['difference']:+.4f}"

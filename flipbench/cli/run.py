@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections import Counter, defaultdict
+from dataclasses import fields
 from typing import Any
 
 from flipbench import api
@@ -16,8 +17,7 @@ from flipbench.plan.stage import Stage
 def run(args: argparse.Namespace) -> int:
     """Run, or with ``--dry-run`` show what would; 2 where stages failed."""
     suite = suite_of(args)
-    names = ("device", "workers", "backend", "address", "gpu_share", "stall", "stack", "budget")
-    options: dict[str, Any] = {name: getattr(args, name) for name in names}
+    options: dict[str, Any] = {option.name: getattr(args, option.name) for option in fields(api.RunOptions)}
     if args.dry_run:
         api.RunOptions(**{**options, "workers": None}).check()
         api.plan(suite, unprepared="raise")

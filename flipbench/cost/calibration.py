@@ -72,18 +72,14 @@ def load(device: str) -> dict[str, Rates]:
 
 
 def save(device: str, new: Mapping[str, Rates]) -> None:
-    """Add calibrations to those of this machine; other processes that do so wait.
-
-    Raises:
-        UserError: ``$FLIPBENCH_HOME`` cannot be written.
-    """
+    """Add calibrations to those of this machine; raises UserError where ``$FLIPBENCH_HOME`` cannot be written."""
     path = _path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            rates = {name: {**load(name), **(new if name == device else {})} for name in ("cpu", "cuda")}
-            of_kinds = {name: {kind: asdict(r) for kind, r in kinds.items()} for name, kinds in rates.items()}
-            write_json(path, {"machine": machine(), "rates": of_kinds})
+            rates = {name: {kind: asdict(r) for kind, r in load(name).items()} for name in ("cpu", "cuda")}
+            rates[device] |= {kind: asdict(r) for kind, r in new.items()}
+            write_json(path, {"machine": machine(), "rates": rates})
     except OSError as error:
         raise UserError(f"{path}: the calibration cannot be written ({error.strerror or error})") from None
 
@@ -100,15 +96,11 @@ def representatives(stages: Iterable[Stage]) -> dict[str, Stage]:
 def machine() -> dict[str, Any]:
     """What the speed of a stage depends on, found without torch."""
     return {
-        "cpu": _processor(),
+        "cpu": _line(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "gpus": sorted(_line(path, "Model:") for path in Path("/proc/driver/nvidia/gpus").glob("*/information")),
         "torch": metadata.version("torch"),
     }
-
-
-def _processor() -> str:
-    return _line(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine()
 
 
 def _line(path: Path, beginning: str) -> str:

@@ -7,10 +7,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from statistics import median
 from typing import Any, Literal
 
 from flipbench.cost import calibration
+from flipbench.data.split import fitting_size, training_size
 from flipbench.errors import UserError
 from flipbench.identity import key_of
 from flipbench.plan import registry
@@ -42,51 +44,38 @@ class Estimate:
 
 
 class Costs:
-    """Estimates from the finished runs of a store and from this machine's calibrations.
-
-    Args:
-        device: ``cpu`` or ``cuda``; runs on the other say nothing.
-    """
+    """Estimates for ``cpu`` or ``cuda``, from the store's finished runs there and from this machine's calibrations."""
 
     def __init__(self, store: Store, device: str) -> None:
         self.store = store
         self.rates = calibration.load(device)
-        self._same: dict[str, list[_FinishedRun]] = defaultdict(list)
-        self._alike: dict[tuple[Any, ...], list[_FinishedRun]] = defaultdict(list)
+        self._runs: dict[str | tuple[Any, ...], list[_FinishedRun]] = defaultdict(list)
         self._epochs: dict[tuple[Any, ...], list[tuple[int, int]]] = defaultdict(list)
         for run in _finished(store):
-            spec, role = run.spec, run.spec["role"]
+            spec, place, role = run.spec, _place(run.spec), run.spec["role"]
             if run.epochs:
-                self._epochs[_place(spec), spec["method"], _lengths(spec)].append(run.epochs)
-            if run.on_cpu != (device == "cpu"):
-                continue
-            self._same[_likeness(spec)].append(run)
-            self._alike[_place(spec), role, spec["method"]].append(run)
-            self._alike[_place(spec), role].append(run)
+                self._epochs[place, spec["method"], _lengths(spec)].append(run.epochs)
+            if run.on_cpu == (device == "cpu"):
+                for like in (_likeness(spec), (place, role, spec["method"]), (place, role)):
+                    self._runs[like].append(run)
 
     def of(self, stage: Stage) -> Estimate | None:
         """None where nothing like it has run and nothing is calibrated: an estimate out of nothing helps nobody."""
-        same = self._same.get(_likeness(stage.spec), [])
+        same = self._runs.get(_likeness(stage.spec), [])
         if here := [run for run in same if run.here]:
             return _estimate(here, "measured")
         if rates := self.rates.get(calibration.kind_of(stage)):
             steps, rows, at_most = self._work(stage, rates.rows)
             seconds = rates.setup + steps * rates.step + rows * rates.row
             return Estimate(seconds, rates.memory_mb, rates.device_memory_mb, "calibrated", at_most)
-        place, role = _place(stage.spec), stage.role
         if same:
             return _estimate(same, "measured")
-        like = self._alike.get((place, role, stage.method)) or self._alike.get((place, role))
+        place, role = _place(stage.spec), stage.role
+        like = self._runs.get((place, role, stage.method)) or self._runs.get((place, role))
         return _estimate(like, "alike") if like else None
 
     def _work(self, stage: Stage, rows: int) -> tuple[int, int, bool]:
-        """Training steps, rows to score, and whether early stopping may leave fewer of both.
-
-        Args:
-            rows: of the table.
-        """
-        from flipbench.data.split import fitting_size, training_size
-
+        """Training steps, rows to score, and whether early stopping may leave fewer of both, of a table of ``rows``."""
         training = training_size(rows)
         if stage.role == "evaluate":
             return 0, rows - training, False
@@ -144,30 +133,21 @@ def _in_full(plan: Plan, cell: Cell) -> Cell:
 
 def finish(stages: Iterable[Stage], seconds: Mapping[str, float], slots: int) -> float:
     """Seconds until the last stage ends, taken by ``slots`` in order as soon as their parents are done."""
-    waiting = {stage.key: stage for stage in stages}
+    waiting = list(stages)
     running: list[tuple[float, str]] = []
-    open_, now = set(waiting), 0.0
-    while waiting or running:
-        while len(running) < slots and (key := _first_ready(waiting, open_)):
-            heapq.heappush(running, (now + seconds[waiting.pop(key).key], key))
+    unfinished, now = {stage.key for stage in waiting}, 0.0
+    while unfinished:
+        ready = (s for s in waiting if unfinished.isdisjoint(parent.key for parent in s.parents.values()))
+        for stage in list(islice(ready, slots - len(running))):
+            waiting.remove(stage)
+            heapq.heappush(running, (now + seconds[stage.key], stage.key))
         now, ended = heapq.heappop(running)
-        open_.remove(ended)
+        unfinished.remove(ended)
     return now
 
 
-def _first_ready(waiting: Mapping[str, Stage], unfinished: set[str]) -> str | None:
-    for key, stage in waiting.items():
-        if not any(parent.key in unfinished for parent in stage.parents.values()):
-            return key
-    return None
-
-
 def budget_of(text: str) -> float:
-    """Seconds of ``90m``, ``8h``, ``1.5d``.
-
-    Raises:
-        UserError: no such time.
-    """
+    """Seconds of ``90m``, ``8h``, ``1.5d``; raises UserError where it is no such time."""
     time = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not time or not (seconds := float(time[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[time[2]]):
         raise UserError(f"--budget {text}: expected a time such as 90m, 8h or 2d")

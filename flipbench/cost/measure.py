@@ -4,9 +4,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -46,85 +44,48 @@ class _Enough(BaseException):
     """Ends a training that has been measured; no Exception, which a stage would take for a failure of its own."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A stage that trains, made ready to be measured.
-
-    Attributes:
-        table_rows: of the table that it is split from. rows: to train on.
-        train: trains from the beginning.
-        predict: scores rows; None for a pretraining, which scores none.
-    """
-
-    table_rows: int
-    rows: Rows
-    train: Callable[[], object]
-    predict: Callable[[Rows], object] | None
-
-
-@contextmanager
-def sample(stage: Stage, device: str, threads: int = 1) -> Iterator[Sample]:
-    """A stage by the code that trains; of what it writes nothing is kept.
-
-    Args:
-        stage: of role ``pretrain``, ``select``, ``refit`` or ``fit``.
+def measure(stage: Stage, device: str) -> Rates:
+    """The cost of a stage that trains, on one CPU thread or a GPU: its first steps, then nothing is kept.
 
     Raises:
         UserError: the data are not prepared, or a PLM is not at hand.
-    """
-    make_deterministic(threads)
-    table = split.of_users(open_table(stage.dataset), stage.spec.get("users", 1.0))
-    rows = split.training_rows(table, stage.spec["order"])
-    with TemporaryDirectory(prefix="flipbench-") as folder:
-        checkpoint = Checkpoint(Path(folder) / "checkpoint.pt", stage.key)
-        if stage.role == "pretrain":
-            pretraining = PretrainTask(stage, table, rows, device)
-            yield Sample(len(table), rows, lambda: pretraining.run(checkpoint, lambda *_: None), None)
-            return
-        # an evaluation builds the same model, and reads no weights of a pretraining that has not been run
-        evaluation = Stage("evaluate", stage.spec, {"fit": stage}, stage.local_paths)
-        task = fit_task(evaluation, table, Store(Path(folder)), device)
-        model = task.build()
-        yield Sample(
-            len(table),
-            rows,
-            lambda: task.fit(model, rows, None, task.config.max_epochs, checkpoint, lambda *_: None),
-            lambda part: task.predict(model, part),
-        )
-
-
-def measure(stage: Stage, device: str, threads: int = 1, clock: Callable[[], float] = time.perf_counter) -> Rates:
-    """The cost of a stage that trains, by its first steps.
-
-    Args:
-        clock: ``time.process_time`` for seconds of the processor, which other processes on it do not lengthen.
-
-    Raises:
-        UserError: as :func:`sample`.
         RuntimeError: the training came to no step.
     """
-    began = clock()
+    began = time.perf_counter()
     marks: list[float] = []
 
     def step_ended() -> bool:
         if device != "cpu":
             torch.cuda.synchronize(device)
-        marks.append(clock())
+        marks.append(time.perf_counter())
         counted = len(marks) - 1 - WARM_UP
         return counted >= LEAST and marks[-1] - marks[WARM_UP] >= SECONDS
 
-    with sample(stage, device, threads) as work:
-        train_until(step_ended, work.train)
-        row = _seconds_a_row(work.predict, work.rows, clock) if work.predict else 0.0
+    make_deterministic(1)
+    table = split.of_users(open_table(stage.dataset), stage.spec.get("users", 1.0))
+    rows = split.training_rows(table, stage.spec["order"])
+    row = 0.0
+    with TemporaryDirectory(prefix="flipbench-") as folder:
+        checkpoint = Checkpoint(Path(folder) / "checkpoint.pt", stage.key)
+        if stage.role == "pretrain":
+            pretraining = PretrainTask(stage, table, rows, device)
+            train_until(step_ended, lambda: pretraining.run(checkpoint, lambda *_: None))
+        else:
+            # an evaluation builds the same model, and reads no weights of a pretraining that has not been run
+            evaluation = Stage("evaluate", stage.spec, {"fit": stage}, stage.local_paths)
+            task = fit_task(evaluation, table, Store(Path(folder)), device)
+            model, epochs = task.build(), task.config.max_epochs
+            train_until(step_ended, lambda: task.fit(model, rows, None, epochs, checkpoint, lambda *_: None))
+            row = _seconds_a_row(lambda part: task.predict(model, part), rows)
     counted = marks[min(WARM_UP, len(marks) - 2) :]
     if len(counted) < 2:
         raise RuntimeError("no training steps to measure")
-    env = environment(device, threads, 0.0)
+    env = environment(device, 1, 0.0)
     return Rates(
         setup=marks[0] - began - (marks[1] - marks[0]),
         step=median(later - earlier for earlier, later in pairwise(counted)),  # a machine may pause
         row=row,
-        rows=work.table_rows,
+        rows=len(table),
         memory_mb=env["peak_memory_mb"],
         device_memory_mb=env.get("peak_device_memory_mb"),
         steps=len(counted) - 1,
@@ -155,25 +116,16 @@ def train_until(enough: Callable[[], bool], train: Callable[[], object]) -> None
             hook.remove()
 
 
-def samples(rows: Rows) -> Iterator[Rows]:
-    """Evenly spaced rows, ever more of them: the first look is the smallest, and not the last where scoring is fast."""
-    count = 64
-    while count < len(rows):
-        count = min(4 * count, len(rows))
-        chosen = np.linspace(0, len(rows) - 1, count).astype(np.intp)
-        yield Rows(rows.ids[chosen], rows.labels[chosen], rows.users[chosen])
-
-
-def _seconds_a_row(predict: Callable[[Rows], object], rows: Rows, clock: Callable[[], float]) -> float:
-    """Of scoring: by more and more rows, until they take a while."""
-    seconds, count = 0.0, 1
-    for part in samples(rows):
-        began = clock()
-        predict(part)
-        seconds, count = clock() - began, len(part)
-        if seconds >= SECONDS / 8:
+def _seconds_a_row(predict: Callable[[Rows], object], rows: Rows) -> float:
+    """Of scoring evenly spaced rows: ever more of them, until they take a while."""
+    for power in count(4):
+        chosen = np.linspace(0, len(rows) - 1, min(4**power, len(rows))).astype(np.intp)
+        began = time.perf_counter()
+        predict(Rows(rows.ids[chosen], rows.labels[chosen], rows.users[chosen]))
+        seconds = time.perf_counter() - began
+        if seconds >= SECONDS / 8 or len(chosen) == len(rows):
             break
-    return seconds / count
+    return seconds / len(chosen)
 
 
 def of_each(stages: Mapping[str, Stage], look: Callable[[Stage], T], slots: int) -> Iterator[tuple[str, T | Exception]]:

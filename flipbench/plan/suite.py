@@ -162,6 +162,11 @@ class Suite(_Strict):
     _file: Path | None = PrivateAttr(None)
 
     @property
+    def file(self) -> Path | None:
+        """The file that it was read from."""
+        return self._file
+
+    @property
     def place(self) -> str:
         """What an error line about the suite begins with: the file that it was read from."""
         return f"{self._file}: " if self._file else ""

@@ -4,7 +4,7 @@ The members' weights are rows of shared tensors, and the model runs once over al
 stays a member's own: start, order of rows, Adam state, early stopping, checkpoint, run folder. Results are those of
 separate training up to the order of float sums, and every member can go on alone from its checkpoint.
 
-Which stages are trained so is for :func:`flipbench.schedule.group.shape` to say, by their settings.
+Which stages are trained so is for :func:`flipbench.schedule.group.stack_signature` to say, by their settings.
 """
 
 import copy
@@ -75,7 +75,7 @@ def fit_stack(
 def run_stack(
     stages: Sequence[Stage], store: Store, device: str, threads: int, tick: Tick | None, ended: Ended
 ) -> None:
-    """Run stages of one :func:`flipbench.schedule.group.shape` to their run folders; ``ended`` hears of each.
+    """Run stages of one :func:`flipbench.schedule.group.stack_signature` to their folders; ``ended`` hears of each.
 
     Raises:
         Exception: what the stack as a whole died of: memory, or a model that cannot be stacked. Stages that ``ended``

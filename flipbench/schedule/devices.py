@@ -9,8 +9,7 @@ from flipbench.errors import UserError
 def slots_of(device: str, workers: int | None) -> tuple[str, int]:
     """The kind of device (``cpu`` or ``cuda``) and the number of stages at once, found without torch.
 
-    Raises:
-        UserError: a number of workers below one.
+    Raises UserError where ``workers`` is below one.
     """
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: must be at least 1")
@@ -22,11 +21,7 @@ def slots_of(device: str, workers: int | None) -> tuple[str, int]:
 
 
 def usable(device: str) -> str:
-    """The torch device that ``cpu``, ``cuda``, ``cuda:1`` or ``auto`` means.
-
-    Raises:
-        UserError: no such device here.
-    """
+    """The torch device that ``cpu``, ``cuda``, ``cuda:1`` or ``auto`` means; raises UserError where it is not here."""
     import torch
 
     if device == "auto":

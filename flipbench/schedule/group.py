@@ -18,15 +18,9 @@ _MAY_DIFFER = ("learning_rate", "embedding_l2", "max_epochs", "patience")
 
 
 def stack_size(option: str, device: str) -> int:
-    """How many stages a worker trains together at most, of ``--stack N|auto|off``.
-
-    Raises:
-        UserError: none of these.
-    """
-    if option == "auto":
-        return 1 if device == "cpu" else GPU_STACK_SIZE
-    if option == "off":
-        return 1
+    """How many stages a worker trains together at most, of ``--stack N|auto|off``; raises UserError of others."""
+    if option in ("auto", "off"):
+        return GPU_STACK_SIZE if option == "auto" and device != "cpu" else 1
     if not option.isdecimal() or int(option) < 1:
         raise UserError(f"--stack {option}: expected a number above 0, auto or off")
     return int(option)
@@ -48,12 +42,8 @@ def stack_signature(stage: Stage) -> str | None:
     return canonical({**common, "settings": {n: v for n, v in settings.items() if n not in _MAY_DIFFER}})
 
 
-def alike(stages: Iterable[Stage], most: int) -> list[Stage]:
-    """The first of the stages and, up to ``most`` in all, those that can be trained with it; empty of none."""
-    rest = iter(stages)
-    first = next(rest, None)
-    if first is None:
-        return []
+def alike(first: Stage, others: Iterable[Stage], most: int) -> list[Stage]:
+    """A stage and, up to ``most`` in all, others that can be trained with it."""
     if most == 1 or (signature := stack_signature(first)) is None:
         return [first]
-    return [first, *islice((stage for stage in rest if stack_signature(stage) == signature), most - 1)]
+    return [first, *islice((stage for stage in others if stack_signature(stage) == signature), most - 1)]

@@ -6,7 +6,6 @@ dies costs one stage's time since its last checkpoint: another one takes the sta
 """
 
 import contextlib
-import itertools
 import math
 import multiprocessing
 import signal
@@ -23,6 +22,9 @@ from flipbench.schedule.events import Failed, Finished, Listener, Note, Progress
 from flipbench.schedule.group import alike
 from flipbench.schedule.worker import MAX_DEATHS, Worker
 from flipbench.store.runs import Store
+
+POLL_SECONDS = 1.0
+"""Between looks for stages that show no progress."""
 
 
 @dataclass
@@ -62,24 +64,19 @@ class _State:
 
         A stage that a process has died of is run alone.
         """
-
-        def held_back(stage: Stage) -> bool:
-            return any(p.key in self.waiting or p.key in self.running for p in stage.parents.values())
-
-        free = (stage for stage in self.waiting.values() if not held_back(stage))
+        open_ = self.waiting.keys() | self.running.keys()
+        free = (s for s in self.waiting.values() if open_.isdisjoint(p.key for p in s.parents.values()))
         if (first := next(free, None)) is None:
             return []
-        taken = [first]
-        if stack > 1 and first.key not in self.deaths:
-            taken = alike(itertools.chain(taken, (s for s in free if s.key not in self.deaths)), stack)
+        others = (stage for stage in free if stage.key not in self.deaths)
+        taken = alike(first, others, 1 if first.key in self.deaths else stack)
         self.running |= {stage.key: self.waiting.pop(stage.key) for stage in taken}
         return taken
 
     def drop_orphans(self) -> None:
         """Stages that a failed one was to be the parent of fail too."""
         for stage in list(self.waiting.values()):
-            failed = next((p for p in stage.parents.values() if p.key in self.failures), None)
-            if failed is not None:
+            if failed := next((p for p in stage.parents.values() if p.key in self.failures), None):
                 del self.waiting[stage.key]
                 self.failures[stage.key] = f"needs {failed}, which failed"
 
@@ -126,7 +123,7 @@ class Pool:
                     slot.give(taken)
                     tell(Started(index, taken[0]))
             pipes = [slot.pipe for slot in self._slots if slot.stages]
-            for ready in wait(pipes, self._seconds_to_stall()) if pipes else ():
+            for ready in wait(pipes, POLL_SECONDS) if pipes else ():
                 self._hear(next(i for i, slot in enumerate(self._slots) if slot.pipe is ready), state)
             self._end_stalled(state)
         return state.failures
@@ -144,12 +141,9 @@ class Pool:
         elif kind == "note":
             state.tell(Note(body))
         elif kind == "failed":
-            self._failed(index, state, state.running[key], body)
+            self._end(state, Failed(index, state.running[key], body))
         elif kind == "done":
-            stage = state.running.pop(key)
-            slot.stages.remove(stage)
-            state.tell(Finished(index, stage, body, slot.seconds_a_stage()))
-            self._show_next(index, state)
+            self._end(state, Finished(index, state.running[key], body, slot.seconds_a_stage()))
 
     def _replace(self, index: int, state: _State) -> None:
         """Put a new process where one died; its stages wait again, or have failed of too many."""
@@ -161,8 +155,7 @@ class Pool:
             if state.deaths[stage.key] < MAX_DEATHS:
                 state.waiting[stage.key] = state.running.pop(stage.key)
             else:
-                reason = f"its process ended ({_how_it_ended(slot.process.exitcode)})"
-                self._failed(index, state, stage, reason, record=True)
+                self._lose(index, state, stage, f"its process ended ({_how_it_ended(slot.process.exitcode)})")
         self._slots[index] = self._spawn()
 
     def _end_stalled(self, state: _State) -> None:
@@ -171,32 +164,25 @@ class Pool:
                 slot.process.kill()
                 slot.process.join()
                 for stage in list(slot.stages):
-                    self._failed(index, state, stage, f"no progress for {self.stall:g} s", record=True)
+                    self._lose(index, state, stage, f"no progress for {self.stall:g} s")
                 self._replace(index, state)
 
-    def _failed(self, index: int, state: _State, stage: Stage, reason: str, record: bool = False) -> None:
-        """A slot's stage has failed; ``record`` where its process could not do so itself."""
-        slot = self._slots[index]
-        slot.stages.remove(stage)
-        del state.running[stage.key]
-        if record:
-            with contextlib.suppress(OSError):  # a disk that is full: the stage is unfinished, and tried again
-                self.store.fail(stage, reason, "", {"seconds": round(slot.seconds_a_stage(), 3)})
-        state.failures[stage.key] = reason
-        state.tell(Failed(index, stage, reason))
-        self._show_next(index, state)
+    def _lose(self, index: int, state: _State, stage: Stage, reason: str) -> None:
+        """Record the failure of a stage whose process could not do so itself."""
+        with contextlib.suppress(OSError):  # a disk that is full: the stage is unfinished, and tried again
+            self.store.fail(stage, reason, "", {"seconds": round(self._slots[index].seconds_a_stage(), 3)})
+        self._end(state, Failed(index, stage, reason))
 
-    def _show_next(self, index: int, state: _State) -> None:
-        """Of a stack that goes on without one of its stages, show another."""
-        if rest := self._slots[index].stages:
-            state.tell(Started(index, rest[0]))
-
-    def _seconds_to_stall(self) -> float | None:
-        """Until the next slot may have stalled."""
-        if math.isinf(self.stall):
-            return None
-        heard = min(slot.heard for slot in self._slots if slot.stages)
-        return max(0.0, heard + self.stall - time.monotonic())
+    def _end(self, state: _State, event: Finished | Failed) -> None:
+        """A slot's stage is over; of a stack that goes on without it, show another."""
+        rest = self._slots[event.slot].stages
+        rest.remove(event.stage)
+        del state.running[event.stage.key]
+        if isinstance(event, Failed):
+            state.failures[event.stage.key] = event.reason
+        state.tell(event)
+        if rest:
+            state.tell(Started(event.slot, rest[0]))
 
     def _spawn(self) -> _Slot:
         ours, theirs = self._context.Pipe()

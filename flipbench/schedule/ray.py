@@ -197,8 +197,7 @@ class Cluster:
     def _end(self, key: str, state: _State) -> None:
         """A task has ended, one way or another."""
         stage, reference = state.stages[key], state.pending.pop(key)
-        failed = next((p for p in stage.parents.values() if p.key in state.failures), None)
-        if failed is not None:
+        if failed := next((p for p in stage.parents.values() if p.key in state.failures), None):
             state.failures[key] = f"needs {failed}, which failed"
             return
         slot = state.hear(key)

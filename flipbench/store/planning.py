@@ -15,13 +15,10 @@ def store_of(suite: Suite) -> Store:
 
 
 def plan_of(suite: Suite, store: Store, to_run: bool = False) -> Plan:
-    """The suite's plan.
+    """The suite's plan; raises UserError where a data set is not prepared.
 
     Args:
         to_run: the data must be prepared here; otherwise a published fingerprint is enough, or finished runs.
-
-    Raises:
-        UserError: a data set is not prepared.
     """
     plan, missing = plan_of_known(suite, store, to_run)
     if missing:
@@ -33,11 +30,7 @@ def plan_of(suite: Suite, store: Store, to_run: bool = False) -> Plan:
 def plan_of_known(suite: Suite, store: Store, to_run: bool = False) -> tuple[Plan, list[str]]:
     """The suite's plan without the data sets that are not prepared, and a line for each of those: how to prepare it.
 
-    Args:
-        to_run: as for :func:`plan_of`.
-
-    Raises:
-        UserError: none is prepared.
+    ``to_run`` is as for :func:`plan_of`. Raises UserError where none is prepared.
     """
     fingerprints: dict[str, str] = {}
     missing: dict[str, str] = {}
@@ -49,9 +42,9 @@ def plan_of_known(suite: Suite, store: Store, to_run: bool = False) -> tuple[Pla
             missing[name] = str(error)
     if not fingerprints:
         raise UserError(next(iter(missing.values())))
-    prepared = [data for data in suite.data if data.name in fingerprints]
-    narrowed = suite if not missing else suite.model_copy(update={"data": prepared})
-    return expand(narrowed, fingerprints, store.trial_metric), list(missing.values())
+    if missing:
+        suite = suite.model_copy(update={"data": [data for data in suite.data if data.name in fingerprints]})
+    return expand(suite, fingerprints, store.trial_metric), list(missing.values())
 
 
 def has_results(suite: Suite) -> bool:

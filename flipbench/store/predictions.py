@@ -62,11 +62,5 @@ def write_predictions(path: Path, rows: Rows, logits: NDArray[np.float32]) -> No
         "group": pa.array(rows.groups.astype(np.int32)),
         "logit": pa.array(logits.astype(np.float32)),
     }
-    pq.write_table(
-        pa.table(columns),
-        path,
-        compression="zstd",
-        compression_level=19,
-        use_dictionary=["group"],
-        write_statistics=False,
-    )
+    how = {"compression": "zstd", "compression_level": 19, "use_dictionary": ["group"], "write_statistics": False}
+    pq.write_table(pa.table(columns), path, **how)

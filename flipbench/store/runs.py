@@ -15,6 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -34,25 +35,20 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._folders: dict[str, Path] = {}
 
     def prepare(self) -> None:
         """Create the folder, or say in one line why it cannot be written."""
         try:
             work = self.root / ".work"
             work.mkdir(parents=True, exist_ok=True)
-            probe = work / f".probe-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            TemporaryFile(dir=work).close()
         except OSError as error:
             raise UserError(f"results folder {self.root} cannot be written: {error.strerror or error}") from None
 
     def folder(self, stage: Stage) -> Path:
         """Where the stage's run is, or will be."""
-        if stage.key not in self._folders:
-            name = f"{stage.role}-s{stage.seed}-{stage.key[:12]}"
-            self._folders[stage.key] = Path(self.root, stage.dataset, stage.method, name)
-        return self._folders[stage.key]
+        name = f"{stage.role}-s{stage.seed}-{stage.key[:12]}"
+        return Path(self.root, stage.dataset, stage.method, name)
 
     def finished_folders(self, dataset: str = "*") -> Iterator[Path]:
         """The folders of finished runs, in the order of their names."""
@@ -69,19 +65,16 @@ class Store:
         return folder.with_name(folder.name + ".failed.json")
 
     def done(self, stage: Stage) -> bool:
-        return os.path.isfile(f"{self.folder(stage)}/{DONE}")  # noqa: PTH113 - a sixth of the time, and asked very often
+        return (self.folder(stage) / DONE).is_file()
 
     def has_weights(self, stage: Stage) -> bool:
         return self.done(stage) and (self.folder(stage) / WEIGHTS).is_file()
 
     def failure(self, stage: Stage) -> dict[str, Any] | None:
         """What is recorded of the stage's last failure; None after a success."""
-        if self.done(stage):
-            return None
         try:
-            failure: dict[str, Any] = json.loads(self.failure_file(stage).read_text(encoding="utf-8"))
-            return failure
-        except (FileNotFoundError, json.JSONDecodeError):
+            return None if self.done(stage) else read_json(self.failure_file(stage))
+        except UserError:  # there is none, or it was not written to its end
             return None
 
     def metrics(self, stage: Stage) -> dict[str, Any]:
@@ -94,11 +87,7 @@ class Store:
         return None if self.failure(trial) is None else math.nan
 
     def read(self, stage: Stage, name: str) -> dict[str, Any]:
-        """A JSON file of a finished stage.
-
-        Raises:
-            UserError: it is missing or damaged.
-        """
+        """A JSON file of a finished stage; raises UserError where it is missing or damaged."""
         return read_json(self.folder(stage) / name)
 
     def check(self, stage: Stage, *names: str) -> None:
@@ -107,8 +96,7 @@ class Store:
         Raises:
             UserError: a file is missing or was changed since, or the folder holds another run than its name says.
         """
-        folder = self.folder(stage)
-        listed = self.digests(stage)
+        folder, listed = self.folder(stage), self.digests(stage)
         for name in names or tuple(listed):
             path = folder / name
             if not path.is_file():
@@ -117,15 +105,18 @@ class Store:
                 raise UserError(f"{path}: changed since the run was finished (its digest is not the one in DONE)")
         stored = self.read(stage, "spec.json")
         if stored != stage.spec:
-            other = [
-                f"{k} is {stored.get(k)!r}, not {v!r}" for k, v in sorted(stage.spec.items()) if stored.get(k) != v
-            ]
-            raise UserError(f"{folder}: holds another run than its name says ({'; '.join(other) or 'other keys'})")
+            unlike = ((name, stored.get(name), value) for name, value in sorted(stage.spec.items()))
+            other = "; ".join(f"{name} is {there!r}, not {value!r}" for name, there, value in unlike if there != value)
+            raise UserError(f"{folder}: holds another run than its name says ({other or 'other keys'})")
 
     def digests(self, stage: Stage) -> dict[str, str]:
         """SHA-256 by file name, as a finished stage was committed."""
-        lines = (line.partition("  ") for line in _lines(self.folder(stage) / DONE))
-        return {name: digest for digest, _, name in lines}
+        path = self.folder(stage) / DONE
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
     @contextlib.contextmanager
     def claim(self, stage: Stage) -> Iterator[bool]:
@@ -134,13 +125,10 @@ class Store:
         The operating system drops the claim with the process, however it ends.
         """
         lock = FileLock(self.root / ".work" / f"{stage.key}.lock")
-        try:
+        with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
         try:
-            yield True
+            yield lock.is_locked
         finally:
             lock.release()
 
@@ -161,8 +149,7 @@ class Store:
         for leftover in work.glob("checkpoint*"):
             leftover.unlink()
         files = sorted(p for p in work.iterdir() if p.name not in (WEIGHTS, DONE))
-        manifest = "".join(f"{_sha256(p)}  {p.name}\n" for p in files)
-        _write(work / DONE, manifest)
+        _write(work / DONE, "".join(f"{_sha256(p)}  {p.name}\n" for p in files))
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():  # torn by a copy, or lacking the weights that a child needs
             shutil.rmtree(final)
@@ -179,13 +166,6 @@ class Store:
     def find(self, key: str) -> list[Path]:
         """Run folders and failure records whose key begins with ``key`` (up to 12 digits are matched)."""
         return sorted(self.root.glob(f"*/*/*-{key[:12]}*"))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

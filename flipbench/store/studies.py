@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -11,13 +12,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from flipbench.identity import key_of
+from flipbench.plan.expand import Cell
 from flipbench.plan.sampler import direction, distributions, optuna_trial
 from flipbench.plan.search import Search
-
-if TYPE_CHECKING:
-    from flipbench.plan.expand import Cell
-    from flipbench.plan.suite import Suite, Tune
-    from flipbench.store.runs import Store
+from flipbench.plan.suite import Suite, Tune
+from flipbench.store.runs import Store
 
 
 class Studies:
@@ -27,18 +26,13 @@ class Studies:
     or damaged is written again from them.
     """
 
-    def __init__(self, store: "Store", suite: "Suite", how: "Tune") -> None:
+    def __init__(self, store: Store, suite: Suite, how: Tune) -> None:
         self.store, self.suite, self.how = store, suite, how
         self.path: Path = store.root / "studies" / f"{suite.suite}.journal"
         self.lock = FileLock(store.root / ".work" / f"study-{suite.suite}.lock")
-        self._storage: JournalStorage | None = None
 
-    def record(self, cells: Iterable["Cell"]) -> None:
-        """Add each finished trial that its study lacks.
-
-        Raises:
-            OSError: the journal cannot be written.
-        """
+    def record(self, cells: Iterable[Cell]) -> None:
+        """Add each finished trial that its study lacks; raises OSError where the journal cannot be written."""
         Path(self.lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
         with self.lock:
             for cell in cells:
@@ -49,15 +43,14 @@ class Studies:
                         if stage.key not in there and self.store.done(stage):
                             study.add_trial(self._finished(cell.search, index))
 
-    def study(self, cell: "Cell") -> optuna.Study:
+    def study(self, cell: Cell) -> optuna.Study:
         """The cell's study; another search space, data or protocol makes another one."""
         select = self.how.select
         axes = cell.search.axes if cell.search else {}
         space = key_of([{name: list(values) for name, values in axes.items()}, select, cell.trials[0].key])
         name = f"{cell.data.label}/{cell.method.label}/{self.suite.protocol}/{space[:8]}"
-        return optuna.create_study(
-            study_name=name, storage=self._open(), direction=direction(select), load_if_exists=True
-        )
+        how = direction(select)
+        return optuna.create_study(study_name=name, storage=self._storage, direction=how, load_if_exists=True)
 
     def _finished(self, search: Search, index: int) -> optuna.trial.FrozenTrial:
         stage = search.trials[index]
@@ -66,26 +59,22 @@ class Studies:
         seconds = self.store.read(stage, "env.json").get("seconds")
         return optuna_trial(search.points[index], figure, space, key=stage.key, index=index, seconds=seconds)
 
-    def _open(self) -> JournalStorage:
-        if self._storage is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists() and not _whole(self.path):
-                self.path.unlink()
-            # The system drops this lock with its process; Optuna's own outlives a kill by half a minute.
-            lock: Any = self.lock
-            self._storage = JournalStorage(JournalFileBackend(str(self.path), lock_obj=lock))
-        return self._storage
+    @cached_property
+    def _storage(self) -> JournalStorage:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and not _whole(self.path):
+            self.path.unlink()
+        lock: Any = self.lock  # the system drops it with its process; Optuna's own outlives a kill by half a minute
+        return JournalStorage(JournalFileBackend(str(self.path), lock_obj=lock))
 
 
 def _whole(path: Path) -> bool:
     """Whether every line of a journal was written to its end and reads."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    if lines and not lines[-1].endswith(b"\n"):
-        return False
+    content = path.read_bytes()
     try:
-        for line in lines:  # Optuna itself passes over a damaged last one, until another is written after it
+        for line in content.splitlines():  # Optuna passes over a damaged last one, until another is written after it
             json.loads(line)
         JournalStorage(JournalFileBackend(str(path)))
     except Exception:  # a damaged line raises whatever it happens to look like
         return False
-    return True
+    return not content or content.endswith(b"\n")

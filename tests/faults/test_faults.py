@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -49,7 +48,6 @@ def interrupt(store, stage):
         if position["epoch"] >= 1:
             raise SystemExit
 
-    store.prepare()
     with pytest.raises(SystemExit):
         engine.run_stage(stage, store, "cpu", 1, tick=kill)
     return store.work(stage) / "checkpoint.pt"
@@ -110,7 +108,6 @@ def disk(tmp_path):
 )
 def test_out_of_memory_is_recorded_and_the_next_try_succeeds(staged, calm, monkeypatch, exhaust, words, train):
     _, store, stages = staged(**SHORT)
-    store.prepare()
     with monkeypatch.context() as patch:
         patch.setattr("flipbench.train.id_models.predict", exhaust)
         with pytest.raises((MemoryError, RuntimeError)):
@@ -127,7 +124,6 @@ def test_out_of_memory_is_recorded_and_the_next_try_succeeds(staged, calm, monke
 def test_a_loss_that_is_no_number_is_recorded_and_never_saved(staged):
     settings = "{learning_rate: 10.0, cross_layers: 64, embedding_dim: 4, hidden: [8]}"
     _, store, (stage, *_) = staged(settings=settings)
-    store.prepare()
     with pytest.raises(DivergedError):
         engine.run_stage(stage, store, "cpu", 1)
     assert "DivergedError" in store.failure(stage)["reason"]
@@ -236,7 +232,6 @@ def test_a_full_disk_fails_with_a_list_and_goes_on_once_there_is_room(staged, ca
 def test_a_folder_that_turns_read_only_fails_what_is_left_and_goes_on_later(staged, calm, disk, predicted):
     disk("size=100m")
     _, store, stages = staged(**SHORT)
-    store.prepare()
 
     def protect(event):
         if isinstance(event, Finished):
@@ -260,8 +255,6 @@ def test_a_folder_that_turns_read_only_fails_what_is_left_and_goes_on_later(stag
 def test_a_killed_worker_is_replaced_and_its_stage_resumed_from_the_checkpoint(staged, calm, predicted):
     expected = calm(**LONG)
     _, store, stages = staged(**LONG)
-    store.prepare()
-
     killed, epochs_after = [], []
 
     def kill_once(event):
@@ -280,8 +273,6 @@ def test_a_killed_worker_is_replaced_and_its_stage_resumed_from_the_checkpoint(s
 
 def test_a_worker_without_progress_is_ended_and_recorded(staged):
     _, store, stages = staged(seeds="2", **LONG)
-    store.prepare()
-
     frozen = []
 
     def freeze(event):
@@ -300,12 +291,10 @@ def test_a_worker_without_progress_is_ended_and_recorded(staged):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_command_continues_where_it_was(staged, calm, sent, train):
+def test_a_stopped_command_continues_where_it_was(staged, calm, sent, train, start):
     expected = calm(**LONG)
     path, store, stages = staged(**LONG)
-    line = [sys.executable, "-m", "flipbench", "run", str(path), "--workers", "1", "--device", "cpu"]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and children inherit that
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with start(path, "--workers", 1, "--device", "cpu") as process:
         until(lambda: list(store.root.glob(".work/*/checkpoint.pt")))
         process.send_signal(sent)
         _, said = process.communicate(timeout=60)
@@ -331,12 +320,12 @@ def until(condition):
 
 def processes_of(session):
     """Processes still in a session."""
-    found = []
+    living = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
         if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
+            living.append(int(stat.parent.name))
+    return living

@@ -7,10 +7,8 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.storages import JournalStorage
@@ -18,30 +16,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from flipbench import api
 
-
-@dataclass(frozen=True)
-class Storm:
-    methods: tuple[str, ...]
-    points: int
-    kills: int
-
-
 FULL = bool(os.environ.get("FLIPBENCH_STORM"))
-STORM = Storm(("dcnv2", "afm", "deepfm"), 24, 10) if FULL else Storm(("dcnv2", "afm"), 4, 3)
+METHODS, POINTS, KILLS = (("dcnv2", "afm", "deepfm"), 24, 10) if FULL else (("dcnv2", "afm"), 4, 3)
 SETTINGS = "{max_epochs: 1, batch_size: 256}" if FULL else "{max_epochs: 1, batch_size: 256, embedding_dim: 8}"
-
-
-def start(path: Path, results: Path) -> subprocess.Popen[str]:
-    """The command, with 2 workers, in a process group of its own."""
-    line = [sys.executable, "-m", "flipbench", "run", str(path), "--results", str(results), "--workers", "2"]
-    return subprocess.Popen([*line, "--device", "cpu"], stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    """The last line of a command that ends by itself."""
-    _, said = process.communicate(timeout=1800)
-    assert process.returncode == 0, said
-    return said.splitlines()[-1]
 
 
 def finished(results: Path) -> int:
@@ -57,28 +34,29 @@ def table(path: Path, results: Path) -> list[dict[str, object]]:
 def trials(results: Path) -> dict[str, dict[str, float]]:
     """Of every study, each trial's figure by its stage's key; fails where a stage is there twice."""
     storage = JournalStorage(JournalFileBackend(str(results / "studies" / "mini.journal")))
-    found = {}
+    values = {}
     for study in storage.get_all_studies():
         of_study = storage.get_all_trials(study._study_id)
-        found[study.study_name] = {trial.user_attrs["key"]: trial.value for trial in of_study}
-        assert len(found[study.study_name]) == len(of_study), "a point is in its study twice"
-    return found
+        values[study.study_name] = {trial.user_attrs["key"]: trial.value for trial in of_study}
+        assert len(values[study.study_name]) == len(of_study), "a point is in its study twice"
+    return values
 
 
-def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tmp_path, capsys, predicted):
-    path = suite_file(
-        methods=f"[{', '.join(STORM.methods)}]", settings=SETTINGS, seeds="2", tune=f"{{budget: {STORM.points}}}"
-    )
+def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tmp_path, capsys, predicted, start):
+    rows = f"[{', '.join(METHODS)}]"
+    path = suite_file(methods=rows, settings=SETTINGS, seeds="2", tune=f"{{budget: {POINTS}}}")
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"
-    finish(start(path, calm))
+    options = ("--workers", 2, "--device", "cpu", "--results")
+    code, said = start(path, *options, calm).end(1800)
+    assert code == 0, said
     seed = time.time_ns()
     moments = random.Random(seed)
-    share = finished(calm) / STORM.kills
+    share = finished(calm) / KILLS
     killed = 0
-    for kill in range(STORM.kills):
+    for kill in range(KILLS):
         before = finished(stormy)
         target = before + moments.uniform(0, share)
-        with start(path, stormy) as process:
+        with start(path, *options, stormy) as process:
             while finished(stormy) < target and process.poll() is None:
                 time.sleep(0.02)
             time.sleep(moments.uniform(0, 1))  # within a stage, or between two
@@ -87,16 +65,19 @@ def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tm
             killed += process.wait() == -signal.SIGKILL
         with capsys.disabled():
             print(f"kill {kill + 1} at {before} + {finished(stormy) - before} stages (seed {seed})", file=sys.stderr)
-    last = finish(start(path, stormy))
+    code, said = start(path, *options, stormy).end(1800)
+    assert code == 0, said
 
     assert killed, "no command was killed at its work"
-    assert [len(of_study) for of_study in trials(stormy).values()] == [STORM.points] * len(STORM.methods)
+    assert [len(of_study) for of_study in trials(stormy).values()] == [POINTS] * len(METHODS)
     assert trials(stormy) == trials(calm)
-    assert len(predicted(calm)) == 2 * len(STORM.methods)
+    assert len(predicted(calm)) == 2 * len(METHODS)
     assert predicted(stormy) == predicted(calm)
     assert table(path, stormy) == table(path, calm)
     assert not list(stormy.glob("*/*/*.failed.json")), "a kill is no failure of the stage"
     assert not list((stormy / ".work").glob("*/")), "nothing is left in progress"
     assert finished(stormy) == finished(calm)
     with capsys.disabled():
-        print(f"{STORM.kills} kills, {finished(stormy)} stages, same table and trials; {last}", file=sys.stderr)
+        print(
+            f"{KILLS} kills, {finished(stormy)} stages, same table and trials; {said.splitlines()[-1]}", file=sys.stderr
+        )

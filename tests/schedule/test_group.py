@@ -28,9 +28,7 @@ def stages_of(staged):
     """The store and stages of a short suite."""
 
     def of(**changes):
-        _, store, stages = staged(settings=SHORT, **changes)
-        store.prepare()
-        return store, stages
+        return staged(settings=SHORT, **changes)[1:]
 
     return of
 
@@ -71,18 +69,17 @@ def test_what_may_differ_within_a_stack_and_what_not():
     assert group.stack_signature(selection("deepfm")) not in (base, None)
     assert group.stack_signature(selection("afn")) is None
     assert group.stack_signature(evaluation()) is None, "an evaluation is no training"
-    assert group.stack_signature(evaluation().parents["fit"]) not in (base, None), (
-        "a refit has other rows than a selection"
-    )
+    refit = evaluation().parents["fit"]
+    assert group.stack_signature(refit) not in (base, None), "it has other rows than a selection"
 
 
 def test_a_stack_is_the_first_stage_and_the_next_ones_alike():
     seeds = [selection(seed=seed) for seed in range(4)]
-    mixed = [seeds[0], selection("deepfm"), seeds[1], selection(dropout=0.1), seeds[2], seeds[3]]
-    assert group.alike(mixed, 3) == seeds[:3]
-    assert group.alike(mixed, 1) == seeds[:1]
-    assert group.alike(mixed[3:], 3) == [mixed[3]]
-    assert group.alike([], 3) == []
+    alone = selection(dropout=0.1)
+    others = [selection("deepfm"), seeds[1], alone, seeds[2], seeds[3]]
+    assert group.alike(seeds[0], others, 3) == seeds[:3]
+    assert group.alike(seeds[0], others, 1) == seeds[:1]
+    assert group.alike(alone, others, 3) == [alone]
 
 
 def test_how_many_is_off_on_a_cpu_unless_asked_for():
@@ -100,15 +97,12 @@ def test_each_member_has_its_own_run_folder_with_the_key_of_separate_training(st
     store, stages = stages_of(seeds="3")
     separate = Store(tmp_path / "separate")
     separate.prepare()
-    for role in ("select", "refit", "evaluate"):
+    for role in ("select", "refit"):
         of_role = [s for s in stages if s.role == role]
-        for stage in of_role:
-            run_stage(stage, separate, "cpu", 1)
-            if role == "evaluate":
-                run_stage(stage, store, "cpu", 1)
-        if role != "evaluate":
-            ended = together(of_role, store)
-            assert ended == {s.key: store.metrics(s) for s in of_role}
+        assert together(of_role, store) == {s.key: store.metrics(s) for s in of_role}
+    for stage in stages:
+        run_stage(stage, separate, "cpu", 1)
+        run_stage(stage, store, "cpu", 1)  # the evaluations: what is done stays as it is
     assert sorted(p.name for p in store.root.glob("*/*/*")) == sorted(p.name for p in separate.root.glob("*/*/*"))
     for stage in stages:
         store.check(stage)
@@ -132,9 +126,8 @@ def test_a_member_that_diverges_is_a_recorded_failure_and_the_others_finish(stag
     store, stages = stages_of(methods="[dcnv2, wild: {method: dcnv2, learning_rate: 10.0, cross_layers: 3}]")
     calm, wild = (s for s in stages if s.role == "select")
     assert group.stack_signature(calm) == group.stack_signature(wild)
-    wild = Stage(
-        wild.role, {**wild.spec, "settings": {**wild.spec["settings"], "learning_rate": 1e30}}
-    )  # beyond a suite's
+    settings = {**wild.spec["settings"], "learning_rate": 1e30}  # beyond a suite's
+    wild = Stage(wild.role, {**wild.spec, "settings": settings})
     ended = together([wild, calm], store)
     record = store.failure(wild)
     assert record is not None

@@ -5,8 +5,6 @@ import importlib.util
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import warnings
 
@@ -49,19 +47,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def command(path, cluster, *options, address=None):
-    address = address or cluster.address
-    line = [sys.executable, "-m", "flipbench", "run", str(path), "--backend", "ray", "--address", address]
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, its children too
-    try:
-        return subprocess.Popen([*line, *options], stderr=subprocess.PIPE, text=True, start_new_session=True)
-    finally:
-        signal.signal(signal.SIGINT, heard)
+@pytest.fixture
+def command(start, cluster):
+    """Starts ``flipbench run`` of a suite on the cluster."""
 
+    def call(path, address=None):
+        return start(path, "--backend", "ray", "--address", address or cluster.address)
 
-def finish(process):
-    _, stderr = process.communicate(timeout=480)
-    return process.returncode, stderr
+    return call
 
 
 def events(store, stage, kind):
@@ -77,16 +70,16 @@ def wait_for(what):
         time.sleep(0.05)
 
 
-def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded(staged, tmp_path, cluster, predicted):
+def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded(staged, tmp_path, command, predicted):
     broken = "broken: {method: deepfm, hidden: [1000000000000, 8]}"  # many terabytes of weights
     path, store, stages = staged(methods=f"[deepfm, {broken}, dcnv2, flip_id]", settings=SHORT)
-    process = command(path, cluster)
+    process = command(path)
     alone = Store(tmp_path / "alone")
     alone.prepare()
     for stage in stages:
         if stage.spec["settings"].get("hidden") != [1000000000000, 8]:
             run_stage(stage, alone, "cpu", 1)
-    code, stderr = finish(process)
+    code, stderr = process.end()
     assert code == 2, stderr
     lines = stderr.splitlines()
     assert [line.split(" ")[0] for line in lines if line.startswith("[")] == [f"[{n}/13]" for n in range(1, 12)]
@@ -94,9 +87,8 @@ def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded
     assert lines[-3].startswith("  select planted-tiny deepfm s0: RuntimeError")
     assert lines[-2] == "  refit planted-tiny deepfm s0: needs select planted-tiny deepfm s0, which failed"
     assert [str(s) for s in stages if store.failure(s)] == ["select planted-tiny deepfm s0"]
-    assert {p.parent.name for p in store.root.glob("*/*/*/DONE")} == {
-        p.parent.name for p in alone.root.glob("*/*/*/DONE")
-    }
+    names = [{folder.name for folder in each.finished_folders()} for each in (store, alone)]
+    assert names[0] == names[1]
     assert len(predicted(store.root)) == 3
     assert predicted(store.root) == predicted(alone.root)
     assert not list((store.root / ".work").glob("command-*"))
@@ -109,14 +101,14 @@ def driver(monkeypatch):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("grpc") is None, reason="needs ray[client]")
-def test_a_command_from_outside_the_cluster_gives_the_bytes_of_one_process(staged, tmp_path, cluster, predicted):
+def test_a_command_from_outside_gives_the_bytes_of_one_process(staged, tmp_path, cluster, command, predicted):
     path, store, stages = staged(settings=PLAIN)
     alone = Store(tmp_path / "alone")
     alone.prepare()
     for stage in stages:
         run_stage(stage, alone, "cpu", 1)
     for _ in range(4):
-        code, stderr = finish(command(path, cluster, address=f"ray://127.0.0.1:{cluster.door}"))
+        code, stderr = command(path, f"ray://127.0.0.1:{cluster.door}").end()
         if "no Ray cluster is reached there" not in stderr:  # Ray's door gives up early where the machine is busy
             break
     assert code == 0, stderr
@@ -129,7 +121,6 @@ def test_a_stage_without_progress_is_ended_and_recorded(staged, cluster, driver,
     """Its process is stopped, so that it does not heed Ray either."""
     monkeypatch.setattr(backend, "KILL_AFTER_SECONDS", 0.5)
     _, store, stages = staged(settings=PLAIN)
-    store.prepare()
     states = []
 
     def stop(event):
@@ -152,7 +143,6 @@ def test_a_stage_without_progress_is_ended_and_recorded(staged, cluster, driver,
 def test_four_stages_share_a_gpu_and_a_fifth_waits(staged, tmp_path, cluster, driver, monkeypatch):
     """Ray hands out GPUs by number, so a node may be said to have one; nothing of the stages here computes on it."""
     _, store, stages = staged(settings=PLAIN, seeds="5")
-    store.prepare()
     stages = [stage for stage in stages if stage.role == "select"]
     log = tmp_path / "running"
     log.mkdir()
@@ -190,23 +180,23 @@ def test_four_stages_share_a_gpu_and_a_fifth_waits(staged, tmp_path, cluster, dr
     assert {(one["gpu"], one["device"]) for one in metrics} == {("0", "cuda")}
 
 
-def test_a_stopped_command_and_a_dead_node_cost_no_finished_epoch(staged, cluster):
+def test_a_stopped_command_and_a_dead_node_cost_no_finished_epoch(staged, cluster, command):
     path, store, stages = staged(settings=LONG, seeds="2")
     selects = [stage for stage in stages if stage.role == "select"]
-    process = command(path, cluster)
+    process = command(path)
     wait_for(lambda: all(events(store, stage, "epoch") for stage in selects))
     process.send_signal(signal.SIGINT)
-    code, stderr = finish(process)
+    code, stderr = process.end()
     assert code == 130
     assert stderr.endswith("flipbench: stopped; the same command continues where it was\n")  # Ray may tell of its tasks
     assert "Traceback" not in stderr
     assert not list(store.root.glob(".work/command-*"))
     trained = [events(store, stage, "epoch") for stage in selects]
 
-    process = command(path, cluster)
+    process = command(path)
     wait_for(lambda: all(events(store, s, "epoch") > n for s, n in zip(selects, trained, strict=True)))
     cluster.remove_node(cluster.nodes_of_work.pop(), allow_graceful=False)  # each node is at one of the two
-    code, stderr = finish(process)
+    code, stderr = process.end()
     assert code == 0, stderr
     assert sorted(events(store, stage, "start") for stage in selects) == [2, 3], "one stage was taken up once more"
     for stage in selects:
@@ -215,9 +205,8 @@ def test_a_stopped_command_and_a_dead_node_cost_no_finished_epoch(staged, cluste
     assert not list(store.root.glob("*/*/*.failed.json")), "a dead node is no failure of the stage"
 
 
-def test_a_cluster_that_is_not_there_is_one_line(suite_file):
-    line = [sys.executable, "-m", "flipbench", "run", str(suite_file()), "--backend", "ray", "--address", "127.0.0.1:1"]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert done.stderr.startswith("flipbench: --address 127.0.0.1:1: no Ray cluster is reached there")
-    assert done.stderr.count("\n") == 1
+def test_a_cluster_that_is_not_there_is_one_line(suite_file, start):
+    code, stderr = start(suite_file(), "--backend", "ray", "--address", "127.0.0.1:1").end()
+    assert code == 1
+    assert stderr.startswith("flipbench: --address 127.0.0.1:1: no Ray cluster is reached there")
+    assert stderr.count("\n") == 1
