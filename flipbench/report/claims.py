@@ -26,7 +26,8 @@ from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import CellRuns, Comparison, SuiteResults
 from flipbench.report.collect import failure_of
-from flipbench.stats import Difference, holm, paired_t, tost
+from flipbench.stats.difference import Difference, holm
+from flipbench.stats.equivalence import paired_t, tost
 from flipbench.store.runs import Store
 
 

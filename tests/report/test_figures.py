@@ -19,7 +19,7 @@ from flipbench.cli.common import plan_of
 from flipbench.data.split import Rows
 from flipbench.errors import UserError
 from flipbench.metrics import auc, logloss
-from flipbench.paper import row_name
+from flipbench.paper.names import row_name
 from flipbench.plan import suite
 from flipbench.report.figures import scores, style, write_figures
 from flipbench.report.figures.calibration import BINS, reliability, small_multiples
