@@ -8,6 +8,7 @@ hold a whole page. The items of 2014 are Python literals rather than JSON, and a
 
 import ast
 import html
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,25 +74,18 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
 
 def _reviews(block: bytes) -> pa.Table:
     """Columns user, item, rating (int8) and time (int64, seconds since 1970)."""
-    rows: list[tuple[Any, ...]] = [
-        (_text(r, "reviewerID"), _text(r, "asin"), _rating(r), _time(r)) for r in _records(block)
-    ]
-    schema = pa.schema({"user": pa.string(), "item": pa.string(), "rating": pa.int8(), "time": pa.int64()})
-    return _table(rows, schema)
+    rows = [(_text(r, "reviewerID"), _text(r, "asin"), _rating(r), _time(r)) for r in _records(block)]
+    return _table(rows, {"user": pa.string(), "item": pa.string(), "rating": pa.int8(), "time": pa.int64()})
 
 
 def _items(block: bytes) -> pa.Table:
     """The :data:`ITEM_COLUMNS`."""
-    rows: list[tuple[Any, ...]] = [
-        (_text(r, "asin"), _category(r), _clean(r, "title"), _clean(r, "brand")) for r in _records(block)
-    ]
-    schema = pa.schema(dict.fromkeys(ITEM_COLUMNS, pa.string()))
-    return _table(rows, schema)
+    rows = [(_text(r, "asin"), _category(r), _clean(r, "title"), _clean(r, "brand")) for r in _records(block)]
+    return _table(rows, dict.fromkeys(ITEM_COLUMNS, pa.string()))
 
 
-def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    columns: list[Any] = [*zip(*rows, strict=True)]
-    return pa.table(columns or [[] for _ in schema], schema)
+def _table(rows: Sequence[tuple[Any, ...]], types: Mapping[str, pa.DataType]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(types, row, strict=True)) for row in rows], pa.schema(types))
 
 
 def _records(block: bytes) -> list[Record]:

@@ -25,7 +25,11 @@ def extract(archive: Path, members: Sequence[str], folder: Path, largest: int = 
         with zipfile.ZipFile(archive) as opened:
             entries = opened.infolist()
             for entry in entries:
-                _refuse_unsafe(archive, entry)
+                path = PurePosixPath(entry.filename.replace("\\", "/"))
+                if path.is_absolute() or ".." in path.parts or entry.filename[1:2] == ":":
+                    raise UserError(f"{archive}: member '{entry.filename}' would leave the folder; archive refused")
+                if stat.S_ISLNK(entry.external_attr >> 16):
+                    raise UserError(f"{archive}: member '{entry.filename}' is a link; archive refused")
             names = [entry.filename for entry in entries]
             for member in members:
                 if names.count(member) != 1:
@@ -37,11 +41,3 @@ def extract(archive: Path, members: Sequence[str], folder: Path, largest: int = 
                     shutil.copyfileobj(source, target)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise UserError(f"{archive}: not a readable zip archive: {error}") from None
-
-
-def _refuse_unsafe(archive: Path, entry: zipfile.ZipInfo) -> None:
-    path = PurePosixPath(entry.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or entry.filename[1:2] == ":":
-        raise UserError(f"{archive}: member '{entry.filename}' would leave the folder; archive refused")
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        raise UserError(f"{archive}: member '{entry.filename}' is a link; archive refused")

@@ -1,5 +1,7 @@
 """BookCrossing (Ziegler et al., 2005): what it is. The reader of its raw files is ``bookcrossing_reader``."""
 
+from itertools import pairwise
+
 from flipbench.data.dataset import Archive, Dataset
 from flipbench.data.table import Field
 
@@ -43,18 +45,8 @@ COUNTRIES = {
 }
 """Countries by the other spellings that users gave, and by their regions."""
 
-BRACKETS = {
-    "under 18": 18,
-    "18-24": 25,
-    "25-29": 30,
-    "30-34": 35,
-    "35-39": 40,
-    "40-44": 45,
-    "45-49": 50,
-    "50-54": 55,
-    "55-59": 60,
-    "60+": 101,
-}
+_FIRST_AGES = (18, 25, 30, 35, 40, 45, 50, 55, 60)
+BRACKETS = {"under 18": 18} | {f"{a}-{b - 1}": b for a, b in pairwise(_FIRST_AGES)} | {"60+": 101}
 """Age brackets with the first age beyond each. An age below 5 or above 100 is unknown, the eleventh bracket."""
 
 
@@ -68,11 +60,7 @@ BOOKCROSSING = Dataset(
     label="rating > 5 is positive, all others are negative, the implicit 0 among them",
     reader="flipbench.data.bookcrossing_reader:read",
     files=("BX-Book-Ratings.csv", "BX-Users.csv", "BX-Books.csv"),
-    archive=Archive(
-        url="http://www2.informatik.uni-freiburg.de/~cziegler/BX/BX-CSV-Dump.zip",
-        md5=None,
-        folder="",
-    ),
+    archive=Archive("http://www2.informatik.uni-freiburg.de/~cziegler/BX/BX-CSV-Dump.zip", md5=None, folder=""),
     orders=("file", "shuffled", "user"),  # the dump has no times
     expected={"samples": 1_031_171, "fields": 8, "features": 722_235},
     reasons={

@@ -1,6 +1,5 @@
 """A downloader for pooch that resumes an interrupted download."""
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,13 +56,14 @@ class Resuming:
     def _receive(self, response: requests.Response, have: int) -> None:
         """Append the body to the first ``have`` bytes."""
         total = have + int(response.headers.get("Content-Length", 0))
+        columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        bar = Progress(*columns, console=Console(stderr=True), disable=not self._progress)
         try:
-            with self._part.open("ab" if have else "wb") as file, self._bar() as bar:
-                task = bar.add_task(self._part.stem, total=total, completed=have) if bar else None
+            with self._part.open("ab" if have else "wb") as file, bar:
+                task = bar.add_task(self._part.stem, total=total, completed=have)
                 for chunk in response.iter_content(CHUNK):
                     file.write(chunk)
-                    if bar and task is not None:
-                        bar.advance(task, len(chunk))
+                    bar.advance(task, len(chunk))
             broken = self._have() < total
         except requests.RequestException:
             broken = True
@@ -74,9 +74,3 @@ class Resuming:
 
     def _have(self) -> int:
         return self._part.stat().st_size if self._part.exists() else 0
-
-    def _bar(self) -> AbstractContextManager[Progress | None]:
-        if not self._progress:
-            return nullcontext()
-        columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        return Progress(*columns, console=Console(stderr=True))

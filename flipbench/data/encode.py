@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK = 1 << 20
-"""Rows that are gathered, or hashed, at a time."""
+"""Rows that are gathered at a time."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,13 @@ def encode(columns: Iterable[Column], scratch: Path | None = None) -> tuple[NDAr
         vocabularies.append(vocabulary)
         offset += len(vocabulary)
     shape = (len(sources[0][0]), len(sources))
-    ids = np.empty(shape, np.int32) if scratch is None else _mapped(scratch, shape)
+    if scratch is None:
+        ids = np.empty(shape, np.int32)
+    else:
+        with TemporaryFile(dir=scratch) as file:
+            ids = np.memmap(file, np.int32, "w+", shape=shape)
     for start in range(0, shape[0], CHUNK):
         part = slice(start, start + CHUNK)
         for f, (rows, numbers_of) in enumerate(sources):
             ids[part, f] = numbers_of[rows[part]]
     return ids, vocabularies
-
-
-def _mapped(folder: Path, shape: tuple[int, int]) -> NDArray[np.int32]:
-    with TemporaryFile(dir=folder) as file:
-        return np.memmap(file, np.int32, "w+", shape=shape)

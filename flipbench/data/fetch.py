@@ -86,8 +86,7 @@ def _stored(dataset: Dataset, raw: Path, unpublished: Sequence[str]) -> Table:
 def _raw_folder(dataset: Dataset, folder: Path) -> Path:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    inner = folder / dataset.archive.folder if dataset.archive else folder
-    for candidate in (folder, inner):
+    for candidate in (folder, folder / dataset.archive.folder if dataset.archive else folder):
         if any((candidate / file).exists() for file in dataset.files):
             return candidate
     raise UserError(f"{folder}: has none of {', '.join(dataset.files)}")

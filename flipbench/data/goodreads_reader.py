@@ -58,7 +58,8 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
         rows, lines[file] = json_lines.read(raw / file, parse, scratch, rejected, convert)
         return rows if key is None else _first_of_each(rows, key, raw / file, rejected)
 
-    interactions = table(INTERACTIONS, records.interactions(), records.rated)
+    interaction = records.texts("user_id", "book_id", "date_updated", rating=records.rating)
+    interactions = table(INTERACTIONS, interaction, records.rated)
     about = records.texts("book_id", *TEXTS, author_id=records.first_author)
     books = table(BOOKS, about, records.numbered, "book_id")
     authors = table(AUTHORS, records.texts("author_id", "name"), records.keyed_by("author_id"), "author_id")
@@ -191,8 +192,6 @@ def _first_of_each(table: pa.Table, key: str, path: Path, rejected: Rejected) ->
 
 def _looked_up(keys: pa.ChunkedArray, table: pa.Table, key: str, value: str) -> pa.ChunkedArray:
     """The table's value for each key, null where there is none."""
-    if not len(table):
-        return pa.chunked_array([pa.nulls(len(keys), pa.string())])
     return table[value].take(pc.index_in(keys, value_set=table[key].combine_chunks()))
 
 

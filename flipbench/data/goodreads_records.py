@@ -1,6 +1,6 @@
 """One block of a raw GoodReads file: from JSON lines to columns, and which of their values are valid."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,28 +32,15 @@ def texts(*names: str, **derived: Callable[[Record], str | None]) -> Parse:
         names: keys that are taken.
         derived: further columns, each a function of the object.
     """
-    return _columns(dict.fromkeys([*names, *derived], pa.string()), derived)
 
-
-def interactions() -> Parse:
-    """A parser of user, book and date as strings, and the rating, 0 to 5, as int8."""
-    types = dict.fromkeys(("user_id", "book_id", "date_updated"), pa.string())
-    return _columns(types | {"rating": pa.int8()}, {"rating": _rating})
-
-
-def _columns(types: Mapping[str, pa.DataType], derived: Mapping[str, Callable[[Record], Any]]) -> Parse:
     def parse(block: bytes) -> pa.Table:
         records = list(map(orjson.loads, block.split(b"\n")[:-1]))
         try:
-            columns = {
-                name: pa.array(
-                    [*map(derived[name], records)] if name in derived else [r.get(name) for r in records], type
-                )
-                for name, type in types.items()
-            }
+            columns = {name: [record.get(name) for record in records] for name in names}
+            columns |= {name: [value(record) for record in records] for name, value in derived.items()}
+            return pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
         except (AttributeError, KeyError, TypeError):
-            raise ValueError(f"not an object with {', '.join(types)}") from None
-        return pa.table(columns)
+            raise ValueError(f"not an object with {', '.join([*names, *derived])}") from None
 
     return parse
 
@@ -70,17 +57,18 @@ def by_votes(book: Record) -> str:
     return "; ".join(sorted(votes, key=lambda name: (-votes[name], name)))
 
 
-def _rating(interaction: Record) -> int:
+def rating(interaction: Record) -> str:
+    """The rating, a digit from 0 (none) to 5; ValueError for another value."""
     rating = interaction.get("rating")
     if type(rating) is not int or not 0 <= rating <= 5:
         raise ValueError(f"rating {rating!r:.60}: not one of 0 to 5")
-    return rating
+    return str(rating)
 
 
 def rated(table: pa.Table) -> tuple[pa.Table, Faults]:
     """The rated ones: user [16 bytes], book int32, rating int8, time int64 in seconds since 1970, line."""
     faults: Faults = []
-    table = table.filter(pc.greater(table["rating"], 0))
+    table = table.filter(pc.not_equal(table["rating"], "0"))
     for name, pattern, fault in (
         ("user_id", "^[0-9a-f]{32}$", "not 32 digits"),
         ("book_id", _NUMBER, "not a number"),
@@ -95,7 +83,7 @@ def rated(table: pa.Table) -> tuple[pa.Table, Faults]:
     kept = {
         "user": pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(table), [None, pa.py_buffer(user)]),
         "book": table["book_id"].cast(pa.int32()),
-        "rating": table["rating"],
+        "rating": table["rating"].cast(pa.int8()),
         "time": table["time"],
         LINE: table[LINE],
     }

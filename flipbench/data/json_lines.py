@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
+from flipbench.atomic import replacing
 from flipbench.data.raw import Rejected
 from flipbench.data.store import home
 from flipbench.errors import UserError
@@ -67,8 +68,8 @@ def read(
         the table, and how many lines the file has.
 
     Raises:
-        UserError: the file is missing, no gzip, cut, a bomb, has no line at all or too many malformed ones.
-        OSError: ``folder`` cannot be written.
+        UserError: the file is no gzip, cut, a bomb, has no line at all or too many malformed ones.
+        OSError: ``folder`` cannot be written, or the file not be read.
     """
     files, done = sorted(folder.glob(f"{path.name}-*.arrow")), folder / f"{path.name}.done"
     end = lines = 0
@@ -87,7 +88,9 @@ def read(
         end, lines = end + len(block), lines + block.count(b"\n")
         files.append(folder / f"{path.name}-{len(files):05d}.arrow")
         state = {"end": end, "lines": lines, "faults": [entry[1:] for entry in rejected.entries[before:]]}
-        _write(files[-1], table.replace_schema_metadata({"state": json.dumps(state)}))
+        table = table.replace_schema_metadata({"state": json.dumps(state)})
+        with replacing(files[-1]) as new, ipc.new_file(str(new), table.schema) as writer:
+            writer.write_table(table)
     if not lines:
         raise UserError(f"{path}: empty file")
     done.touch()
@@ -128,16 +131,5 @@ def _blocks(path: Path, start: int) -> Iterator[bytes]:
                     yield data[:cut]
             if rest:
                 yield rest + b"\n"
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file: {error}") from None
-    except IsADirectoryError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    new = path.with_suffix(".new")
-    with pa.OSFile(str(new), "wb") as file, ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-    new.replace(path)

@@ -77,9 +77,8 @@ def generate(raw: Path | None = None, allow_partial: bool = False, *, size: Size
     topics, title_quality, items = _items(size)
     user, item = _rows(size)
     logit = BIAS + USER * _Stream(size.seed, "user bias").normal(size.users)[user]
-    quality = TITLE_QUALITY**0.5 * title_quality + (1 - TITLE_QUALITY) ** 0.5 * _Stream(size.seed, "quality").normal(
-        size.items
-    )
+    rest = _Stream(size.seed, "quality").normal(size.items)
+    quality = TITLE_QUALITY**0.5 * title_quality + (1 - TITLE_QUALITY) ** 0.5 * rest
     logit += QUALITY * quality[item]
     for k in range(len(TOPICS)):  # term by term: a matrix product's order of sums differs between machines
         logit += TASTE * tastes[user, k] * topics[item, k]

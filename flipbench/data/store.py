@@ -11,8 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -58,10 +56,7 @@ def fingerprint(name: str) -> str:
 
 def known_fingerprint(name: str) -> str | None:
     """The fingerprint of the table prepared here, else of the data set as published; None if neither is known."""
-    dataset = get(name)
-    if (folder_of(name) / META).exists():
-        return fingerprint(name)
-    return dataset.fingerprint
+    return fingerprint(name) if (folder_of(name) / META).exists() else get(name).fingerprint
 
 
 def open_table(name: str, verify: bool = True) -> Table:
@@ -125,21 +120,20 @@ def write_table(dataset: Dataset, prepared: Prepared) -> Table:
         UserError: the folder cannot be written.
         ValueError: ``prepared`` breaks the table's contract (a fault of the data set's ``prepare``).
     """
-    _store(dataset, prepared)
-    return open_table(dataset.name)
+    from filelock import FileLock
 
-
-def _store(dataset: Dataset, prepared: Prepared) -> None:
     content = _content(dataset, prepared)
     folder = folder_of(dataset.name)
     try:
-        with _lock(dataset.name):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{dataset.name}.lock"):
             if not _holds(dataset, key_of(content)):
                 _replace(folder, dataset, prepared, content)
         if prepared.scratch:
             shutil.rmtree(prepared.scratch, ignore_errors=True)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
+    return open_table(dataset.name)
 
 
 def _replace(folder: Path, dataset: Dataset, prepared: Prepared, content: dict[str, Any]) -> None:
@@ -206,13 +200,8 @@ def _content(dataset: Dataset, prepared: Prepared) -> dict[str, Any]:
 
 
 def _array(array: NDArray[Any]) -> dict[str, Any]:
-    from flipbench.data.encode import CHUNK
-
-    digest = hashlib.sha256()
-    for start in range(0, len(array), CHUNK):
-        chunk = array[start : start + CHUNK].astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-        digest.update(chunk.data)
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": digest.hexdigest()}
+    content = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": hashlib.sha256(content.data).hexdigest()}
 
 
 def _meta(dataset: Dataset) -> dict[str, Any]:
@@ -226,7 +215,7 @@ def _meta(dataset: Dataset) -> dict[str, Any]:
             raise UserError(f"{path}: prepared by an older version of its reader: run {dataset.remedy}")
     elif not dataset.generated:
         raise NotPreparedError(f"data set '{dataset.name}' is not prepared in {path.parent}: run {dataset.remedy}")
-    _store(dataset, dataset.prepare(path.parent, False))
+    write_table(dataset, dataset.prepare(path.parent, False))
     return _read(dataset)
 
 
@@ -272,12 +261,3 @@ def _holds(dataset: Dataset, wanted: str) -> bool:
 
 def _damaged(path: Path, dataset: Dataset) -> UserError:
     return UserError(f"{path}: changed since it was prepared (checksum differs): run {dataset.remedy}")
-
-
-@contextmanager
-def _lock(name: str) -> Iterator[None]:
-    from filelock import FileLock
-
-    folder_of(name).parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder_of(name).parent / f".{name}.lock"):
-        yield

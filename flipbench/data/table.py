@@ -67,12 +67,9 @@ class Table:
     @property
     def user_column(self) -> int:
         """Column of the user's identifier."""
-        return self._first("user")
+        return [field.side for field in self.fields].index("user")
 
     @property
     def item_column(self) -> int:
         """Column of the item's identifier."""
-        return self._first("item")
-
-    def _first(self, side: Literal["user", "item"]) -> int:
-        return next(f for f, field in enumerate(self.fields) if field.side == side)
+        return [field.side for field in self.fields].index("item")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from flipbench.paper.claims import load_claims, of_paper
 from flipbench.paper.names import TABLES
 from flipbench.paper.values import load_tables, paper_datasets, paper_methods, paper_value
-from flipbench.protocol import Metric
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def _relative_gains() -> Iterator[Finding]:
     for row, cells in load_tables()["table2"].items():
         for dataset, cell in cells.items():
             if "rel_impr" in cell:
-                again = 100 * (_value("table2", "flip", dataset, "auc") / cell["auc"] - 1)
+                again = 100 * (load_tables()["table2"]["flip"][dataset]["auc"] / cell["auc"] - 1)
                 printed, found = f"{cell['rel_impr']:.2f}", f"{again:.2f}"
                 yield Finding("Rel.Impr", f"Table II {row} {dataset}", printed, found, printed == found)
 
@@ -48,8 +47,8 @@ def _printed_twice() -> Iterator[Finding]:
                 continue
             for dataset in paper_datasets(table):
                 for metric in ("auc", "logloss"):
-                    printed = f"{_value(table, row, dataset, metric):.4f}"
-                    found = f"{_value('table2', same, dataset, metric):.4f}"
+                    printed = f"{paper_value(table, row, dataset, metric):.4f}"
+                    found = f"{paper_value('table2', same, dataset, metric):.4f}"
                     where = f"Table {TABLES[table]} {row} {dataset} {metric}"
                     yield Finding("printed twice", where, printed, f"{found} in Table II", printed == found)
 
@@ -71,10 +70,3 @@ def _prose() -> Iterator[Finding]:
         if outcome in ("supported", "refuted"):
             where = f"claim {claim.id} ({claim.where})"
             yield Finding("prose", where, claim.claim, "; ".join(against) or "holds", outcome == "supported")
-
-
-def _value(table: str, row: str, dataset: str, metric: Metric) -> float:
-    value = paper_value(table, row, dataset, metric)
-    if value is None:
-        raise LookupError(f"{table} {row} {dataset} {metric}")
-    return value

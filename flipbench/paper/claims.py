@@ -14,7 +14,6 @@ from flipbench.errors import UserError
 from flipbench.paper.names import TABLES, family, is_proposed
 from flipbench.paper.values import paper_datasets, paper_methods, paper_value
 from flipbench.protocol import Metric
-from flipbench.stats.difference import Difference
 
 Measure = Literal["auc", "logloss", "mean_cosine", "effective_rank", "top1_text", "top1_table", "chance"]
 """What a claim can be of: the two metrics, and what is measured of a pretraining."""
@@ -74,12 +73,6 @@ class Numbers(Protocol):
 
     def sample(self, table: str, row: str, dataset: str, measure: Measure) -> Mapping[int, float]:
         """By seed; empty where nothing was run."""
-        ...
-
-    def keys(self, table: str, row: str, dataset: str) -> tuple[str, ...]: ...
-
-    def comparison(self, table: str, row: str, against: str, dataset: str, measure: Measure) -> Difference | None:
-        """The declared test, adjusted, where it was made."""
         ...
 
 
@@ -144,7 +137,7 @@ def _pairs(statement: Statement, numbers: Numbers, dataset: str, measure: Measur
     pairs = [
         (row, other)
         for row, other in product(_rows(statement.better, numbers, table), _rows(statement.than, numbers, table))
-        if row != other and not (in_groups and _group(row) != _group(other))
+        if row != other and not (in_groups and row.partition("/")[0] != other.partition("/")[0])
     ]
     if not statement.best_of or not pairs:
         yield from pairs
@@ -173,10 +166,6 @@ def _rows(names: list[str], numbers: Numbers, table: str) -> list[str]:
     return chosen
 
 
-def _group(row: str) -> str:
-    return row.partition("/")[0]
-
-
 class PaperNumbers:
     """What the paper prints: one number a cell, no spread and no test."""
 
@@ -191,12 +180,6 @@ class PaperNumbers:
             return {}
         value = paper_value(table, row, dataset, measure)  # type: ignore[arg-type]
         return {} if value is None else {0: value}
-
-    def keys(self, table: str, row: str, dataset: str) -> tuple[str, ...]:
-        return ()
-
-    def comparison(self, table: str, row: str, against: str, dataset: str, measure: Measure) -> Difference | None:
-        return None
 
 
 def gains(term: Term, numbers: Numbers) -> dict[int, float]:

@@ -25,7 +25,8 @@ from flipbench.plan.expand import Plan
 from flipbench.plan.suite import Suite
 from flipbench.report.cells import Comparison, SuiteResults
 from flipbench.report.collect import failure_of
-from flipbench.stats import Difference, holm, paired_t, tost
+from flipbench.stats.difference import Difference, holm
+from flipbench.stats.equivalence import paired_t, tost
 from flipbench.store.runs import Store
 
 

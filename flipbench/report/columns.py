@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal, get_args
 
-from flipbench.paper import family, paper_starred, paper_value
-from flipbench.paper.names import BOLD_ONLY, is_proposed
+from flipbench.paper.names import BOLD_ONLY, family, is_proposed
+from flipbench.paper.values import paper_starred, paper_value
 from flipbench.protocol import Metric
 from flipbench.report.cells import CellRuns, SuiteResults
 from flipbench.stats.equivalence import Outcome, Verdict, verdict

@@ -14,7 +14,7 @@ from flipbench.report.columns import Source, TableCell, TableColumn
 from flipbench.report.settings import settings_of
 from flipbench.report.significance import Evidence, pairs
 from flipbench.report.table import ResultTable, overall_table, rounded
-from flipbench.stats import hanley_mcneil
+from flipbench.stats.delong import hanley_mcneil
 from flipbench.store.runs import Store
 
 

@@ -2,8 +2,7 @@
 
 import re
 
-from flipbench.paper import dataset_name
-from flipbench.paper.names import known_method
+from flipbench.paper.names import dataset_name, known_method
 from flipbench.report.columns import METRIC_NAMES, TableCell
 from flipbench.report.table import ResultTable
 

@@ -4,7 +4,7 @@ import re
 
 from tabulate import tabulate
 
-from flipbench.paper import dataset_name
+from flipbench.paper.names import dataset_name
 from flipbench.report.columns import METRIC_NAMES, TableCell
 from flipbench.report.table import ResultTable
 

@@ -9,7 +9,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from flipbench import stats
 from flipbench.atomic import replacing
 from flipbench.data.store import home
 from flipbench.errors import UserError
@@ -18,7 +17,9 @@ from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import Comparison
-from flipbench.stats.bootstrap import RESAMPLES, VERSION
+from flipbench.stats.bootstrap import RESAMPLES, VERSION, Resampled, bootstrap_metrics
+from flipbench.stats.compare import compare, compare_resampled
+from flipbench.stats.difference import Difference, holm
 from flipbench.store.predictions import Predictions, read_predictions
 from flipbench.store.runs import Store
 
@@ -39,10 +40,10 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
 
     test, done = plan.suite.compare.test, evidence.store.done
     tested = [p for p in pairs(plan) if all(len(c.evaluations) > 1 and all(map(done, c.evaluations)) for c in p)]
-    differences: dict[Metric, list[stats.Difference]] = {}
+    differences: dict[Metric, list[Difference]] = {}
     for metric in get_args(Metric):
         alone = [evidence.difference(row.evaluations, other.evaluations, metric, test) for row, other in tested]
-        adjusted = stats.holm([difference.p for difference in alone])
+        adjusted = holm([difference.p for difference in alone])
         differences[metric] = [difference.within(p) for difference, p in zip(alone, adjusted, strict=True)]
     return tuple(
         Comparison(row.data.label, metric, row.method.label, other.method.label, differences[metric][i])
@@ -81,10 +82,10 @@ class Evidence:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._predictions: dict[str, Predictions] = {}
-        self._resampled: dict[tuple[str, ...], stats.Resampled] = {}
+        self._resampled: dict[tuple[str, ...], Resampled] = {}
         self._rows: dict[str, str] = {}  # digest of each run's test rows
 
-    def difference(self, first: Stages, second: Stages, metric: Metric, test: str) -> stats.Difference:
+    def difference(self, first: Stages, second: Stages, metric: Metric, test: str) -> Difference:
         """``first`` minus ``second`` by a declared test, over runs with the same seeds.
 
         Raises:
@@ -94,11 +95,11 @@ class Evidence:
             if test == "user-bootstrap":
                 a, b = self.resampled(first), self.resampled(second)
                 self.check((first[0], second[0]))
-                return stats.compare_resampled(metric, a, b)
+                return compare_resampled(metric, a, b)
             self.check((*first, *second))
             one, other = ([self.predictions(stage) for stage in stages] for stages in (first, second))
             logits = ([p.logits for p in one], [p.logits for p in other])
-            return stats.compare(test, metric, one[0].labels, *logits, one[0].groups)
+            return compare(test, metric, one[0].labels, *logits, one[0].groups)
         except ValueError as error:
             raise UserError(f"{self.store.folder(first[0])} and {self.store.folder(second[0])}: {error}") from None
 
@@ -129,7 +130,7 @@ class Evidence:
             other = stages[digests.index(most)]
             raise UserError(f"{self.store.folder(odd)}: its test rows are not those of {self.store.folder(other)}")
 
-    def resampled(self, stages: Stages) -> stats.Resampled:
+    def resampled(self, stages: Stages) -> Resampled:
         """A cell's metrics under resampled users.
 
         Kept beside the prepared data under the predictions' own digests, on which alone they depend: a report of
@@ -152,7 +153,7 @@ class Evidence:
                 runs = [self._read(stage) for stage in stages]
                 self.check(stages)
                 logits = np.stack([run.logits for run in runs])
-                self._resampled[name] = stats.bootstrap_metrics(runs[0].labels, logits, runs[0].groups)
+                self._resampled[name] = bootstrap_metrics(runs[0].labels, logits, runs[0].groups)
                 _keep(path, self._resampled[name], self._rows[name[0]])
         return self._resampled[name]
 
@@ -163,17 +164,17 @@ class Evidence:
         return predictions
 
 
-def _load(path: Path) -> tuple[stats.Resampled, str] | None:
+def _load(path: Path) -> tuple[Resampled, str] | None:
     """What :func:`_keep` wrote; None where there is nothing or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in ("auc", "logloss", "auc_of", "logloss_of")}
-            return stats.Resampled(**arrays, users=int(kept["users"])), str(kept["rows"])
+            return Resampled(**arrays, users=int(kept["users"])), str(kept["rows"])
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         return None
 
 
-def _keep(path: Path, resampled: stats.Resampled, rows: str) -> None:
+def _keep(path: Path, resampled: Resampled, rows: str) -> None:
     """Written whole or not at all; a folder that cannot be written costs time, no result."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,8 @@ from flipbench.metrics import MetricError, auc
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.suite import DataEntry
 from flipbench.report.significance import Evidence
-from flipbench.stats import Difference, compare
+from flipbench.stats.compare import compare
+from flipbench.stats.difference import Difference
 from flipbench.store.predictions import Predictions
 from flipbench.store.runs import Store
 

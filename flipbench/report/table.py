@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from flipbench.paper import FAMILIES, family, method_name, paper_datasets, paper_methods
+from flipbench.paper.names import FAMILIES, family, method_name
+from flipbench.paper.values import paper_datasets, paper_methods
 from flipbench.report.caption import caption, legend, signature
 from flipbench.report.cells import Comparison, SuiteResults
 from flipbench.report.columns import METRIC_NAMES, TableCell, TableColumn, ours, theirs

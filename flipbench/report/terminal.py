@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flipbench.paper import dataset_name
+from flipbench.paper.names import dataset_name
 from flipbench.report.columns import METRIC_NAMES, Mark, Source, TableCell
 from flipbench.report.table import ResultTable
 

@@ -1,9 +1,9 @@
 """Paired bootstrap of AUC and logloss that redraws users, not rows: a user's rows are not independent."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,13 +12,7 @@ from flipbench.metrics import MetricError, checked, row_losses
 from flipbench.protocol import Metric
 
 Float = NDArray[np.float64]
-Bool = NDArray[np.bool_]
 Whole = NDArray[np.intp]
-Classes = tuple[Whole, Whole]
-"""The rows of the positives and those of the negatives."""
-Ranked = tuple[Whole, Whole, Whole, Whole]
-Lost = Callable[[Float], Float]
-"""From how often each user is drawn, [B, users], to twice the pairs of rows in wrong order, [B]; ties count half."""
 
 RESAMPLES = 2000
 
@@ -29,7 +23,7 @@ MOST_PAIRED = 2000
 """Users up to which a table of users by users is made, of 32 MB."""
 
 _AT_ONCE = 1 << 18
-"""How many numbers are worked on at a time: they stay in the processor's cache, and test sets of millions fit."""
+"""How many users are drawn at a time: test sets of millions fit in memory."""
 
 
 @dataclass(frozen=True)
@@ -87,34 +81,28 @@ def bootstrap_metrics(
         raise MetricError(f"AUC needs both classes; all {len(clicked)} labels are {int(clicked[0])}")
     counts = [np.bincount(g[rows], minlength=users).astype(np.float64) for rows in (clicked, ~clicked)]
     loss = np.stack([np.bincount(g, row_losses(labels, run), users) for run in x])
+    ranked = [_ranked(run, clicked, g) for run in x]
     paired = users <= MOST_PAIRED and users * users <= 50 * x.size  # about where both take equally long
-    of_class = np.flatnonzero(clicked), np.flatnonzero(~clicked)
-    of_runs, lost = (_by_pairs if paired else _by_ranks)(of_class, x, g, counts)
+    by_pairs = sum(_wrong_pairs(run, users) for run in ranked) if paired else None
 
     auc, logloss = np.empty(1 + resamples), np.empty(1 + resamples)
     done = 0
     for drawn in _draws(users, resamples, seed):
         pairs = (drawn @ counts[0]) * (drawn @ counts[1])
-        wrong = np.divide(lost(drawn), 2 * len(x) * pairs, out=np.full(len(drawn), math.nan), where=pairs > 0)
+        if by_pairs is None:
+            lost = np.array([sum(_wrong(run, row) for run in ranked) for row in drawn])
+        else:
+            lost = np.einsum("bu,bu->b", drawn @ by_pairs, drawn)
+        wrong = np.divide(lost, 2 * len(x) * pairs, out=np.full(len(drawn), math.nan), where=pairs > 0)
         now = slice(done, done := done + len(drawn))
         auc[now] = 1 - wrong
         logloss[now] = (drawn @ loss.mean(axis=0)) / (drawn @ (counts[0] + counts[1]))
-    pairs = counts[0].sum() * counts[1].sum()
-    return Resampled(auc, logloss, 1 - np.array(of_runs) / (2 * pairs), loss.sum(axis=1) / len(g), users)
+    auc_of = 1 - np.array([_wrong(run, np.ones(users)) for run in ranked]) / (2 * counts[0].sum() * counts[1].sum())
+    return Resampled(auc, logloss, auc_of, loss.sum(axis=1) / len(g), users)
 
 
-def _draws(users: int, resamples: int, seed: int) -> Iterable[Float]:
+def _draws(users: int, resamples: int, seed: int) -> Iterator[Float]:
     """How often each user is drawn, [B, users] at a time: once each, then the resamples."""
-    return (_kept_draws if users <= MOST_PAIRED else _made_draws)(users, resamples, seed)
-
-
-@lru_cache(maxsize=1)
-def _kept_draws(users: int, resamples: int, seed: int) -> list[Float]:
-    """The same for every row of a table."""
-    return list(_made_draws(users, resamples, seed))
-
-
-def _made_draws(users: int, resamples: int, seed: int) -> Iterator[Float]:
     stream = np.random.PCG64(seed)  # its raw numbers are the same in every numpy, those of a Generator need not be
     yield np.ones((1, users))
     at_once = max(1, _AT_ONCE // users)
@@ -125,67 +113,43 @@ def _made_draws(users: int, resamples: int, seed: int) -> Iterator[Float]:
         yield np.bincount(who.ravel(), minlength=rows * users).reshape(rows, users).astype(np.float64)
 
 
-def _by_pairs(of_class: Classes, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
-    """What each run loses on the test rows, and what all together lose under a draw."""
-    each, total = [], np.zeros((len(counts[0]), len(counts[0])))
-    for run in x:
-        wrong = _wrong_pairs(*_ranked(of_class, run, g), len(total))
-        each.append(float(wrong.sum()))
-        total += wrong
-    return each, lambda drawn: np.asarray(np.einsum("bu,bu->b", drawn @ total, drawn))
+class _Ranked(NamedTuple):
+    """One run's rows by rising score; in what order rows tie does not matter.
 
-
-def _by_ranks(of_class: Classes, x: Float, g: Whole, counts: list[Float]) -> tuple[list[float], Lost]:
-    """As :func:`_by_pairs`."""
-    ranked = [_ranked(of_class, run, g) for run in x]
-    under = np.zeros(1 + len(ranked[0][0]))
-
-    def of_one(run: Ranked, drawn: Float) -> float:
-        positives, negatives, below, ties = run
-        np.cumsum(drawn[positives], out=under[1:])
-        return float(drawn[negatives] @ (under[below] + under[ties]))
-
-    def lost(drawn: Float) -> Float:
-        return np.array([sum(of_one(run, row) for run in ranked) for row in drawn])
-
-    return [of_one(run, np.ones(len(counts[0]))) for run in ranked], lost
-
-
-def _ranked(of_class: Classes, run: Float, g: Whole) -> Ranked:
-    """Users of the positives and of the negatives by rising score; positives ranked under each negative, without and
-    with those that tie with it."""
-    # in what order rows tie does not matter
-    up, down = (rows[np.argsort(run[rows])] for rows in of_class)
-    positives, negatives = run[up], run[down]
-    below, ties = (np.searchsorted(positives, negatives, side) for side in ("left", "right"))
-    return g[up], g[down], below, ties
-
-
-def _wrong_pairs(positives: Whole, negatives: Whole, below: Whole, ties: Whole, users: int) -> Float:
-    """[users, users] twice the pairs of a negative of the one and a positive of the other in wrong order.
-
-    The ranked positives are cut into blocks: whole blocks under a negative are counted by one product of matrices,
-    those in its own block one by one.
+    Attributes:
+        positives, negatives: users of the rows of either class.
+        below, ties: how many positives rank under each negative, without and with those that tie with it.
     """
-    limits, of = np.concatenate([below, ties]), np.tile(negatives, 2)
-    width = max(8, users // 8)  # about where both parts take equally long
-    blocks = 1 + len(positives) // width
-    block, rest = np.divmod(limits, width)
-    in_block = _table(positives, np.arange(len(positives)) // width, users, blocks)
-    before = in_block.cumsum(axis=1) - in_block
-    wrong = _table(of, block, users, blocks) @ before.T
-    padded = np.pad(positives, (0, blocks * width - len(positives))).reshape(blocks, width)
-    for start in range(0, len(limits), at_once := max(_AT_ONCE, users * users) // width):
-        part = slice(start, start + at_once)
-        inside = np.arange(width) < rest[part, None]
-        pairs = (of[part, None] * users + padded[block[part]])[inside]
-        wrong += np.bincount(pairs, minlength=users * users).reshape(users, users)
+
+    positives: Whole
+    negatives: Whole
+    below: Whole
+    ties: Whole
+
+
+def _ranked(run: Float, clicked: NDArray[np.bool_], g: Whole) -> _Ranked:
+    up, down = (rows[np.argsort(run[rows])] for rows in (np.flatnonzero(clicked), np.flatnonzero(~clicked)))
+    below, ties = (np.searchsorted(run[up], run[down], side) for side in ("left", "right"))
+    return _Ranked(g[up], g[down], below, ties)
+
+
+def _wrong(run: _Ranked, drawn: Float) -> float:
+    """Twice the pairs of rows in wrong order where each user is drawn so often, [users]; ties count half."""
+    under = np.concatenate([[0.0], drawn[run.positives].cumsum()])
+    return float(drawn[run.negatives] @ (under[run.below] + under[run.ties]))
+
+
+def _wrong_pairs(run: _Ranked, users: int) -> Float:
+    """[users, users] the same by the user of the negative and of the positive."""
+    limits = np.concatenate([run.below, run.ties])
+    rising = np.argsort(limits, kind="stable")
+    limits, of = limits[rising], np.tile(run.negatives, 2)[rising]
+    wrong = np.empty((users, users))
+    for user in range(users):
+        first_above = np.searchsorted(limits, np.flatnonzero(run.positives == user), "right")
+        under = np.bincount(first_above, minlength=len(limits) + 1)[:-1].cumsum()
+        wrong[:, user] = np.bincount(of, under, users)
     return wrong
-
-
-def _table(i: Whole, j: Whole, rows: int, columns: int) -> Float:
-    """[rows, columns] how often each pair occurs."""
-    return np.bincount(i * columns + j, minlength=rows * columns).reshape(rows, columns).astype(np.float64)
 
 
 def spread(resampled: Float) -> float:

@@ -1,6 +1,7 @@
 """A difference, its interval and its p-value: what every comparison here ends in."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 LEVEL = 0.95
@@ -50,3 +51,15 @@ def satterthwaite(first: float, df: float, second: float, other: float) -> float
     parts = [(e**4 / d) for e, d in ((first, df), (second, other)) if e > 0]
     total = sum(parts)
     return (first**2 + second**2) ** 2 / total if total > 0 else math.inf
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment (Scand. J. Stat. 6, 1979): p-values that bound the chance of any false alarm.
+
+    Args:
+        p: in [0, 1], in any order, as is the result; may be empty.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted: list[float] = multipletests(p, method="holm")[1].tolist() if p else []
+    return adjusted

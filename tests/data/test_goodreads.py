@@ -23,7 +23,7 @@ from flipbench.data.check import check
 from flipbench.data.fetch import import_from
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, INTERACTIONS, WORKS, Sampling
 from flipbench.data.goodreads_reader import read
-from flipbench.data.goodreads_records import interactions, rated
+from flipbench.data.goodreads_records import rated, rating, texts
 from flipbench.errors import UserError
 
 Raw = Callable[..., Path]
@@ -65,7 +65,7 @@ def test_dates_are_read_in_their_zone_and_calendar(raw: Raw) -> None:
         "Sun Jul 04 12:34:56 -1200 2010": 1278290096,
     }
     written = (FIRST.replace(b"Sat Mar 01 00:30:00 +0100 2014", date.encode()) for date in dates)
-    table = interactions()(b"".join(written))
+    table = texts("user_id", "book_id", "date_updated", rating=rating)(b"".join(written))
     found, faults = rated(table.append_column(json_lines.LINE, [list(range(len(table)))]))
     assert (found["time"].to_pylist(), faults) == (list(dates.values()), [])
 
@@ -169,12 +169,12 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_needs(tmp_path: Path,
     generate(tmp_path / "raw", 2_000)
     code = (
         "import os, sys; from pathlib import Path; from flipbench.data import json_lines as j;"
-        "j.BLOCK = 1 << 16; write = j._write; n = [0]\n"
-        "def killing(path, table):\n"
+        "j.BLOCK = 1 << 16; replacing = j.replacing; n = [0]\n"
+        "def killing(path):\n"
         "    n[0] += 1\n"
         "    if n[0] > 4: os.kill(os.getpid(), 9)\n"
-        "    write(path, table)\n"
-        "j._write = killing\n"
+        "    return replacing(path)\n"
+        "j.replacing = killing\n"
         "from flipbench.data.fetch import import_from; import_from('goodreads', Path(sys.argv[1]))"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "raw")], env=dict(os.environ), check=False)

@@ -3,7 +3,7 @@
 import pytest
 
 from flipbench.data import dataset
-from flipbench.paper import paper_methods
+from flipbench.paper.values import paper_methods
 from flipbench.plan import expand as plan
 from flipbench.plan import suite
 from flipbench.plan.settings import flatten

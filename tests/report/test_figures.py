@@ -18,7 +18,7 @@ from flipbench.cli import main
 from flipbench.data.split import Rows
 from flipbench.errors import UserError
 from flipbench.metrics import auc, logloss
-from flipbench.paper import row_name
+from flipbench.paper.names import row_name
 from flipbench.plan import suite
 from flipbench.report.figures import figure_files, scores, style
 from flipbench.report.figures.calibration import BINS, reliability, small_multiples

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from flipbench.paper import load_tables, paper_datasets, paper_methods, paper_starred, paper_value
 from flipbench.paper.names import TABLES
+from flipbench.paper.values import load_tables, paper_datasets, paper_methods, paper_starred, paper_value
 from flipbench.plan.suite import Compare
 from flipbench.protocol import Metric
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults

@@ -3,7 +3,8 @@
 import pytest
 
 from flipbench.errors import UserError
-from flipbench.paper import dataset_name, family, load_tables, method_name, paper_datasets, paper_methods, paper_value
+from flipbench.paper.names import dataset_name, family, method_name
+from flipbench.paper.values import load_tables, paper_datasets, paper_methods, paper_value
 
 
 def test_known_values() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flipbench.errors import UserError
-from flipbench.paper import paper_methods
+from flipbench.paper.values import paper_methods
 from flipbench.plan.suite import Compare
 from flipbench.report.caption import signature
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from flipbench import metrics
 from flipbench.metrics import MetricError
-from flipbench.stats import bootstrap, bootstrap_metrics, compare, compare_resampled
+from flipbench.stats import bootstrap
+from flipbench.stats.bootstrap import bootstrap_metrics
+from flipbench.stats.compare import compare, compare_resampled
 
 
 def difference(labels, a, b, groups, metric, **how):

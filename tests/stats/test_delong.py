@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flipbench.metrics import MetricError, auc
-from flipbench.stats import compare, hanley_mcneil
-from flipbench.stats.delong import auc_covariance, placements
+from flipbench.stats.compare import compare
+from flipbench.stats.delong import auc_covariance, hanley_mcneil, placements
 
 
 def delong(y, a, b):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
 from flipbench.metrics import MetricError
-from flipbench.stats import compare, holm, paired_t, seeds_needed, tost, verdict
-from flipbench.stats.difference import t_difference
+from flipbench.stats.compare import compare
+from flipbench.stats.difference import holm, t_difference
+from flipbench.stats.equivalence import paired_t, seeds_needed, tost, verdict
 
 
 def test_the_four_verdicts():

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from flipbench.paper import dataset_name, row_name
+from flipbench.paper.names import dataset_name, row_name
 from flipbench.plan.expand import Plan
 from flipbench.report.collect import finished_cells
 from flipbench.report.figures import style

@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from flipbench.paper import dataset_name, family, paper_value, row_name
+from flipbench.paper.names import dataset_name, family, row_name
+from flipbench.paper.values import paper_value
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.settings import flatten
 from flipbench.plan.stage import Stage

@@ -11,7 +11,7 @@ from zlib import ZLIB_RUNTIME_VERSION
 import pandas as pd
 from PIL import Image
 
-from flipbench.paper import dataset_name
+from flipbench.paper.names import dataset_name
 
 _KINDS = {
     "forest": ("Differences", "The reference minus each other row, in AUC and in logloss, with 95 % intervals"),

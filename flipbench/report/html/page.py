@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from flipbench.paper import dataset_name, row_name
+from flipbench.paper.names import dataset_name, row_name
 from flipbench.plan.expand import Plan
 from flipbench.report.cells import SuiteResults
 from flipbench.report.claims import claims_of_suite
