@@ -29,7 +29,7 @@ def spec_of(key):
     return json.dumps({**spec, "parents": parents}, sort_keys=True)
 
 
-def test_a_naive_mean_over_rows_averages_seeds_and_nothing_else(committed):
+def test_naive_mean_averages_seeds_alone(committed):
     """MovieLens by time and shuffled, in both precisions, of all or few users; BookCrossing in two orders; sweeps."""
     assert len(committed) == len(list(RESULTS.glob("*/*/evaluate-*/DONE")))
     for row, runs in committed.reset_index().groupby("row"):
@@ -97,7 +97,7 @@ def test_a_suites_rows_are_its_own(suite, committed):
     assert frame.index.is_unique
 
 
-def test_runs_without_their_pretraining_are_not_taken_for_alike(tmp_path):
+def test_pretrained_runs_are_not_alike(tmp_path):
     for folder in RESULTS.glob("planted-tiny/flip/evaluate-*"):
         shutil.copytree(folder, tmp_path / folder.relative_to(RESULTS))
     frame = api.results(tmp_path)

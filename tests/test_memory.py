@@ -8,7 +8,7 @@ import pytest
 from flipbench.memory import TUNABLES, large_pages
 
 
-def test_a_process_started_within_gets_the_setting_and_ours_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_pages_reach_children_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TUNABLES, raising=False)
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(1) as before, large_pages():

@@ -8,7 +8,7 @@ PAIRS = (("alt", "flip"), ("alt_id", "flip_id"), ("alt_plm", "flip_plm"))
 SHORT = {"batch_size": 64, "pretrain.batch_size": 128}
 
 
-def test_its_three_products_are_flips_bit_for_bit_from_one_pretraining(tmp_path, monkeypatch):
+def test_alt_equals_flip(tmp_path, monkeypatch):
     lab = Lab(tmp_path, make_table(tmp_path, rows=200), monkeypatch)
     chains = {name: lab.chain(name, **SHORT) for pair in PAIRS for name in pair}
     assert len({chain[0].key for chain in chains.values()}) == 1
@@ -20,7 +20,7 @@ def test_its_three_products_are_flips_bit_for_bit_from_one_pretraining(tmp_path,
     assert len(list(lab.store.root.glob("*/pretraining/pretrain-*"))) == 1
 
 
-def test_each_declares_what_flip_does_and_names_the_first_version():
+def test_alt_declares_what_flip_does():
     for ours, theirs in ((registry.get(alt), registry.get(flip)) for alt, flip in PAIRS):
         assert (ours.kind, ours.settings, ours.grid) == (theirs.kind, theirs.settings, theirs.grid)
         assert "arXiv 2310.19453v1" in ours.summary

@@ -52,7 +52,7 @@ def build(context, ids):
 
 
 @pytest.mark.parametrize("form", ["prefix", "prompt"])
-def test_the_loss_is_of_the_hidden_tokens_alone_and_reaches_the_ids(context, build, ids, form):
+def test_loss_of_hidden_tokens_alone(context, build, ids, form):
     model = build(form)
     batch = PAMLM.make_batch(context, ids, form=form, prompts=3, mask_ratio=0.15)(ids, 0, 0, slice(None))
     loss = model(batch.ids, batch.text, batch.mask)["mlm"]

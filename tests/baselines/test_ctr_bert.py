@@ -37,7 +37,7 @@ def rows_of(table, n=None):
     return Rows(ids, table.labels[:n], ids[:, 0])
 
 
-def test_each_tower_reads_its_fields_as_a_sentence_of_their_own(table, sides):
+def test_towers_read_their_own_fields(table, sides):
     ids = torch.from_numpy(table.ids[:40])
     values = [*(str(100 + u) for u in range(12)), "gloomy", "cheerful", *(str(500 + i) for i in range(10))]
     values += ["drama", "comedy"]
@@ -51,7 +51,7 @@ def test_each_tower_reads_its_fields_as_a_sentence_of_their_own(table, sides):
     assert [[table.fields[f].side for f in columns] for columns in sides.columns] == [["user"] * 2, ["item"] * 2]
 
 
-def test_the_towers_start_alike_share_nothing_and_read_one_side_each(table, sides, model):
+def test_towers_start_alike(table, sides, model):
     user, item = (dict(tower.named_parameters()) for tower in model.towers)
     assert all(torch.equal(user[name], item[name]) and user[name] is not item[name] for name in user)
     ids = torch.from_numpy(table.ids[:30]).long()

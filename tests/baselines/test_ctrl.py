@@ -23,7 +23,7 @@ def pretraining(method, seed=0, **changes):
 
 @pytest.mark.parametrize("flavour", ["paper", "released"])
 @pytest.mark.parametrize("changes", [{}, {"pretrain.temperature": 0.5}, {"backbone": "deepfm"}])
-def test_the_plain_form_is_the_pretraining_of_flip_without_mlm_and_mtm(flavour, changes):
+def test_plain_ctrl_is_an_ablation_of_flip(flavour, changes):
     """One run serves both; a suite file needs to say no more than ``icl_similarity: dot``."""
     ablation = {"pretrain.mlm": False, "pretrain.mtm": False}
     theirs = pretraining("flip", flavour=flavour, **ablation, **changes)

@@ -60,7 +60,7 @@ def test_the_classifier_starts_from_the_pretrained_encoder(lab):
     assert any(not torch.equal(tensor, public[name]) for name, tensor in model.encoder.state_dict().items())
 
 
-def test_one_pretraining_serves_every_finetuning_and_needs_no_backbone(lab):
+def test_one_pretraining_serves_all(lab):
     first, slow = lab.chain("ptab"), lab.chain("ptab", learning_rate=1e-5, head_dim=64)
     assert first[0].key == slow[0].key
     assert first[1].key != slow[1].key

@@ -46,7 +46,7 @@ def test_bash_completes_the_name_of_a_suite():
     assert done.stdout == "table2_tuned\n", done.stderr
 
 
-def test_data_that_is_not_prepared_hides_no_results_of_the_rest(suite_file, cli, refused, monkeypatch, tmp_path):
+def test_unprepared_data_hides_no_results(suite_file, cli, refused, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # bundle writes where it is called
     path = suite_file(data="[planted-tiny, goodreads]", methods="[afm]")
     assert refused("run", path).endswith("; without it: --only dataset=planted-tiny\n")

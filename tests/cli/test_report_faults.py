@@ -111,7 +111,7 @@ def test_figures_that_are_none_are_named(stored, unwritten, auc, says):
     assert str(store.folder(stage)) in err
 
 
-def test_a_missing_run_leaves_no_number_in_its_cell_and_no_comparison(stored, report):
+def test_missing_run_leaves_no_number(stored, report):
     path, plan, store = stored()
     shutil.rmtree(store.folder(plan.cells[0].evaluations[0]))
     out, cells = report(path)
@@ -122,7 +122,7 @@ def test_a_missing_run_leaves_no_number_in_its_cell_and_no_comparison(stored, re
     assert "significantly" not in out
 
 
-def test_a_run_of_another_protocol_in_the_place_of_ours_is_named(stored, unwritten):
+def test_run_in_a_wrong_place_is_named(stored, unwritten):
     _, other, store = stored(protocol="as-released")
     path, plan, _ = stored()
     ours, theirs = (store.folder(p.cells[0].evaluations[0]) for p in (plan, other))
@@ -131,7 +131,7 @@ def test_a_run_of_another_protocol_in_the_place_of_ours_is_named(stored, unwritt
     assert "protocol is 'as-released', not 'held-out'" in unwritten(path)
 
 
-def test_runs_of_another_protocol_in_the_same_results_change_nothing(stored, report):
+def test_other_protocol_changes_nothing(stored, report):
     path, _, _ = stored()
     before = report(path)
     stored(protocol="as-released")

@@ -49,7 +49,7 @@ def test_what_follows_is_verified(mini, cli):
     assert (code, out, err) == (0, f"mini: {len(mini[1].stages())} runs checked, all follows\n", "")
 
 
-def test_a_report_changed_by_one_digit_is_exit_code_3_and_named(mini, cli, tmp_path):
+def test_changed_digit_is_exit_code_3(mini, cli, tmp_path):
     report = tmp_path / "reports" / "mini.md"
     report.write_text(report.read_text().replace("0.8548", "0.8549"))
     code, out, err = cli("verify", mini[0], "--json")
@@ -59,7 +59,7 @@ def test_a_report_changed_by_one_digit_is_exit_code_3_and_named(mini, cli, tmp_p
     assert len(json.loads(out)[0]["mismatches"]) == 1
 
 
-def test_a_changed_prediction_and_a_changed_metric_name_their_run(mini, mismatch):
+def test_changes_name_their_run(mini, mismatch):
     path, plan, store = mini
     first, second = plan.cells[0].evaluations
     target = store.folder(first) / "predictions.parquet"
@@ -90,7 +90,7 @@ def test_figures_and_the_page_follow_too(mini, cli, mismatch, tmp_path):
     assert "calibration-movielens-1m.png: the picture is not what the results give" in err
 
 
-def test_pictures_that_other_libraries_drew_are_compared_by_their_numbers(mini, cli, tmp_path):
+def test_foreign_pictures_compare_by_numbers(mini, cli, tmp_path):
     one = (mini[0], "--only", "model=dcnv2")
     cli("report", *one)
     page, picture, numbers = (tmp_path / "reports" / f"mini{rest}" for rest in OF_ONE)
@@ -165,7 +165,7 @@ def test_a_cell_that_is_not_there_names_the_nearest(mini, refused, arguments, sa
     assert says in refused("explain", mini[0], *arguments)
 
 
-def test_the_gap_has_a_rung_a_factor_and_a_dash_where_nothing_was_run(mini, suite_file, stored_runs, cli):
+def test_gap_has_a_rung_a_factor(mini, suite_file, stored_runs, cli):
     path, _, store = mini
     random_order, other_settings = {"data": "[movielens-1m: {order: random}]"}, {"settings": "{embedding_l2: 0.0}"}
     for change in ({"protocol": "as-released"}, random_order, other_settings):
@@ -224,7 +224,7 @@ def test_the_command_of_an_empty_rung_fills_it(factor, suite_file, stored_runs, 
     assert rung()["command"] == ""
 
 
-def test_claims_without_results_are_not_run_but_the_papers_numbers_speak(cli, tmp_path):
+def test_claims_without_results(cli, tmp_path):
     code, out, _ = cli("claims", "--results", tmp_path / "none", "--json")
     assert code == 0
     claims = json.loads(out)

@@ -64,7 +64,7 @@ def chain(lengths):
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=4), min_size=1, max_size=6), st.integers(1, 4))
-def test_finish_is_never_better_than_possible_nor_worse_than_a_busy_slot_allows(chains, slots):
+def test_finish_lies_within_bounds(chains, slots):
     stages, took = [], {}
     for number, lengths in enumerate(chains):
         for stage, length in zip(chain(lengths), lengths, strict=True):
@@ -78,7 +78,7 @@ def test_finish_is_never_better_than_possible_nor_worse_than_a_busy_slot_allows(
     assert cost.finish(stages, took, 1) == total
 
 
-def test_seeds_rates_and_lengths_are_one_kind_and_shapes_are_not(suite_file):
+def test_kinds_of_stages(suite_file):
     def kinds(method):
         return [{kind_of(s) for s in plan_of(suite_file(methods=f"[{method}]", seeds="2"))[1].stages()}]
 
@@ -143,7 +143,7 @@ def test_usual_epochs_are_those_of_finished_selections(suite_file, home):
         assert (estimate.seconds, estimate.at_most) == (steps, False)
 
 
-def test_measured_here_then_calibrated_then_measured_elsewhere_then_alike(suite_file, home):
+def test_order_of_estimates(suite_file, home):
     store, planned = plan_of(suite_file(settings=f"{{{TINY}}}", seeds="2", methods="[dcnv2, deepfm]"))
     first, second = (s for s in planned.stages() if s.role == "evaluate" and s.method == "dcnv2")
     other = next(s for s in planned.stages() if s.role == "evaluate" and s.method == "deepfm")
@@ -235,7 +235,7 @@ def is_refused(stage):
     raise UserError("no")
 
 
-def test_a_look_that_dies_or_is_refused_is_told_and_one_that_is_given_up_ends():
+def test_failed_measurements_are_reported():
     stages = {"a": Stage("fit", {"number": 1}), "b": Stage("fit", {"number": 2})}
     for look, said in ((dies, "its process ended"), (is_refused, "no")):
         errors = dict(of_each(stages, look, 2))

@@ -116,7 +116,7 @@ BAD_ITEMS = {
 }
 
 
-def test_bad_lines_are_counted_and_named_and_change_nothing_else(raw: Callable[..., Path]) -> None:
+def test_bad_lines_are_counted_and_named(raw: Callable[..., Path]) -> None:
     reviews, items = ("".join(f"{line}\n" for line in bad).encode() for bad in (BAD, BAD_ITEMS))
     prepared = read(raw(as_lines(NEW[:3]) + reviews + as_lines(NEW[3:]), items + as_lines(NEW_ITEMS)))
     assert in_words(prepared) == ROWS

@@ -116,7 +116,7 @@ def test_files_without_rows_are_refused(raw: Raw, file: str, content: bytes, mes
         read(raw({file: content}))
 
 
-def test_a_missing_file_and_a_flood_of_malformed_lines_are_refused(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_malformed_files(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = raw({"BX-Book-Ratings.csv": RATINGS + b"x\n" * 30})
     monkeypatch.setattr(raw_files, "LIMIT", 20)
     with pytest.raises(UserError, match=r"BX-Book-Ratings\.csv:31: .*; more than 20 lines are malformed"):
@@ -158,7 +158,7 @@ def test_ages_fall_into_their_bracket(age: int) -> None:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, data: st.DataObject) -> None:
+def test_changed_bytes_never_pass_unseen(tmp_path: Path, data: st.DataObject) -> None:
     """Whatever happens to the bytes of one file, every row joins what the other two say of its user and its book."""
     file = data.draw(st.sampled_from(sorted(FILES)))
     tokens = b'"', b'";"', b"\\", b"\n", b"\r\n", b"NULL", b"\0"
@@ -167,7 +167,8 @@ def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, 
     try:
         prepared = read(folder)
     except UserError as error:
-        assert re.match(rf"{re.escape(str(folder))}/{file}(:\d+)?: [^\n]+$", str(error))  # noqa: PT017
+        if not str(error).endswith("BX-Book-Ratings.csv: no rating of a known user and a known book"):  # of any file
+            assert re.match(rf"{re.escape(str(folder))}/{file}(:\d+)?: [^\n]+$", str(error))  # noqa: PT017
         return
     for user, _, _, isbn, *_ in (rows := in_words(prepared)):
         if file != "BX-Users.csv":

@@ -121,9 +121,7 @@ def test_a_server_that_ignores_ranges_sends_it_whole(server: Server, movielens: 
     assert server.asked == [None, f"bytes={CHUNK}-"]
 
 
-def test_a_part_is_used_where_it_is_whole_and_dropped_where_it_is_another_file(
-    server: Server, movielens: Dataset, archives: Path
-) -> None:
+def test_partial_download(server: Server, movielens: Dataset, archives: Path) -> None:
     (archives / f"{ZIP}.part").write_bytes(server.files[ZIP])
     assert len(fetch(movielens)) == 7
     assert server.sent == 0
@@ -178,7 +176,7 @@ def test_the_bar_goes_to_stderr(server: Server, tmp_path: Path, capsys: pytest.C
     assert ZIP in err
 
 
-def test_data_sets_without_raw_files_or_archive_name_their_command() -> None:
+def test_missing_raw_files_name_the_command() -> None:
     assert len(fetch("planted-tiny")) == 4_000
     with pytest.raises(UserError, match="is generated, it has no raw files: run 'flipbench data fetch planted-tiny'"):
         import_from("planted-tiny", ".")

@@ -46,7 +46,7 @@ def test_rows_are_in_words_and_in_order_of_time_user_book(raw: Raw) -> None:
     assert prepared.meta["partial"].startswith(f"{INTERACTIONS} has 6 of 228,648,342 lines; {BOOKS} has 4 of")
 
 
-def test_the_table_has_the_papers_fields_and_leaves_nothing_behind(raw: Raw, home: Path) -> None:
+def test_prepared_table_has_the_papers_fields(raw: Raw, home: Path) -> None:
     table = import_from("goodreads", raw())
     assert (len(table), len(table.fields), table.user_column, table.item_column) == (4, 15, 0, 1)
     assert isinstance(table.ids, np.memmap)
@@ -165,7 +165,7 @@ def test_blocks_of_any_size_give_the_same_table(raw: Raw, home: Path, monkeypatc
     assert in_words(read(raw({INTERACTIONS: last}), sampling=ALL)) == ROWS
 
 
-def test_a_process_that_is_killed_leaves_what_the_next_one_needs(tmp_path: Path, home: Path) -> None:
+def test_killed_process_leaves_its_work(tmp_path: Path, home: Path) -> None:
     generate(tmp_path / "raw", 2_000)
     code = (
         "import os, sys; from pathlib import Path; from flipbench.data import json_lines as j;"
@@ -228,7 +228,7 @@ def test_the_generator_writes_what_it_promises(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_any_changed_bytes_give_an_error_or_rows_of_those_files(tmp_path: Path, data: st.DataObject) -> None:
+def test_changed_bytes_never_pass_unseen(tmp_path: Path, data: st.DataObject) -> None:
     """Bytes of one file's text are changed: an error of one line, or counted rejections and no row that joins wrong."""
     file = data.draw(st.sampled_from([INTERACTIONS, BOOKS, GENRES]))
     content = data.draw(corrupted(lines(file), b'"', b"{", b"}", b"\n", b",", b"null", b"\\"))

@@ -23,7 +23,7 @@ from flipbench.errors import UserError
 Raw = Callable[..., Path]
 
 
-def test_rows_are_in_words_and_in_order_of_timestamp_user_movie(raw: Raw) -> None:
+def test_rows_in_words_and_order(raw: Raw) -> None:
     prepared = read(raw(), allow_partial=True)
     star_wars = ("9", "Star Wars: Episode IV (1977)", "Sci-Fi")
     miserables = ("10", "Misérables, Les (1995)", "Drama")

@@ -64,7 +64,7 @@ def test_meta_edited_by_hand_is_found() -> None:
             store.fingerprint("planted-tiny")
 
 
-def test_arrays_are_memory_mapped_and_a_slip_does_not_reach_the_file() -> None:
+def test_arrays_are_copy_on_write() -> None:
     table = store.open_table("planted-tiny")
     assert all(isinstance(array, np.memmap) for array in (table.ids, table.labels, store.truth(table)))
     table.ids[0, 0] += 1
@@ -175,7 +175,7 @@ def test_data_sets_unknown_or_of_a_broken_package_are_named(monkeypatch: pytest.
         dataset.get("mine")
 
 
-def test_readers_are_found_by_name_and_a_misspelled_one_is_named() -> None:
+def test_readers_by_name() -> None:
     readers = [dataset.get(name).reader for name in dataset.names()]
     assert all(callable(resolve_name(reader)) for reader in readers if isinstance(reader, str))
     misspelled = dataclasses.replace(dataset.get("movielens-1m"), reader="flipbench.data.movielens_reader:reed")

@@ -95,7 +95,7 @@ def test_unknown_order_or_protocol_is_named_with_the_nearest(table: Table) -> No
         selection_rows(table, "random", "heldout")  # type: ignore[arg-type]
 
 
-def test_a_share_of_the_users_comes_with_all_their_rows_and_all_features(table: Table) -> None:
+def test_share_of_users_keeps_their_rows(table: Table) -> None:
     assert split.of_users(table, 1.0) is table
     some = split.of_users(table, 0.3)
     column = table.user_column

@@ -187,7 +187,7 @@ def test_an_interrupted_stage_ends_with_the_same_bits(staged, calm, monkeypatch,
 
 
 @pytest.mark.parametrize(("told", "least", "most"), [(1000.0, 1000, 1060), (None, 0, 60)])
-def test_the_seconds_of_a_resumed_stage_are_those_of_all_its_work(staged, told, least, most, train):
+def test_seconds_of_a_resumed_stage(staged, told, least, most, train):
     _, store, (stage, *_) = staged(**LONG)
     path = interrupt(store, stage)
     state = Checkpoint(path, stage.key).load()
@@ -215,7 +215,7 @@ def test_a_run_folder_without_done_is_run_again(staged, calm, train):
     store.check(stages[-1])
 
 
-def test_a_full_disk_fails_with_a_list_and_goes_on_once_there_is_room(staged, calm, disk, capsys, predicted):
+def test_full_disk_goes_on_later(staged, calm, disk, capsys, predicted):
     path, store, stages = staged(**SHORT)
     assert command(path) == 2
     said = capsys.readouterr().err
@@ -229,7 +229,7 @@ def test_a_full_disk_fails_with_a_list_and_goes_on_once_there_is_room(staged, ca
     assert predicted(store.root) == calm(**SHORT)
 
 
-def test_a_folder_that_turns_read_only_fails_what_is_left_and_goes_on_later(staged, calm, disk, predicted):
+def test_read_only_folder_goes_on_later(staged, calm, disk, predicted):
     disk("size=100m")
     _, store, stages = staged(**SHORT)
 
@@ -252,7 +252,7 @@ def test_a_folder_that_turns_read_only_fails_what_is_left_and_goes_on_later(stag
 # Processes that end
 
 
-def test_a_killed_worker_is_replaced_and_its_stage_resumed_from_the_checkpoint(staged, calm, predicted):
+def test_killed_worker_is_replaced(staged, calm, predicted):
     expected = calm(**LONG)
     _, store, stages = staged(**LONG)
     killed, epochs_after = [], []

@@ -42,7 +42,7 @@ def trials(results: Path) -> dict[str, dict[str, float]]:
     return values
 
 
-def test_a_search_in_a_storm_of_kills_ends_as_the_undisturbed_one(suite_file, tmp_path, capsys, predicted, start):
+def test_search_survives_a_storm_of_kills(suite_file, tmp_path, capsys, predicted, start):
     rows = f"[{', '.join(METHODS)}]"
     path = suite_file(methods=rows, settings=SETTINGS, seeds="2", tune=f"{{budget: {POINTS}}}")
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"

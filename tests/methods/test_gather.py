@@ -61,7 +61,7 @@ def contrast_gradients(process):
 
 
 @pytest.mark.parametrize(("with_gradient", "share"), [(True, 1), (False, 1 / 2)])
-def test_gathering_with_gradient_is_exact_and_without_it_is_half(folder, with_gradient, share):
+def test_gather_gradient(folder, with_gradient, share):
     heads, v, w = heads_and_inputs()
     info_nce(heads[0](v), heads[1](w), 0.7).backward()
     first, second = (load(folder, f"gradients-{process}")[with_gradient] for process in range(2))

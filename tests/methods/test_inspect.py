@@ -32,7 +32,7 @@ tables = st.tuples(st.integers(2, 12), st.integers(2, 6)).flatmap(lambda s: arra
 
 @settings(max_examples=50, deadline=None)
 @given(tables)
-def test_geometry_is_that_of_all_pairs_and_of_the_whole_decomposition(table):
+def test_geometry_known_values(table):
     measured = geometry(table)
     rows = table.astype(np.float64)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -110,7 +110,7 @@ def inspected(tmp_path_factory):
     return whole, store
 
 
-def test_a_suite_that_inspects_pretrains_and_measures_and_scores_nothing(inspected):
+def test_inspecting_suite_scores_nothing(inspected):
     whole, store = inspected
     pretraining, *measuring = whole.stages()
     assert [pretraining.role, *(s.role for s in measuring)] == ["pretrain", "embeddings", "alignment"]

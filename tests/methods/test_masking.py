@@ -49,7 +49,7 @@ def test_every_set_of_fields_is_equally_likely():
     assert chisquare(seen[seen > 0]).pvalue > 0.001
 
 
-def test_the_table_is_hidden_at_the_chosen_fields_and_nowhere_else():
+def test_chosen_fields_are_hidden():
     ids = torch.arange(1, 41, dtype=torch.int32).view(5, 8)
     before = ids.clone()
     fields = draw_fields(5, 8, 0.3, seeded())
@@ -62,7 +62,7 @@ def test_the_table_is_hidden_at_the_chosen_fields_and_nowhere_else():
 
 
 @pytest.mark.parametrize("ratio", [0.15, 0.6, 1.0])
-def test_all_tokens_of_the_chosen_values_are_hidden_and_no_others(ratio):
+def test_chosen_values_are_hidden(ratio):
     ids = torch.from_numpy(planted_rows()[0].ids[:100])
     batch = tokens().batch(ids)
     fields = draw_fields(100, 8, ratio, seeded())
@@ -83,7 +83,7 @@ def test_all_tokens_of_the_chosen_values_are_hidden_and_no_others(ratio):
     assert (batch.field_of.flatten()[mask.positions] >= 0).all()
 
 
-def test_single_tokens_are_hidden_by_count_and_never_special_ones():
+def test_single_tokens_are_hidden():
     batch = draw(PretrainSettings(mask_unit="token"))
     mask, text = batch.masks.text, batch.text
     length = text.tokens.shape[1]
@@ -112,7 +112,7 @@ def literal(batch):
     return [*zip(*parts, strict=True)]
 
 
-def test_draws_are_fixed_by_seed_epoch_and_step_and_by_nothing_else():
+def test_draws_follow_seed_epoch_step():
     one = draw(PretrainSettings(), 1, 2, 3)
     torch.rand(7)
     again, alone = draw(PretrainSettings(), 1, 2, 3), draw(PretrainSettings(mlm=False, icl=False), 1, 2, 3)

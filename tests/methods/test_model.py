@@ -78,7 +78,7 @@ def test_an_objective_that_is_off_leaves_no_trace(off):
 
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize("name", FLAVOURS)
-def test_without_joint_reconstruction_the_heads_see_one_modality(name, joint):
+def test_heads_see_one_modality(name, joint):
     model = build(**FLAVOURS[name], joint_reconstruction=joint)
     table, text, head = model.id_model.representation_dim, model.encoder.hidden_size, model.mtm.predictor
     assert model.mlm.output[0].in_features == text + (table if joint else 0)
@@ -115,7 +115,7 @@ def test_a_switch_changes_what_it_says_and_nothing_else(loss, name):
 
 @pytest.mark.parametrize("name", FLAVOURS)
 @pytest.mark.parametrize("backbone", ["deepfm", "autoint", "dcnv2", "dcnv2_mix", "pnn", "afn"])
-def test_gradients_reach_all_that_the_losses_use_and_nothing_else(name, backbone):
+def test_gradients_reach_what_is_used(name, backbone):
     model = build(id_model=backbone, **FLAVOURS[name]).train()
     reached = gradients(model, model.total(losses_of(model, draw(model.settings))))
     # the click head was never asked, and DeepFM alone has its first-order term within the representation

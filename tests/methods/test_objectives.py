@@ -26,7 +26,7 @@ def test_nce_starts_at_4_24_and_equation_10_at_18_02(nce, loss):
     assert round(start, 2) == loss
 
 
-def test_at_the_start_nce_logits_are_the_product_less_ln_k_for_every_id():
+def test_nce_logits_at_the_start():
     output = FeatureOutput(COUNTS, 32, K, nce=True)
     h, every = torch.randn(1, 1, 32), torch.arange(len(COUNTS)).view(1, 1, -1)
     torch.testing.assert_close(output(h, every)[0, 0], output.table.weight @ h[0, 0] - math.log(K))
@@ -70,7 +70,7 @@ def test_projections_have_norm_sqrt_128(head):
 
 
 @pytest.mark.parametrize("head", ["linear", "residual"])
-def test_unit_vectors_at_a_128th_of_the_temperature_are_the_same_loss(head):
+def test_unit_vectors_scale_the_temperature(head):
     v, cls = torch.randn(32, 20), torch.randn(32, 16)
     dot = contrast(icl_head=head)(v, cls)
     unit = contrast(icl_head=head, icl_similarity="unit", temperature=0.7 / 128)(v, cls)
@@ -124,7 +124,7 @@ def test_field_predictors_are_independent_and_as_wide_as_said():
 
 @pytest.mark.parametrize("average", ["sample", "token"])
 @pytest.mark.parametrize("joint", [True, False])
-def test_the_masked_positions_alone_give_the_loss_and_gradients_of_all(average, joint):
+def test_masked_positions_suffice(average, joint):
     torch.manual_seed(0)
     tokens, chosen = torch.randint(0, 40, (6, 11)), torch.rand(6, 11) < 0.3
     chosen[2] = False  # a row without a masked token

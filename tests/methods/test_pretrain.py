@@ -35,7 +35,7 @@ def test_an_objective_that_is_off_has_no_figure():
     assert {*epoch.figures} == {"loss", "mtm", "icl", "learning_rate"}
 
 
-def test_weight_decay_is_on_all_that_is_trained_and_not_on_the_click_head():
+def test_weight_decay_on_what_is_trained():
     before, after = build().id_model, build()
     align(after, replace(CONFIG, max_epochs=1, weight_decay=0.5))
     after = after.id_model

@@ -95,7 +95,7 @@ def poison(model, what):
 
 
 @pytest.mark.parametrize(("what", "steps"), [("loss", 0), ("loss", 3), ("weights", 3)])
-def test_diverged_it_says_where_and_keeps_the_last_good_checkpoint(training, tmp_path, what, steps):
+def test_divergence_keeps_the_checkpoint(training, tmp_path, what, steps):
     make, run = training
     model, taken = make(seed=0), count(1)
     if steps == 0:

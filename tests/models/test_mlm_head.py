@@ -29,7 +29,7 @@ def test_the_checkpoints_own_head_gives_its_logits(kind, folders, table, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["distilbert", "roberta", "small"])
-def test_a_checkpoint_without_a_head_gets_a_fresh_one_by_the_seed(kind, folders, table):
+def test_missing_head_is_fresh(kind, folders, table):
     spec = kind if kind == "small" else str(folders(kind))
     encoder = plm.load(spec, table=table)
     heads = []

@@ -56,7 +56,7 @@ def test_states_of_some_tokens_are_those_among_all(choice, case):
     assert_same(gradients(encoder, mine), gradients(encoder, theirs))
 
 
-def test_under_autocast_states_are_bfloat16_and_gradients_float32(case):
+def test_dtypes_under_autocast(case):
     encoder, batch = case
     exact = encoder.states(batch, batch.first)
     with torch.autocast("cpu", torch.bfloat16):

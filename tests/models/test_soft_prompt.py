@@ -30,7 +30,7 @@ def row_of(text, row):
 
 @pytest.mark.parametrize("form", ["prompt", "prefix"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_states_follow_c_but_not_padding_and_send_gradient_back(spec, form, attention, table):
+def test_prompted_states(spec, form, attention, table):
     encoder, soft = build(spec, form, attention=attention)
     text = prompts(table, spec, rows=5)
     c = torch.randn(5, INPUTS, requires_grad=True)

@@ -120,7 +120,7 @@ def store(tmp_path):
     return store
 
 
-def test_a_parent_without_weights_runs_again_only_for_a_child_that_reads_them(suite_file, store):
+def test_lost_weights_are_rebuilt_when_read(suite_file, store):
     planned = expand(suite_file())
     select, refit, evaluate = planned.stages()
     finish(store, select, refit)

@@ -97,14 +97,14 @@ def test_settings_that_go_together_are_planned(suite_file):
 
 
 @pytest.mark.parametrize("how", ["grid", "random", "tpe"])
-def test_a_search_passes_over_points_whose_settings_do_not_go_together(suite_file, how):
+def test_search_skips_invalid_points(suite_file, how):
     tune = f"{{search: {how}, budget: 40, round: 40}}"
     (cell,) = expand(suite_file(methods="[autoint: {embedding_dim: 20}]", settings="{}", tune=tune)).cells
     assert {point["heads"] for point in cell.search.points} == {2, 4}, "8 does not divide 20"
     assert len(cell.trials) == 40
 
 
-def test_suites_that_come_with_flipbench_are_valid_and_found_by_name():
+def test_shipped_suites_are_valid():
     names = {path.stem for path in suite.available()}
     assert {"smoke", "quickstart", "table2"} <= names
     for name in names:

@@ -46,11 +46,11 @@ def test_the_rows_of_a_table_are_the_papers(name):
         ("figure9", 2 * 10),
     ],
 )
-def test_a_suite_pretrains_no_more_than_it_has_different_pretrainings(name, distinct):
+def test_suite_shares_pretrainings(name, distinct):
     assert len(pretrainings(name)) == distinct
 
 
-def test_figures_share_their_pretrainings_with_the_tables_of_the_same_data():
+def test_figures_share_pretrainings():
     assert pretrainings("figure2") < pretrainings("figure8") < pretrainings("table7")
     ours = pretrainings("table2", "model=flip", "dataset=movielens-1m")
     assert ours < pretrainings("figure8")
@@ -61,7 +61,7 @@ def test_figures_share_their_pretrainings_with_the_tables_of_the_same_data():
     assert len(pretrainings("table4") & pretrainings("table6")) == 10
 
 
-def test_the_siblings_share_the_pretrainings_of_flip_and_of_its_ablation():
+def test_siblings_share_pretrainings():
     here = "dataset=movielens-1m"
     flip = pretrainings("table2", "model=flip", here)
     ablation = pretrainings("table7", "model=without_mlm_mtm", here)

@@ -68,7 +68,7 @@ def test_tpe_learns_from_what_it_saw():
     assert distance("tpe") < distance("random")
 
 
-def test_random_asks_its_whole_budget_at_once_and_the_same_each_time():
+def test_random_search_repeats():
     how = Tune(search="random", budget=12)
     one, two = (looked(how, lambda point: None).points for _ in range(2))
     assert one == two
@@ -161,7 +161,7 @@ def test_a_study_holds_each_finished_trial_once(searched):
 @pytest.mark.parametrize(
     "damage", [None, lambda text: text[:-7], lambda text: text[:40] + b"\0{" + text[42:], lambda _: b"x\n"]
 )
-def test_a_lost_or_damaged_journal_is_written_again_from_the_runs(searched, damage):
+def test_damaged_journal_is_rewritten(searched, damage):
     planned, store = searched
     Studies(store, planned.suite, planned.suite.tune).record(planned.cells)
     whole, path = trials_in(store), store.root / "studies" / "mini.journal"

@@ -151,7 +151,7 @@ def test_the_numbers_beside_a_picture_are_the_runs_own(run):
     assert len(numbers(files, "tuning-planted-tiny")) == 9
 
 
-def test_a_sweep_has_a_curve_a_setting_and_cost_counts_a_pretraining_once(run):
+def test_sweep_and_cost_figures(run):
     files = figure_files(*run(**SWEPT))
     minutes = {r["seed"]: float(r["minutes"]) for r in numbers(files, "cost-planted-tiny") if r["row"] == "flip"}
     assert minutes["0"] == pytest.approx(4 * 60 / 60), "pretrain, select, refit, evaluate: two of them need the first"

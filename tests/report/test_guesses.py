@@ -47,7 +47,7 @@ def test_provenance_is_of_the_value_as_run(stored):
     assert "overridden" not in released.values()
 
 
-def test_a_searched_value_is_not_overridden_and_a_guess_stays_one(stored):
+def test_searched_is_not_overridden(stored):
     plan, _ = stored({}, methods="[deepfm]", tune="{budget: 3}")
     used = provenances(plan, "deepfm")
     assert (used["learning_rate"], used["dropout"], used["embedding_l2"]) == ("searched", "searched", "guess")

@@ -140,7 +140,7 @@ HEAD = "document.querySelectorAll('.results')[0].querySelectorAll('thead button'
 
 
 @pytest.mark.parametrize(("button", "column"), [(1, 0), (2, 1), (3, 2), (5, 4)])
-def test_sorting_by_keyboard_best_first_then_worst_then_as_it_was(browser, page, button, column):
+def test_sorting_by_keyboard(browser, page, button, column):
     table, _ = page
     rows = list(table.rows)
     order, head = ORDER % len(rows), HEAD % button

@@ -79,7 +79,7 @@ def test_no_negative_zero() -> None:
     assert at(table, "a", "d", "rel_impr").text == "0.00"
 
 
-def test_the_papers_rows_and_data_sets_are_shown_where_the_suite_lacks_them(several: SuiteResults) -> None:
+def test_paper_rows_are_shown(several: SuiteResults) -> None:
     table = overall_table(several)
     assert table.datasets == ("movielens-1m", "bookcrossing", "goodreads", "planted-tiny")
     assert [group.family for group in table.groups] == ["ID-based", "PLM-based", "ID+PLM", "Other"]
@@ -96,7 +96,7 @@ def test_no_reference_no_column(special: SuiteResults) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=9))
-def test_best_is_never_worse_than_second_nor_second_than_the_rest(scores: list[tuple[int, int]]) -> None:
+def test_marks_follow_the_order(scores: list[tuple[int, int]]) -> None:
     rows = {f"m{i}": (0.5 + a / 30_000, 0.4 + b / 30_000) for i, (a, b) in enumerate(scores)}  # thirds of a digit
     table = overall_table(suite(rows))
     for metric, sign in (("auc", 1), ("logloss", -1)):

@@ -188,7 +188,7 @@ def test_one_seed_supports_and_refutes_nothing(flip):
         assert outcomes[23] == "not run"
 
 
-def test_results_so_far_are_of_the_seeds_that_all_rows_have_failed_ones_too(flip):
+def test_results_of_common_seeds(flip):
     plan, store = flip()
     one, other, *_ = plan.cells
     shutil.rmtree(store.folder(one.evaluations[2]))

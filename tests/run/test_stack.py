@@ -105,7 +105,7 @@ def test_batch_norm_keeps_each_members_statistics(rows, name, given):
     assert set(counts[0] + counts[1]) == {10}
 
 
-def test_a_member_that_stops_early_leaves_the_others_as_they_are(rows):
+def test_early_stop_leaves_the_others(rows):
     configs = [replace(CONFIG, max_epochs=5), replace(CONFIG, max_epochs=5, patience=1, learning_rate=0.05), CONFIG]
     members = members_of("dcnv2", configs)
     left = stack(members, *rows)

@@ -93,7 +93,7 @@ def test_how_many_is_off_on_a_cpu_unless_asked_for():
 # How they are recorded
 
 
-def test_each_member_has_its_own_run_folder_with_the_key_of_separate_training(stages_of, tmp_path):
+def test_members_have_run_folders(stages_of, tmp_path):
     store, stages = stages_of(seeds="3")
     separate = Store(tmp_path / "separate")
     separate.prepare()
@@ -122,7 +122,7 @@ def test_each_member_has_its_own_run_folder_with_the_key_of_separate_training(st
     assert not list((store.root / ".work").glob("*/"))
 
 
-def test_a_member_that_diverges_is_a_recorded_failure_and_the_others_finish(stages_of):
+def test_diverged_member_leaves_the_others(stages_of):
     store, stages = stages_of(methods="[dcnv2, wild: {method: dcnv2, learning_rate: 10.0, cross_layers: 3}]")
     calm, wild = (s for s in stages if s.role == "select")
     assert group.stack_signature(calm) == group.stack_signature(wild)
@@ -139,7 +139,7 @@ def test_a_member_that_diverges_is_a_recorded_failure_and_the_others_finish(stag
     assert isinstance(ended[wild.key], engine.DivergedError)
 
 
-def test_a_resumed_member_adds_its_share_of_the_time_to_what_its_checkpoint_tells(stages_of):
+def test_resumed_member_adds_its_time(stages_of):
     store, stages = stages_of(seeds="2")
     selections = [s for s in stages if s.role == "select"]
 
@@ -159,7 +159,7 @@ def test_a_resumed_member_adds_its_share_of_the_time_to_what_its_checkpoint_tell
 
 
 @pytest.mark.parametrize("settings", [{"dropout": 0.1}, {"batch_norm": True}])
-def test_a_model_that_may_not_be_stacked_is_refused_by_its_modules(stages_of, settings):
+def test_stack_refuses_by_modules(stages_of, settings):
     text = ", ".join(f"{name}: {str(value).lower()}" for name, value in settings.items())
     store, stages = stages_of(methods=f"[dcnv2: {{{text}}}]", seeds="2")
     with pytest.raises(TypeError, match="dcnv2 has"):
@@ -170,7 +170,7 @@ def test_a_model_that_may_not_be_stacked_is_refused_by_its_modules(stages_of, se
 # What a worker does
 
 
-def test_a_stack_that_fails_is_noted_and_nothing_else_is_printed(stages_of, capfd, monkeypatch):
+def test_failed_stack_is_noted(stages_of, capfd, monkeypatch):
     """Batch norm is found by the model's modules: here the signature says that it may be stacked."""
     store, stages = stages_of(methods="[dcnv2: {batch_norm: true}]", seeds="2")
     monkeypatch.setattr("flipbench.schedule.group.stack_signature", lambda stage: stage.role)
@@ -183,7 +183,7 @@ def test_a_stack_that_fails_is_noted_and_nothing_else_is_printed(stages_of, capf
     assert capfd.readouterr().err == ""
 
 
-def test_alike_stages_train_together_and_alone_after_their_worker_was_killed(stages_of):
+def test_alike_stages_train_together(stages_of):
     store, stages = stages_of(methods="[dcnv2, deepfm: {dropout: 0.1}]", seeds="3")
     shown, killed = [], []
 

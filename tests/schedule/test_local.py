@@ -8,7 +8,7 @@ from flipbench.schedule.events import Started
 from flipbench.schedule.local import Pool
 
 
-def test_a_worker_that_dies_of_a_stage_each_time_costs_that_stage_alone(staged):
+def test_deadly_stage_fails_alone(staged):
     _, store, stages = staged(seeds="2")
 
     def kill_first(event):

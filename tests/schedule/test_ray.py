@@ -70,7 +70,7 @@ def wait_for(what):
         time.sleep(0.05)
 
 
-def test_two_nodes_give_the_bytes_of_one_process_and_a_failing_stage_is_recorded(staged, tmp_path, command, predicted):
+def test_two_nodes_equal_one_process(staged, tmp_path, command, predicted):
     broken = "broken: {method: deepfm, hidden: [1000000000000, 8]}"  # many terabytes of weights
     path, store, stages = staged(methods=f"[deepfm, {broken}, dcnv2, flip_id]", settings=SHORT)
     process = command(path)
@@ -180,7 +180,7 @@ def test_four_stages_share_a_gpu_and_a_fifth_waits(staged, tmp_path, cluster, dr
     assert {(one["gpu"], one["device"]) for one in metrics} == {("0", "cuda")}
 
 
-def test_a_stopped_command_and_a_dead_node_cost_no_finished_epoch(staged, cluster, command):
+def test_dead_node_costs_no_epoch(staged, cluster, command):
     path, store, stages = staged(settings=LONG, seeds="2")
     selects = [stage for stage in stages if stage.role == "select"]
     process = command(path)

@@ -79,7 +79,7 @@ def skewed(random, users=60):
 
 
 @pytest.mark.parametrize("metric", ["auc", "logloss"])
-def test_where_users_differ_it_keeps_its_level_and_delong_does_not(metric):
+def test_bootstrap_keeps_its_level(metric):
     random = np.random.default_rng(11)
     clustered, by_rows = [], []
     for _ in range(250):
@@ -115,7 +115,7 @@ def test_a_real_difference_is_found_and_the_interval_holds_it():
     assert (back.value, back.low, back.p) == pytest.approx((-found.value, -found.high, found.p))
 
 
-def test_row_order_and_user_names_do_not_matter_but_the_seed_does():
+def test_bootstrap_depends_on_the_seed_alone():
     random = np.random.default_rng(3)
     y, a, b, groups = skewed(random)
     found = difference(y, a, b, groups, "auc", resamples=50)

@@ -93,7 +93,7 @@ def test_tests_over_seeds_agree_with_scipy(sample, margin):
     assert tost(sample, margin) == pytest.approx((p, *scipy.confidence_interval(0.9)), rel=1e-8, abs=1e-12)
 
 
-def test_a_normal_test_is_students_of_infinite_degrees_of_freedom():
+def test_normal_is_t_of_infinite_df():
     found = t_difference(1.959963985, 1.0, math.inf, "delong")
     assert (found.p, found.low) == pytest.approx((0.05, 0.0), abs=1e-9)
     assert [t_difference(0.2, 0.0, 3, "t").p, t_difference(0.0, 0.0, 3, "t").p] == [0.0, 1.0]
@@ -126,7 +126,7 @@ def test_seeds_are_luck_too():
 
 @pytest.mark.parametrize("test", ["user-bootstrap", "delong", "paired-t"])
 @pytest.mark.parametrize("metric", ["auc", "logloss"])
-def test_every_declared_test_finds_a_real_gain_and_names_itself(test, metric):
+def test_declared_tests_find_a_real_gain(test, metric):
     y, a, b, groups = two_models(np.random.default_rng(5), 4, gain=1.0, spread=0.02)
     found = compare(test, metric, y, a, b, groups)
     assert found.test == test

@@ -12,7 +12,7 @@ from flipbench.data.movielens import FIELDS
 from flipbench.text import prompt
 
 
-def test_the_wording_is_field_is_value_with_a_full_stop_joined_by_spaces():
+def test_prompt_wording():
     row = ["1", "female", "under 18", "K-12 student", "48067", "1193"]
     row += ["One Flew Over the Cuckoo's Nest (1975)", "Drama"]
     assert prompt.sentence(FIELDS, row) == (

@@ -79,7 +79,7 @@ def test_the_fingerprint_is_of_content_not_of_place_or_prose(tmp_path):
     assert source.fingerprint(str(tmp_path / "a")) != first
 
 
-def test_a_pinned_folder_is_planned_without_it_and_read_only_if_it_is_the_one(tmp_path):
+def test_pinned_folder(tmp_path):
     plm = folder(tmp_path / "plm")
     content = source.fingerprint(str(plm))
     pinned = f"{plm}#{content}"
@@ -94,7 +94,7 @@ def test_a_pinned_folder_is_planned_without_it_and_read_only_if_it_is_the_one(tm
         source.folder_of(parse(f"{tmp_path}/absent#{content}"))
 
 
-def test_hub_and_small_have_fingerprints_without_network_or_files():
+def test_fingerprints_without_network():
     assert len({source.fingerprint(s) for s in ("small", f"a/b@{COMMIT}", f"a/c@{COMMIT}", "a/b@v1")}) == 4
 
 
@@ -172,7 +172,7 @@ def fetch(spec, home, endpoint, **environment):
 
 
 @pytest.mark.parametrize("revision", [COMMIT, "v1"])
-def test_a_pinned_revision_is_downloaded_once_and_found_offline(revision, hub, tmp_path):
+def test_pinned_revision_is_found_offline(revision, hub, tmp_path):
     done = fetch(f"lab/tiny@{revision}", tmp_path, hub)
     assert (done.returncode, done.stderr) == (0, "")  # no bars, no advice
     downloaded = {file.name: file.read_bytes() for file in Path(done.stdout.strip()).iterdir()}

@@ -7,7 +7,7 @@ from flipbench.text.masking import corrupt_tokens, masked_token_batches
 from flipbench.train.rng import Streams
 
 
-def test_fifteen_percent_of_the_words_are_chosen_in_eight_one_one(store, table):
+def test_bert_corruption_shares(store, table):
     text = store.batch(torch.from_numpy(table.ids.repeat(200, 0)))
     keys = torch.rand(*text.tokens.shape, 3, generator=torch.Generator().manual_seed(0))
     mask = corrupt_tokens(text, keys, 0.15, store)
@@ -29,7 +29,7 @@ def test_fifteen_percent_of_the_words_are_chosen_in_eight_one_one(store, table):
     assert torch.equal(corrupt_tokens(text, wider, 0.15, store).tokens, mask.tokens)
 
 
-def test_batches_follow_the_seed_epoch_and_step_and_are_split_without_a_change(store, table):
+def test_batches_follow_seed_epoch_step(store, table):
     ids, everything = torch.from_numpy(table.ids[:64]), slice(None)
     make = masked_token_batches(store, 0.15, Streams(3))
     whole = make(ids, 1, 5, everything)

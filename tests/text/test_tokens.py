@@ -90,7 +90,7 @@ def test_special_tokens_stand_where_the_tokenizer_puts_them(tiny, table):
     assert store.sep_id == store.tokenizer.rust.token_to_id("</s>")
 
 
-def test_the_full_stop_is_the_values_only_where_a_byte_level_token_holds_both(tiny, table):
+def test_full_stop_of_byte_level_tokens(tiny, table):
     ids = torch.from_numpy(table.ids[:1].copy())
     ids[0, 1] = int(table.offsets[1]) + VALUES[1].index("Wait...")
     for family, merged in (("wordpiece", False), ("byte-level", True)):

@@ -85,7 +85,7 @@ def test_one_stream_never_moves_another():
     assert len(set(seeds)) == len(seeds)
 
 
-def test_embedding_l2_is_the_gradient_of_half_lambda_squared_norm(rows):
+def test_embedding_l2_gradient(rows):
     config = replace(CONFIG, embedding_l2=0.05)
     model, reference = build(), build()
     ids, labels = torch.from_numpy(rows[0].ids[:128]), torch.from_numpy(rows[0].labels[:128]).float()

@@ -37,23 +37,23 @@ def test_a_cosine_by_epoch_is_torchs() -> None:
     assert epoch_cosine(1e-4, 29, 30) == pytest.approx(0.0027 * 1e-4, rel=0.02)
 
 
-def test_every_group_keeps_its_share_and_a_loaded_state_goes_on() -> None:
+def test_groups_and_resuming() -> None:
     def rates_before_steps(optimizer: torch.optim.Optimizer, steps: int) -> list[list[float]]:
         rates = []
         for _ in range(steps):
-            before_step()
+            before_step(0)
             rates.append([group["lr"] for group in optimizer.param_groups])
         return rates
 
     undisturbed = make_optimizer(1.0, 0.1)
-    before_step = lr_scheduler(undisturbed, 10, 0.2, "linear")
+    before_step = lr_scheduler(undisturbed, "linear", 0.2, epochs=1, steps_an_epoch=10)
     expected = rates_before_steps(undisturbed, 6)
     assert [a / b if b else 0.0 for a, b in expected] == pytest.approx([0.0] + [10.0] * 5)
     assert [a for a, _ in expected] == pytest.approx([0.0, 0.5, 1.0, 0.875, 0.75, 0.625])
 
     first, second = make_optimizer(1.0, 0.1), make_optimizer(1.0, 0.1)
-    before_step = lr_scheduler(first, 10, 0.2, "linear")
+    before_step = lr_scheduler(first, "linear", 0.2, epochs=1, steps_an_epoch=10)
     rates_before_steps(first, 3)
-    before_step = lr_scheduler(second, 10, 0.2, "linear")
+    before_step = lr_scheduler(second, "linear", 0.2, epochs=1, steps_an_epoch=10)
     second.load_state_dict(first.state_dict())
     assert rates_before_steps(second, 3) == expected[3:]

@@ -62,7 +62,7 @@ class PretrainSettings:
     icl_head: Literal["linear", "residual"] = stated(Paper("linear", "IV-C5"))
     """``linear``: linear layer and LayerNorm. ``residual``: two layers with a residual GELU, dropout .2 and LayerNorm
     (code)."""
-    icl_dim: int = stated(Code(128, "released code; the paper does not say", Valid.WIDTH))
+    icl_dim: int = stated(Code(128, "the paper does not say", Valid.WIDTH))
     """Size of the projections."""
     icl_similarity: Literal["dot", "unit", "max"] = stated(Paper("dot", "Eq. 11, and code"))
     """``dot``: product of the LayerNorm outputs, |z| about sqrt(128). ``unit``: of unit vectors (what Fig. 9's text
@@ -91,7 +91,7 @@ class PretrainSettings:
     all fields (code)."""
     mtm_hidden: int = stated(Guess(128, "neither says", Valid.WIDTH))
     """Width of the hidden layer of ``mlp``."""
-    mtm_dim: int = stated(Code(32, "released code; Eq. 8 has the product only", Valid.WIDTH))
+    mtm_dim: int = stated(Code(32, "Eq. 8 has the product only", Valid.WIDTH))
     """Size of the predicted and of the features' output embeddings."""
     mtm_loss: Literal["bce", "nce"] = stated(Paper("bce", "Eq. 10"))
     """``bce``: as printed. ``nce``: logits corrected by -ln q - ln K - ln M, biases started at ln q + ln M (code)."""
@@ -109,7 +109,7 @@ PRETRAIN_SETTINGS: dict[str, Setting] = {
     "learning_rate": Paper(
         5e-5, "V-A4: AdamW's, a cosine stepped once an epoch; 1e-4 in the launcher", Valid.LEARNING_RATE
     ),
-    "weight_decay": Code(1e-3, "released code, on every parameter; the paper does not say", Valid.PENALTY),
+    "weight_decay": Code(1e-3, "on every parameter; the paper does not say", Valid.PENALTY),
     "precision": Guess(
         "float32",
         "neither says; bfloat16: autocast in the PLM and its heads, logits, softmax and losses in float32",
@@ -124,13 +124,13 @@ FINETUNE_SETTINGS: dict[str, Setting] = {
     "plm": Paper(TINYBERT, "V-A4"),
     "flavour": Guess("paper", "the paper's equations, rather than the released code where they differ"),
     "learning_rate": Guess(1e-3, "of all but the PLM; searched over 1e-5 to 5e-3 (V-A4)", Valid.LEARNING_RATE),
-    "plm_learning_rate": Code(5e-5, "released code; the paper does not split the two", Valid.LEARNING_RATE),
+    "plm_learning_rate": Code(5e-5, "the paper does not split the two", Valid.LEARNING_RATE),
     "weight_decay": Paper(0.0, "V-A4: Adam; 1e-3 on every parameter with AdamW in code", Valid.PENALTY),
     "embedding_l2": Guess(0.0, "the code adds 1e-4 |E|^2 on MovieLens-1M and BookCrossing: lambda 2e-4", Valid.PENALTY),
-    "alpha_start": Code(0.0, "released code: alpha of Eq. 16; at 0 the prediction is the language model's"),
+    "alpha_start": Code(0.0, "alpha of Eq. 16; at 0 the prediction is the language model's"),
     "batch_size": Paper(256, "V-A4; 2048 for GoodReads", Valid.ROWS),
-    "max_epochs": Code(25, "released code", Valid.EPOCHS),
-    "patience": Code(3, "released code: epochs without a better validation AUC", Valid.EPOCHS),
+    "max_epochs": Code(25, "upper limit; the paper does not say", Valid.EPOCHS),
+    "patience": Code(3, "epochs without a better validation AUC; the paper does not say", Valid.EPOCHS),
     "precision": Guess("float32", "as in pretraining", Valid.PRECISION),
 }
 
