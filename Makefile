@@ -15,7 +15,7 @@ test: $(DEV_READY)     ## lint, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # by name, so that the longest files are not the last
 
 lint: $(DEV_READY)     ## mend what can be mended, then check
 	$(BIN)/ruff format .

@@ -120,7 +120,7 @@ def test_a_command_from_outside_gives_the_bytes_of_one_process(staged, tmp_path,
 def test_a_stage_without_progress_is_ended_and_recorded(staged, cluster, driver, monkeypatch):
     """Its process is stopped, so that it does not heed Ray either."""
     monkeypatch.setattr(backend, "KILL_AFTER_SECONDS", 0.5)
-    _, store, stages = staged(settings=PLAIN)
+    _, store, stages = staged(settings="{max_epochs: 500, patience: 500, batch_size: 64}")  # goes on after an epoch
     states = []
 
     def stop(event):
