@@ -50,6 +50,8 @@ class Setting:
         valid: the range of a number, or the choices of a text; empty where any value of the default's type will do.
         only_with: the value that another setting of the same method must have for this one to be read, as (name,
             value); elsewhere it is no part of a key. None where it is always read.
+        unkeyed: of a setting that came later than the first results, the value that stands for what they had: with it
+            the setting is no part of a key, so that they are found again. None where it is always part of one.
     """
 
     value: Value
@@ -57,18 +59,23 @@ class Setting:
     where: str
     valid: ValidValues = ()
     only_with: tuple[str, Value] | None = None
+    unkeyed: Value | None = None
+
+    def is_keyed(self, value: Value) -> bool:
+        """Whether the setting with this value is part of a key."""
+        return self.unkeyed is None or value != self.unkeyed
 
 
-def Paper(value: Value, where: str, valid: ValidValues = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802 - reads as a tag
-    return Setting(value, "paper", where, valid, only_with)
+def Paper(value: Value, where: str, valid: ValidValues = (), **keyed: Any) -> Setting:  # noqa: N802 - reads as a tag
+    return Setting(value, "paper", where, valid, **keyed)
 
 
-def Code(value: Value, where: str, valid: ValidValues = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802
-    return Setting(value, "code", where, valid, only_with)
+def Code(value: Value, where: str, valid: ValidValues = (), **keyed: Any) -> Setting:  # noqa: N802
+    return Setting(value, "code", where, valid, **keyed)
 
 
-def Guess(value: Value, where: str, valid: ValidValues = (), only_with: tuple[str, Value] | None = None) -> Setting:  # noqa: N802
-    return Setting(value, "guess", where, valid, only_with)
+def Guess(value: Value, where: str, valid: ValidValues = (), **keyed: Any) -> Setting:  # noqa: N802
+    return Setting(value, "guess", where, valid, **keyed)
 
 
 Settings = Mapping[str, "Setting | Mapping[str, Setting]"]

@@ -96,7 +96,7 @@ def evaluation_stage(condition: DataCondition, declared: Declaration, settings: 
         "protocol": condition.protocol,
         "method": declared.name,
         "version": declared.version,
-        "settings": _canonical_settings(settings),
+        "settings": _canonical_settings(declared, settings),
         "seed": seed,
     }
     first: dict[str, Stage] = {}
@@ -196,8 +196,10 @@ def _pretraining(
 
 def _settings_read(declared: Declaration, settings: Mapping[str, Any]) -> dict[str, Value]:
     """The settings that are read where the others have their values: only those determine a result."""
-    conditions = {name: setting.only_with for name, setting in flatten(declared.settings).items()}
-    return {n: v for n, v in settings.items() if not (c := conditions[n]) or settings[c[0]] == c[1]}
+    known = flatten(declared.settings)
+    conditions = {name: setting.only_with for name, setting in known.items()}
+    read = {n: v for n, v in settings.items() if not (c := conditions[n]) or settings[c[0]] == c[1]}
+    return {n: v for n, v in read.items() if known[n].is_keyed(v)}
 
 
 def _backbone(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,14 +209,16 @@ def _backbone(settings: Mapping[str, Any]) -> dict[str, Any]:
     declared = registry.get(str(settings["backbone"]))
     if declared.kind != "id":
         raise UserError(f"backbone: '{declared.name}' is no ID-based model; valid: {', '.join(registry.names('id'))}")
-    model = {name: s.value for name, s in flatten(declared.settings).items() if name not in TRAINING}
+    known = {name: s for name, s in flatten(declared.settings).items() if name not in TRAINING}
+    model = {name: s.value for name, s in known.items() if s.is_keyed(s.value)}
     return {"backbone": {"name": declared.name, "version": declared.version, "settings": model}}
 
 
-def _canonical_settings(settings: Mapping[str, Any]) -> dict[str, Value]:
+def _canonical_settings(declared: Declaration, settings: Mapping[str, Any]) -> dict[str, Value]:
     """What a fit is determined by beside its parents and what its specification names apart, as a key spells it.
 
     ``flavour`` only names a set of the others; ``precision`` came later than the first results, which all had float32.
     """
     apart = ("backbone", "plm", "flavour", PRETRAIN)
-    return {n: v for n, v in settings.items() if n not in apart and (n, v) != ("precision", "float32")}
+    kept = {n: v for n, v in settings.items() if n not in apart and (n, v) != ("precision", "float32")}
+    return {n: v for n, v in kept.items() if declared.settings[n].is_keyed(v)}
