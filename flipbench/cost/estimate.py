@@ -16,8 +16,8 @@ from flipbench.data.split import fitting_size, training_size
 from flipbench.errors import UserError
 from flipbench.identity import key_of
 from flipbench.plan import registry
-from flipbench.plan.expand import Cell, Plan, resolve
-from flipbench.plan.stage import DataCondition, Stage, evaluation_stage, selection_stage
+from flipbench.plan.expand import Cell, Plan, condition_of, resolve
+from flipbench.plan.stage import Stage, evaluation_stage, selection_stage
 from flipbench.store.runs import Store, read_json
 
 Source = Literal["measured", "calibrated", "alike"]
@@ -122,7 +122,7 @@ def _in_full(plan: Plan, cell: Cell) -> Cell:
     declared = registry.get(cell.method.method)
     settings = resolve(declared, search.points[0])
     fingerprint = search.trials[0].spec["data"]
-    condition = DataCondition(plan.suite.protocol, cell.data.name, fingerprint, cell.data.order, cell.data.users)
+    condition = condition_of(plan.suite, cell.data, fingerprint)
     unasked = how.budget - len(search.points) if how.search == "tpe" else 0
     more = tuple(
         selection_stage(evaluation_stage(condition, declared, settings, -seed)) for seed in range(1, unasked + 1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flipbench.data.table import Table
 from flipbench.errors import UserError, nearest
-from flipbench.protocol import Order, Protocol
+from flipbench.protocol import Order, Protocol, Validation
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,13 @@ class Rows:
 
         codes: NDArray[np.int32] = factorize(self.users)[0].astype(np.int32)
         return codes
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Rows":
+        """The rows where ``chosen`` [n] is true; a view where they are neighbours."""
+        where = np.flatnonzero(chosen)
+        together = len(where) and where[-1] - where[0] + 1 == len(where)
+        rows = slice(where[0], where[-1] + 1) if together else where
+        return Rows(self.ids[rows], self.labels[rows], self.users[rows])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,7 +69,7 @@ def training_size(rows: int) -> int:
 
 
 def fitting_size(training: int) -> int:
-    """Rows of the training part that a held-out selection trains on: int(8/9 of it)."""
+    """Rows of the training part that a held-out selection trains on: int(8/9 of it), or about as many."""
     return training * 8 // 9
 
 
@@ -71,22 +78,42 @@ def training_rows(table: Table, order: Order) -> Rows:
     return _rows(table, order, 0, training_size(len(table)))
 
 
-def selection_rows(table: Table, order: Order, protocol: Protocol) -> tuple[Rows, Rows]:
+def selection_rows(
+    table: Table, order: Order, protocol: Protocol, validation: Validation = "last-ninth"
+) -> tuple[Rows, Rows]:
     """What epochs and settings are selected with: rows to train on, rows to score.
 
-    Under ``held-out`` both lie in the training part (8/9 and the last 1/9 of it). Under ``as-released``
-    they are the training part and the test part: scores so selected are optimistic.
+    Under ``held-out`` both lie in the training part, and ``validation`` says which of its rows are scored. Under
+    ``as-released`` they are the training part and the test part: scores so selected are optimistic.
 
     Raises:
-        UserError: unknown order or protocol.
+        UserError: unknown order, protocol or validation part, or no user has the three rows that ``known-users`` needs.
     """
     if protocol == "as-released":
         return training_rows(table, order), test_rows(table, order)
-    if protocol != "held-out":
-        raise UserError(f"unknown protocol '{protocol}'{nearest(protocol, get_args(Protocol))}")
-    training = training_size(len(table))
-    fitting = fitting_size(training)
-    return _rows(table, order, 0, fitting), _rows(table, order, fitting, training)
+    for what, value, valid in (("protocol", protocol, Protocol), ("validation", validation, Validation)):
+        if value not in get_args(valid):
+            raise UserError(f"unknown {what} '{value}'{nearest(value, get_args(valid))}")
+    training = training_rows(table, order)
+    if validation == "last-ninth":
+        held = np.arange(len(training)) >= fitting_size(len(training))
+    else:
+        held = _of_known_users(training.users)
+        if not held.any():
+            raise UserError(f"{table.name}: validation: no user of 'known-users' has three training rows; 'last-ninth' has")
+    return training.take(~held), training.take(held)
+
+
+def _of_known_users(users: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """[n] bool: of a third of the users, drawn once and for all, the last third of the rows in their order."""
+    from pandas import Series
+
+    codes, order_of_user = np.unique(users, return_inverse=True)
+    rows = Series(order_of_user).groupby(order_of_user)
+    count, left = rows.transform("size").to_numpy(), rows.cumcount(ascending=False).to_numpy()
+    chosen = _permutation(len(codes))[: max(1, len(codes) // 3)]
+    held: NDArray[np.bool_] = np.isin(order_of_user, chosen) & (left < count // 3)
+    return held
 
 
 def test_rows(table: Table, order: Order) -> Rows:

@@ -60,7 +60,7 @@ class Plan:
         for cell in self.cells:
             for stage in (*cell.trials, *cell.ends):
                 for each in _with_parents(stage):
-                    stages.setdefault(each.key, each)
+                    _add(stages, each)
         return list(stages.values())
 
     def needed(self, store: FinishedRuns) -> list[Stage]:
@@ -71,7 +71,7 @@ class Plan:
             for parent in stage.parents.values():
                 if not (store.has_weights(parent) if parent.leaves_weights else store.done(parent)):
                     need(parent)
-            stages.setdefault(stage.key, stage)
+            _add(stages, stage)
 
         for cell in self.cells:
             for stage in (*cell.trials, *cell.ends):
@@ -111,9 +111,9 @@ def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, tri
     declared = registry.get(row.method)
     known = flatten(declared.settings)
     shared = {n: v for n, v in {**flatten(suite.settings), **flatten(data.settings)}.items() if n in known}
-    fixed = {**shared, **flatten(row.settings)}
+    fixed = {**shared, **flatten(row.settings), **flatten(data.rows.get(row.label, {}))}
     settings = resolve(declared, fixed)
-    condition = DataCondition(suite.protocol, data.name, fingerprint, data.order, data.users)
+    condition = condition_of(suite, data, fingerprint)
     if suite.inspect:
         kinds = [(what, seed) for what in suite.inspect for seed in range(suite.seeds)]
         measured = tuple(inspection_stage(what, condition, declared, settings, seed) for what, seed in kinds)
@@ -134,6 +134,20 @@ def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, tri
     seeds = range(suite.seeds) if best else ()
     evaluations = tuple(evaluation_stage(condition, declared, best or {}, seed) for seed in seeds)
     return Cell(row, data, search.trials if search else (), evaluations, best, search)
+
+
+def condition_of(suite: Suite, data: DataEntry, fingerprint: str) -> DataCondition:
+    """The data and protocol of the suite's cells on a data set."""
+    return DataCondition(
+        suite.protocol,
+        data.name,
+        fingerprint,
+        data.order,
+        data.users,
+        data.validation or suite.validation,
+        suite.refit if data.refit is None else data.refit,
+        suite.versions,
+    )
 
 
 def resolve(declared: Declaration, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +213,12 @@ def _known(choice: str, values: Iterable[str], valid: Iterable[str]) -> None:
     for value in values:
         if value not in valid:
             raise UserError(f"--only {choice}: the suite has no '{value}'{nearest(value, valid)}")
+
+
+def _add(stages: dict[str, Stage], stage: Stage) -> None:
+    """Each stage once; of a selection that one child scores, the form that leaves its weights."""
+    if stage.key not in stages or stage.is_scored:
+        stages[stage.key] = stage
 
 
 def _with_parents(stage: Stage) -> Iterator[Stage]:

@@ -1,7 +1,7 @@
 """Stages: the units of work, and the chain of them behind one run of a method."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ from flipbench.identity import key_of
 from flipbench.plan import registry
 from flipbench.plan.registry import Declaration
 from flipbench.plan.settings import PRETRAIN, TRAINING, Value, flatten
-from flipbench.protocol import Order, Protocol
+from flipbench.protocol import Order, Protocol, Validation
 
 ENGINE_VERSION = 1
 """Part of every key: raise it when a change in the engine changes results."""
@@ -29,12 +29,14 @@ class Stage:
         spec: what determines the result, as JSON values; parents appear by key.
         parents: the stages whose results this one reads, by role.
         local_paths: where this machine has what the specification names by fingerprint (a PLM's folder).
+        is_scored: whether test rows are scored with its weights, of a selection that nothing is refitted after.
     """
 
     role: str
     spec: Mapping[str, Any]
     parents: Mapping[str, "Stage"] = field(default_factory=dict)
     local_paths: Mapping[str, str] = field(default_factory=dict)
+    is_scored: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -64,8 +66,8 @@ class Stage:
 
     @property
     def leaves_weights(self) -> bool:
-        """Whether its run folder holds weights: of a selection only the epoch count is read, the others score."""
-        return self.role in ("pretrain", "refit", "fit")
+        """Whether its run folder holds weights: of a selection before a refit only the epoch count is read."""
+        return self.role in ("pretrain", "refit", "fit") or self.is_scored
 
     def __str__(self) -> str:
         return f"{self.role} {self.dataset} {self.method} s{self.seed}"
@@ -73,13 +75,25 @@ class Stage:
 
 @dataclass(frozen=True)
 class DataCondition:
-    """The data and protocol of a cell."""
+    """The data and protocol of a cell.
+
+    Attributes:
+        validation, refit: of ``held-out``: what is selected on, and whether the model is then fitted on all training
+            rows.
+        versions: of methods and pretrainings by name, where the runs that are meant were made with an earlier one.
+    """
 
     protocol: Protocol
     dataset: str
     fingerprint: str
     order: Order
     users: float = 1.0
+    validation: Validation = "last-ninth"
+    refit: bool = True
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+    def version_of(self, declared: Declaration) -> int:
+        return self.versions.get(declared.name, declared.version)
 
 
 def evaluation_stage(condition: DataCondition, declared: Declaration, settings: Mapping[str, Any], seed: int) -> Stage:
@@ -93,9 +107,9 @@ def evaluation_stage(condition: DataCondition, declared: Declaration, settings: 
     """
     common: dict[str, Any] = {
         **_data(condition),
-        "protocol": condition.protocol,
+        **_protocol(condition),
         "method": declared.name,
-        "version": declared.version,
+        "version": condition.version_of(declared),
         "settings": _canonical_settings(declared, settings),
         "seed": seed,
     }
@@ -106,17 +120,21 @@ def evaluation_stage(condition: DataCondition, declared: Declaration, settings: 
 
         local_paths = {"plm": str(settings["plm"])}
         plm = fingerprint(local_paths["plm"])
-        common |= {**_backbone(settings), "plm": plm}
+        common |= {**_backbone(condition, settings), "plm": plm}
         pretraining = _pretraining(condition, declared, settings, plm, seed, local_paths)
         first = {"pretrain": pretraining} if pretraining else {}
 
     def stage(role: str, **parents: Stage) -> Stage:
         keys = {name: parent.key for name, parent in parents.items()}
-        return Stage(role, {**common, "role": role, "parents": keys}, parents, local_paths)
+        refit = {} if condition.refit or condition.protocol == "as-released" or role != "evaluate" else {"refit": False}
+        return Stage(role, {**common, **refit, "role": role, "parents": keys}, parents, local_paths)
 
-    if condition.protocol == "as-released":
+    if condition.protocol == "as-released":  # nothing is refitted there, whatever the condition says
         return stage("evaluate", fit=stage("fit", **first))
-    return stage("evaluate", fit=stage("refit", select=stage("select", **first), **first))
+    selection = stage("select", **first)
+    if not condition.refit:
+        return stage("evaluate", fit=replace(selection, is_scored=True))
+    return stage("evaluate", fit=stage("refit", select=selection, **first))
 
 
 def selection_stage(last: Stage) -> Stage:
@@ -156,6 +174,12 @@ def inspection_stage(
     return Stage(what, spec, {"pretrain": pretraining}, local_paths)
 
 
+def _protocol(condition: DataCondition) -> dict[str, Any]:
+    """The protocol as a key spells it; ``last-ninth`` is what all had before there was a choice."""
+    held_out = condition.protocol == "held-out" and condition.validation != "last-ninth"
+    return {"protocol": condition.protocol, **({"validation": condition.validation} if held_out else {})}
+
+
 def _data(condition: DataCondition) -> dict[str, Any]:
     return {
         "engine": ENGINE_VERSION,
@@ -183,8 +207,8 @@ def _pretraining(
     spec = {
         **_data(condition),
         "method": pretraining.name,
-        "version": pretraining.version,
-        **_backbone(settings),
+        "version": condition.version_of(pretraining),
+        **_backbone(condition, settings),
         "plm": plm,
         "settings": _settings_read(pretraining, settings[PRETRAIN]),
         "seed": seed,
@@ -202,7 +226,7 @@ def _settings_read(declared: Declaration, settings: Mapping[str, Any]) -> dict[s
     return {n: v for n, v in read.items() if known[n].is_keyed(v)}
 
 
-def _backbone(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _backbone(condition: DataCondition, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The ID-based model at its declared settings, without those of its training; nothing where there is none."""
     if "backbone" not in settings:
         return {}
@@ -211,7 +235,7 @@ def _backbone(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"backbone: '{declared.name}' is no ID-based model; valid: {', '.join(registry.names('id'))}")
     known = {name: s for name, s in flatten(declared.settings).items() if name not in TRAINING}
     model = {name: s.value for name, s in known.items() if s.is_keyed(s.value)}
-    return {"backbone": {"name": declared.name, "version": declared.version, "settings": model}}
+    return {"backbone": {"name": declared.name, "version": condition.version_of(declared), "settings": model}}
 
 
 def _canonical_settings(declared: Declaration, settings: Mapping[str, Any]) -> dict[str, Value]:
@@ -221,4 +245,5 @@ def _canonical_settings(declared: Declaration, settings: Mapping[str, Any]) -> d
     """
     apart = ("backbone", "plm", "flavour", PRETRAIN)
     kept = {n: v for n, v in settings.items() if n not in apart and (n, v) != ("precision", "float32")}
-    return {n: v for n, v in kept.items() if declared.settings[n].is_keyed(v)}
+    known = flatten(declared.settings)
+    return {n: v for n, v in kept.items() if known[n].is_keyed(v)}

@@ -12,7 +12,7 @@ from flipbench.data import dataset as datasets
 from flipbench.errors import UserError, nearest
 from flipbench.plan import registry
 from flipbench.plan.settings import Value, flatten, nest
-from flipbench.protocol import Order, Protocol
+from flipbench.protocol import Order, Protocol, Validation
 
 
 def _nested(settings: Any) -> Any:
@@ -41,12 +41,23 @@ class DataEntry(_Strict):
     no figure of the paper is comparable with."""
     settings: SettingValues = {}
     """Settings for every method on this data set that has them (batch_size 2048 on GoodReads, say)."""
+    rows: dict[str, SettingValues] = {}
+    """Settings of single rows on this data set, by label."""
+    validation: Validation | None = None
+    """Instead of the suite's."""
+    refit: bool | None = None
+    """Instead of the suite's."""
 
     @property
     def label(self) -> str:
         """The column's name: the data set's alone where its rows stand as it has them."""
-        order = "" if self.order == datasets.get(self.name).orders[0] else f"@{self.order}"
-        return self.name + order + (f"@{100 * self.users:g}%-of-users" if self.users < 1 else "")
+        parts = [
+            self.order if self.order != datasets.get(self.name).orders[0] else "",
+            f"{100 * self.users:g}%-of-users" if self.users < 1 else "",
+            self.validation or "",
+            {None: "", True: "refit", False: "no-refit"}[self.refit],
+        ]
+        return "@".join([self.name, *filter(None, parts)])
 
 
 class MethodEntry(_Strict):
@@ -58,16 +69,20 @@ class MethodEntry(_Strict):
     """Registered name; ``flipbench list models`` shows them."""
     settings: SettingValues = {}
     """What differs from the method file's declared settings."""
+    note: str = ""
+    """What a reader of the row's figures must know; stands under the table."""
 
 
 class Tune(_Strict):
     """How settings are searched, the same budget for every method."""
 
-    search: Literal["grid", "random", "tpe"] = "grid"
-    """``grid``: the method's declared grid; each point trained once on the selection part. ``random``, ``tpe``:
-    Optuna's samplers between the bounds of the grid, from fixed seeds."""
+    search: Literal["random", "tpe", "grid"] = "random"
+    """``random``, ``tpe``: Optuna's samplers over the method's declared grid and between its points, from fixed seeds,
+    so that every method has the same number of points. ``grid``: the points of the grid alone, of which a small one has
+    fewer."""
     budget: Annotated[int, Field(ge=1)]
-    """Points a method may try, the declared settings among them; a larger grid is sampled by the seed 0."""
+    """Points that a method tries, the declared settings among them, each trained once on the selection part; of a larger
+    grid as many are sampled by the seed 0."""
     round: Annotated[int, Field(ge=1)] = 4
     """Of ``tpe``: points asked at once, each round knowing the figures of those before; the number of workers does not
     matter."""
@@ -120,7 +135,8 @@ def _methods(items: Any) -> Any:
         {
             "label": e["label"],
             "method": e.get("method", e["label"]),
-            "settings": {k: v for k, v in e.items() if k not in ("label", "method")},
+            "note": e.get("note", ""),
+            "settings": {k: v for k, v in e.items() if k not in ("label", "method", "note")},
         }
         if isinstance(e, dict) and "label" in e
         else e
@@ -140,8 +156,13 @@ class Suite(_Strict):
     data: Annotated[list[DataEntry], BeforeValidator(lambda v: _entries(v, "name")), Field(min_length=1)]
     """Columns: names, or ``name: {order, settings}``."""
     protocol: Protocol = "held-out"
-    """``held-out``: select on the last 1/9 of the training part, refit on all of it, score the test once.
+    """``held-out``: select on the ``validation`` part of the training rows, refit on all of them, score the test once.
     ``as-released``: select on the test rows, as the authors' code does."""
+    validation: Validation = "known-users"
+    """Of ``held-out``. ``known-users``: the last third of the rows of a third of the users. ``last-ninth``: the last
+    ninth of the training rows."""
+    refit: bool = True
+    """Of ``held-out``: whether the model is fitted again, on all training rows, before it is scored."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """Runs a cell, seeds 0 .. seeds-1."""
     settings: SettingValues = {}
@@ -156,6 +177,12 @@ class Suite(_Strict):
     table (figure 9)."""
     compare: Compare = Compare()
     """How rows are compared."""
+    unequal: dict[str, str] = {}
+    """Why rows differ in a setting that all should share (:data:`flipbench.report.fairness.SHARED`), by its name; the
+    report prints it."""
+    versions: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Versions of methods and pretrainings that this suite's runs were made with, where the code has gone on since: they
+    are read and reported, and no further ones can be made."""
     outputs: Outputs = Outputs()
     """Where results and reports go."""
 
@@ -186,6 +213,9 @@ class Suite(_Strict):
             if twice := _repeated(names):
                 raise UserError(f"{what} '{twice}' is listed twice")
         self._settings_exist()
+        for entry in self.data:
+            if unknown := next((row for row in entry.rows if row not in labels), None):
+                raise UserError(f"data: {entry.name}: rows: no row '{unknown}'{nearest(unknown, labels)}")
         if twice := _repeated(self.inspect):
             raise UserError(f"inspect: '{twice}' is listed twice")
         for name in self.inspect:
@@ -202,8 +232,10 @@ class Suite(_Strict):
         for row in self.methods:
             known = flatten(registry.get(row.method).settings)
             of_any |= known.keys()
-            if unknown := next((name for name in flatten(row.settings) if name not in known), None):
-                raise UserError(f"{row.label}: unknown setting '{unknown}'{nearest(unknown, known)}")
+            on_data = (entry.rows.get(row.label, {}) for entry in self.data)
+            for settings in (row.settings, *on_data):
+                if unknown := next((name for name in flatten(settings) if name not in known), None):
+                    raise UserError(f"{row.label}: unknown setting '{unknown}'{nearest(unknown, known)}")
         for settings in (self.settings, *(entry.settings for entry in self.data)):
             if unknown := next((name for name in flatten(settings) if name not in of_any), None):
                 raise UserError(f"settings: no method has '{unknown}'{nearest(unknown, of_any)}")

@@ -15,7 +15,7 @@ from flipbench.report.collect import run_of
 from flipbench.report.significance import Evidence
 from flipbench.store.runs import Store, read_json
 
-INDEX = ["dataset", "order", "users", "protocol", "precision", "row", "seed"]
+INDEX = ["dataset", "order", "users", "protocol", "validation", "refit", "precision", "row", "seed"]
 COLUMNS = ["label", "method", "version", "device", "auc", "logloss", "seconds", "key"]
 """Of every frame of results; the settings follow as ``settings.NAME``, ``pretrain.NAME`` and ``backbone.NAME``."""
 
@@ -45,8 +45,9 @@ def results_of_folder(store: Store) -> pd.DataFrame:
     """One row a finished run of a results folder, whatever suite it was for, indexed by :data:`INDEX`.
 
     ``row`` alone tells unlike runs apart, so that no mean over it mixes them: it is the method and, where they differ,
-    data set, order, users, protocol and precision, as in ``dcnv2 · movielens-1m · random``; where runs of one such name
-    differ in the method's version or, by a short digest, in anything else but the seed, that too.
+    data set, order, users, protocol, validation part, refit and precision, as in ``dcnv2 · movielens-1m · random``;
+    where runs of one such name differ in the method's version or, by a short digest, in anything else but the seed,
+    that too.
 
     Raises:
         UserError: a run's files are missing, damaged or changed, or a folder's name is not of the run that it holds.
@@ -56,7 +57,7 @@ def results_of_folder(store: Store) -> pd.DataFrame:
     if stages:
         conditions = pd.DataFrame([_conditions(stage) for stage in stages])
         data = pd.Series("", index=frame.index)
-        for name in ("dataset", "order", "users", "protocol", "precision"):
+        for name in ("dataset", "order", "users", "protocol", "validation", "refit", "precision"):
             data = _where_they_differ(data, conditions[name])
         frame["row"] = frame["label"] + data
         for name in ("version", "rest"):
@@ -137,6 +138,7 @@ def _record(stage: Stage, store: Store) -> dict[str, Any]:
     return {
         **{name: spec[name] for name in ("dataset", "order", "protocol", "seed", "method", "version")},
         "users": float(spec.get("users", 1.0)),
+        **_selection(spec),
         "precision": spec["settings"].get("precision", "float32"),
         "device": env.get("device"),
         "auc": scored.auc,
@@ -150,7 +152,7 @@ def _record(stage: Stage, store: Store) -> dict[str, Any]:
 def _conditions(stage: Stage) -> dict[str, str]:
     """All that makes a run unlike others of its method, as words of a label: everything in its key but the seed."""
     spec, pretraining = stage.spec, _pretraining(stage)
-    named = ("dataset", "order", "users", "protocol", "version", "seed", "role", "parents")
+    named = ("dataset", "order", "users", "protocol", "validation", "refit", "version", "seed", "role", "parents")
     rest = {name: value for name, value in spec.items() if name not in named}
     if pretraining:
         rest["pretrain"] = {name: value for name, value in pretraining.spec.items() if name not in ("seed", "parents")}
@@ -161,10 +163,19 @@ def _conditions(stage: Stage) -> dict[str, str]:
         "order": spec["order"],
         "users": f"{100 * spec.get('users', 1.0):g} % of users",
         "protocol": spec["protocol"],
+        "validation": f"selected on {_selection(spec)['validation']}",
+        "refit": "refitted" if _selection(spec)["refit"] else "not refitted",
         "precision": spec["settings"].get("precision", "float32"),
         "version": f"version {spec['version']}",
         "rest": key_of(rest)[:8],
     }
+
+
+def _selection(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What rows a run's epochs were selected on, and whether it was then fitted on all training rows."""
+    held_out = spec["protocol"] == "held-out"
+    validation = spec.get("validation", "last-ninth") if held_out else "test"
+    return {"validation": validation, "refit": held_out and spec.get("refit", True)}
 
 
 def _where_they_differ(labels: "pd.Series[str]", values: "pd.Series[str]") -> "pd.Series[str]":

@@ -135,7 +135,9 @@ class Fit:
             self.train = split.training_rows(table, stage.spec["order"])
         else:
             self.epochs = self.task.config.max_epochs
-            self.train, self.valid = split.selection_rows(table, stage.spec["order"], stage.spec["protocol"])
+            spec = stage.spec
+            validation = spec.get("validation", "last-ninth")
+            self.train, self.valid = split.selection_rows(table, spec["order"], spec["protocol"], validation)
         self.model = self.task.build()
         self.initial = weights_sha256(self.model.state_dict())
         self.parameters = sum(p.numel() for p in self.model.parameters())
