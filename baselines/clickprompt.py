@@ -18,7 +18,7 @@ from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
 from flipbench.models.prompted import Fusion, PromptedClicks
 from flipbench.models.soft_prompt import Form, Pooling, SoftPrompts
-from flipbench.plan.settings import TINYBERT, Code, Guess, Range, Valid
+from flipbench.plan.settings import DECAY, MAX_EPOCHS, TINYBERT, Code, Guess, Range, Valid
 from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
 from flipbench.train.pretrain import MakeBatch, PretrainModel
@@ -112,7 +112,8 @@ class ClickPromptID(PLMMethod):
         "weight_decay": Code(0.0, "ID-based launcher", Valid.PENALTY),
         "embedding_l2": Guess(1e-4, "as for the baselines", Valid.PENALTY),
         "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument", Valid.ROWS),
-        "max_epochs": Code(10, "10 and 20 tried", Valid.EPOCHS),
+        "decay": DECAY,
+        "max_epochs": MAX_EPOCHS,
         "patience": Code(3, "ID-based launcher", Valid.EPOCHS),
         "precision": Guess("float32", "as the other methods; the code has float16", Valid.PRECISION),
     }

@@ -75,7 +75,7 @@ def measure(stage: Stage, device: str) -> Rates:
             evaluation = Stage("evaluate", stage.spec, {"fit": stage}, stage.local_paths)
             task = fit_task(evaluation, table, Store(Path(folder)), device)
             model, epochs = task.build(), task.config.max_epochs
-            train_until(step_ended, lambda: task.fit(model, rows, None, epochs, checkpoint, lambda *_: None))
+            train_until(step_ended, lambda: task.fit(model, rows, None, epochs, (), checkpoint, lambda *_: None))
             row = _seconds_a_row(lambda part: task.predict(model, part), rows)
     counted = marks[min(WARM_UP, len(marks) - 2) :]
     if len(counted) < 2:

@@ -100,7 +100,9 @@ def selection_rows(
     else:
         held = _of_known_users(training.users)
         if not held.any():
-            raise UserError(f"{table.name}: validation: no user of 'known-users' has three training rows; 'last-ninth' has")
+            raise UserError(
+                f"{table.name}: validation: no user of 'known-users' has three training rows; 'last-ninth' has"
+            )
     return training.take(~held), training.take(held)
 
 

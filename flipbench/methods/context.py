@@ -10,6 +10,7 @@ from torch import Tensor
 from flipbench.data.table import Table
 from flipbench.models.encoder import Encoder, load, load_tokenizer
 from flipbench.models.id_model import IDModel
+from flipbench.models.out_of_vocabulary import OutOfVocabulary
 from flipbench.plan import registry
 from flipbench.plan.stage import Stage
 from flipbench.store.runs import Store
@@ -88,7 +89,15 @@ class MethodContext:
 
 
 def fresh_id_model(name: str, settings: Mapping[str, Any], table: Table, seed: int) -> IDModel:
-    """A registered ID-based model for a table, its weights drawn from the seed's stream ``init``."""
+    """A registered ID-based model for a table, its weights drawn from the seed's stream ``init``.
+
+    With ``oov: trained`` among the settings its tables have rows for features that training never shows.
+    """
     torch.manual_seed(Streams(seed).seed_of("init"))
-    model: IDModel = registry.get(name).load()(table.num_features, len(table.fields), **settings)
+    features, fields = table.num_features, len(table.fields)
+    settings = dict(settings)
+    trained = settings.pop("oov", "random") == "trained"
+    model: IDModel = registry.get(name).load()(features + trained * fields, fields, **settings)
+    if trained:
+        model.out_of_vocabulary = OutOfVocabulary(features, fields)
     return model

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from flipbench.models.embedding import FeatureEmbedding
 from flipbench.models.mlp import linear
+from flipbench.models.out_of_vocabulary import OutOfVocabulary
 from flipbench.models.precision import full_precision
 from flipbench.plan.settings import Grid, Settings
 
@@ -17,6 +18,9 @@ class IDModel(nn.Module):
     A subclass declares ``version`` (raise it when its results change), ``settings`` (its
     constructor's keyword arguments with their defaults' sources) and ``grid``, and defines
     :meth:`represent`. Feature ids are global over all fields; id 0 is the shared mask feature.
+
+    Attributes:
+        out_of_vocabulary: what stands for features that training never showed; None where their untrained rows do.
 
     Args:
         features: number of feature ids, the mask included (rows of the embedding table).
@@ -39,6 +43,7 @@ class IDModel(nn.Module):
         self.embed = FeatureEmbedding(features, embedding_dim)
         self.linear = FeatureEmbedding(features, 1) if first_order else None
         self.head = linear(representation_dim, 1)
+        self.out_of_vocabulary: OutOfVocabulary | None = None
 
     def represent(self, ids: Tensor) -> Tensor:
         """The representation before the last linear layer.
@@ -66,7 +71,14 @@ class IDModel(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logit [B] of the ids [B, F]."""
+        if self.out_of_vocabulary:
+            ids = self.out_of_vocabulary(ids)
         return self.score(ids, self.represent(ids))
+
+    def rows_read(self, ids: Tensor) -> Tensor:
+        """[n] of the tables' rows that a training step may read for the ids [B, F]; a row may be named twice."""
+        rows = ids.flatten()
+        return torch.cat([rows, self.out_of_vocabulary.rows.to(rows)]) if self.out_of_vocabulary else rows
 
     def embedding_tables(self) -> list[nn.Parameter]:
         """The tables that ``embedding_l2`` shrinks: one row a feature."""

@@ -65,6 +65,15 @@ GROUPS = {"none": "No PLM", "tinybert": "TinyBERT", "roberta": "RoBERTa", "rober
 """What stands before the slash in a row of Tables V and VI; in III and IV it is a method."""
 
 
+CONDITIONS = {
+    "known-users": "selected on known users",
+    "last-ninth": "selected on the last ninth",
+    "refit": "refitted",
+    "no-refit": "not refitted",
+}
+"""What a column's label may say beside row order and share of users."""
+
+
 def method_name(row: str) -> str:
     """The printed name of a row or method; one without a printed name is printed as it is.
 
@@ -107,6 +116,6 @@ def is_proposed(row: str, method: str | None = None) -> bool:
 
 
 def dataset_name(dataset: str) -> str:
-    """The printed name of a column: the data set's, and its row order where the label has one (``NAME@random``)."""
-    name, _, order = dataset.partition("@")
-    return DATASETS.get(name, name) + (f", {order} split" if order else "")
+    """The printed name of a column: the data set's, and what its label has beside it (``NAME@random``)."""
+    name, *conditions = dataset.split("@")
+    return ", ".join([DATASETS.get(name, name), *(CONDITIONS.get(each, f"{each} split") for each in conditions)])

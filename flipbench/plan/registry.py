@@ -163,6 +163,11 @@ def pretraining(name: str) -> Declaration:
     return Declaration(name, "", target, *_read(name, "pretraining", target, _METHOD))
 
 
+def version_of(name: str) -> int:
+    """The version of a registered method or pretraining; raises UserError where there is none of the name."""
+    return (pretraining(name) if name in _targets(PRETRAININGS) else get(name)).version
+
+
 @cache
 def inspection(name: str) -> Inspection:
     """The declaration of a registered inspection.

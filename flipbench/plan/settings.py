@@ -89,12 +89,36 @@ Axes = Mapping[str, Sequence[Value]]
 Fits = Callable[[Mapping[str, Value]], bool]
 """Whether the settings of a point, by dotted name, go together."""
 
+DECAY = Guess(
+    "plateau",
+    "a tenth after every epoch without a better validation AUC, as in every log of BARS; none in released ctr_base.py",
+    ("none", "plateau"),
+    unkeyed="none",
+)
+"""Of every method that has an ID-based model and is trained at a rate that does not follow a schedule of its own."""
+
+MAX_EPOCHS = Guess(
+    30, "so that early stopping alone decides; 10 in released ctr_base.py, 25 for FLIP, 20 for FLIP_ID", Valid.EPOCHS
+)
+"""Of the same methods."""
+
+L2_GRID: list[Any] = [0.0, 1e-5, 1e-4, 3e-4, 1e-3, 5e-3, 1e-2, 5e-2]
+"""Of ``embedding_l2``, for all that have it: BARS searches to .1 on MovielensLatest, and finds .005 to .01."""
+
 TRAINING: dict[str, Setting] = {
     "learning_rate": Code(1e-3, "released ctr_base.py: Adam, 1e-3", Valid.LEARNING_RATE),
     "embedding_l2": Guess(1e-4, "best validation AUC of DCNv2 on MovieLens-1M over 0, 1e-6, 1e-5, 1e-4", Valid.PENALTY),
     "batch_size": Paper(256, "V-A4", Valid.ROWS),
-    "max_epochs": Code(10, "released ctr_base.py", Valid.EPOCHS),
+    "decay": DECAY,
+    "max_epochs": MAX_EPOCHS,
     "patience": Code(3, "released ctr_base.py: early stopping on AUC", Valid.EPOCHS),
+    "oov": Guess(
+        "random",
+        "released code: a feature that training never shows keeps its random start; trained: one row a field stands "
+        "for all of them, trained on 5 % of the ids",
+        ("random", "trained"),
+        unkeyed="random",
+    ),
     "precision": Code(
         "float32", "released ctr_base.py; bfloat16: matrix products by autocast, all else float32", Valid.PRECISION
     ),
@@ -103,9 +127,9 @@ TRAINING: dict[str, Setting] = {
 
 TRAINING_GRID: dict[str, list[Any]] = {
     "learning_rate": [1e-4, 5e-4, 1e-3],
-    "embedding_l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],
+    "embedding_l2": L2_GRID,
 }
-"""The shared part of every ID-based model's grid (the ranges BARS searches, one for all nine)."""
+"""The shared part of every ID-based model's grid, one for all nine."""
 
 DEEP: dict[str, Setting] = {
     "hidden": Paper([300, 300, 128], "V-A4"),

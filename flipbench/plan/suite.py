@@ -81,8 +81,8 @@ class Tune(_Strict):
     so that every method has the same number of points. ``grid``: the points of the grid alone, of which a small one has
     fewer."""
     budget: Annotated[int, Field(ge=1)]
-    """Points that a method tries, the declared settings among them, each trained once on the selection part; of a larger
-    grid as many are sampled by the seed 0."""
+    """Points that a method tries, the declared settings among them, each trained once on the selection part; of a
+    larger grid as many are sampled by the seed 0."""
     round: Annotated[int, Field(ge=1)] = 4
     """Of ``tpe``: points asked at once, each round knowing the figures of those before; the number of workers does not
     matter."""
@@ -181,8 +181,8 @@ class Suite(_Strict):
     """Why rows differ in a setting that all should share (:data:`flipbench.report.fairness.SHARED`), by its name; the
     report prints it."""
     versions: dict[str, Annotated[int, Field(ge=1)]] = {}
-    """Versions of methods and pretrainings that this suite's runs were made with, where the code has gone on since: they
-    are read and reported, and no further ones can be made."""
+    """Versions of methods and pretrainings that this suite's runs were made with, where the code has gone on since:
+    they are read and reported, and no further ones can be made."""
     outputs: Outputs = Outputs()
     """Where results and reports go."""
 
@@ -213,6 +213,8 @@ class Suite(_Strict):
             if twice := _repeated(names):
                 raise UserError(f"{what} '{twice}' is listed twice")
         self._settings_exist()
+        for name in self.versions:
+            registry.version_of(name)
         for entry in self.data:
             if unknown := next((row for row in entry.rows if row not in labels), None):
                 raise UserError(f"data: {entry.name}: rows: no row '{unknown}'{nearest(unknown, labels)}")

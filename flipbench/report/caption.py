@@ -1,16 +1,23 @@
 """The sentences under a table, and the signature that says which runs it was made from."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from flipbench.paper.names import TABLES, method_name, row_name
+from flipbench.protocol import Validation
 from flipbench.report.cells import SuiteResults
 from flipbench.report.columns import SYMBOLS, TableCell
 from flipbench.report.settings import Unstated
 
+VALIDATION: dict[Validation, str] = {
+    "known-users": "the last third of the training rows of a third of the users",
+    "last-ninth": "the last ninth of the training rows",
+}
+"""The rows that choices are made on, in words."""
+
 PROTOCOLS = {
-    "held-out": "Protocol held-out: choices (epochs, tuned settings) were made on the last ninth of the training rows, "
-    "the model was then fitted on all of them, and the test rows were scored once.",
+    "held-out": "Protocol held-out: choices (epochs, tuned settings) were made on {validation}, {refit}the test rows "
+    "were scored once.",
     "as-released": "Protocol as-released, like the authors' code: test rows were used for selection, "
     "which flatters every AUC and logloss here.",
 }
@@ -57,7 +64,7 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
         statuses: which kinds of cell the table has (:data:`flipbench.report.columns.Status`).
         compares: whether the table shows the paper's values.
     """
-    lines = [PROTOCOLS.get(results.protocol, f"Protocol {results.protocol}.")]
+    lines = [protocol_sentence(results.protocol, results.validations, results.refits)]
     orders = results.order.split("+")
     if len(orders) > 1:
         lines.append(f"Row order of the split differs by data set: {', '.join(orders)}.")
@@ -91,6 +98,18 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
     return (*lines, *(" ".join(note.split()) for note in results.notes))
 
 
+def protocol_sentence(protocol: str, validations: Sequence[Validation], refits: Collection[bool]) -> str:
+    """What the protocol of a table's columns means; where columns differ, their headers say which is which."""
+    parts = " or ".join(VALIDATION[part] for part in validations)
+    fitted: dict[tuple[bool, ...], str] = {
+        (True,): "the model was then fitted on all training rows, and ",
+        (False,): "and, without fitting it again, ",
+    }
+    some = "the model was then fitted on all training rows but where a column says not, and "
+    refit = fitted.get(tuple(refits), some)
+    return PROTOCOLS.get(protocol, f"Protocol {protocol}.").format(validation=parts, refit=refit)
+
+
 def _unstated(results: SuiteResults) -> Iterator[str]:
     """How many settings of each row are not the paper's nor released code's; rows with equally many together."""
     kinds = {
@@ -119,6 +138,7 @@ def signature(results: SuiteResults) -> str:
     parts = {
         "flipbench": results.versions.get("flipbench", "unknown"),
         "protocol": results.protocol,
+        **({"validation": "+".join(results.validations)} if results.protocol == "held-out" else {}),
         "order": results.order,
         "seeds": str(results.seeds),
         "data": "+".join(prints) or "none",

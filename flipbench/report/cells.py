@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flipbench.plan.suite import Compare
-from flipbench.protocol import Metric
+from flipbench.protocol import Metric, Validation
 from flipbench.report.settings import Unstated
 from flipbench.stats.difference import Difference
 
@@ -79,6 +79,7 @@ class SuiteResults:
         protocol: ``held-out`` or ``as-released``.
         order: row order of the split; ``chronological`` unless the suite says otherwise; several, where its
             data sets differ, are joined by ``+``.
+        validations, refits: of the held-out protocol's columns, in the suite's order, each once.
         seeds: runs expected of each cell.
         compare: how rows are compared; without a reference there is no column of Rel.Impr.
         cells: one for each method and data set with any run; those left out count as not run.
@@ -106,3 +107,5 @@ class SuiteResults:
     registered: Mapping[str, str] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
     unstated: Mapping[str, Unstated] = field(default_factory=dict)
+    validations: tuple[Validation, ...] = ("known-users",)
+    refits: tuple[bool, ...] = (True,)

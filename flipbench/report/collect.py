@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from statistics import fmean
 
@@ -12,7 +12,9 @@ from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name, row_name
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
+from flipbench.plan.suite import Suite
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
+from flipbench.report.fairness import unequal
 from flipbench.report.settings import unstated
 from flipbench.report.significance import Evidence, comparisons
 from flipbench.store.runs import Store
@@ -47,11 +49,19 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         cells=tuple(runs for _, runs in ran),
         datasets=tuple(d.label for d in suite.data),
         methods=tuple(m.label for m in suite.methods),
-        notes=(*_ceilings(done, store), *_other_data(plan, store), *_below_a_constant(ran, store)),
+        notes=(
+            *_ceilings(done, store),
+            *_other_data(plan, store),
+            *_unequal(suite, [cell for cell, _ in ran]),
+            *_row_notes(cell for cell, _ in ran),
+            *_below_a_constant(ran, store),
+        ),
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
         comparisons=tested,
         unstated=unstated(cell for cell, _ in ran),
+        validations=tuple(dict.fromkeys(entry.validation or suite.validation for entry in suite.data)),
+        refits=tuple(dict.fromkeys(suite.refit if entry.refit is None else entry.refit for entry in suite.data)),
     )
 
 
@@ -112,6 +122,25 @@ def _other_data(plan: Plan, store: Store) -> Iterator[str]:
                 f"{dataset_name(label)} has {rows:,} test rows here, the paper's {wanted:,}: other data, so that no "
                 "figure of the paper is comparable with ours."
             )
+
+
+def _unequal(suite: Suite, cells: Sequence[Cell]) -> Iterator[str]:
+    """Where rows differ in what all should share, and the suite's reason."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for dataset in dict.fromkeys(cell.data.label for cell in cells):
+        for name, rows in unequal(cell for cell in cells if cell.data.label == dataset).items():
+            values = "; ".join(f"{value}: {', '.join(map(row_name, labels))}" for value, labels in rows.items())
+            lines[f"Rows differ in {name} ({values}): {suite.unequal.get(name, 'the suite gives no reason')}"].append(
+                dataset
+            )
+    for line, on in lines.items():
+        where = "" if len(on) == len({cell.data.label for cell in cells}) else f" ({', '.join(map(dataset_name, on))})"
+        yield f"{line.rstrip('.')}{where}."
+
+
+def _row_notes(cells: Iterable[Cell]) -> Iterator[str]:
+    notes = {cell.method.label: cell.method.note for cell in cells if cell.method.note}
+    return (f"{row_name(label)}: {note.strip().rstrip('.')}." for label, note in notes.items())
 
 
 def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Iterator[str]:

@@ -26,6 +26,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from flipbench.data.split import Rows
 from flipbench.models.id_model import IDModel
+from flipbench.models.out_of_vocabulary import OutOfVocabulary
 from flipbench.plan.stage import Stage
 from flipbench.run.stages import Fit, StageRun, Tick
 from flipbench.run.tasks import IDTask
@@ -51,6 +52,7 @@ class Member:
     streams: Streams
     checkpoint: Checkpoint | None = None
     progress: Progress | None = None
+    rate_factors: Sequence[float] = ()
 
 
 Left = tuple[int, Fitted | DivergedError, float]
@@ -104,10 +106,11 @@ def _member(fit: Fit, tick: Tick | None) -> Member:
     if not (isinstance(task, IDTask) and isinstance(model, IDModel)):
         raise TypeError(f"{stage.method} is no ID-based model")
     for module in model.modules():
-        if isinstance(module, _BatchNorm) or (isinstance(module, _DropoutNd) and module.p > 0):
+        if isinstance(module, _BatchNorm | OutOfVocabulary) or (isinstance(module, _DropoutNd) and module.p > 0):
             raise TypeError(f"{stage.method} has {type(module).__name__}")
     config = replace(task.config, max_epochs=fit.epochs)
-    return Member(model, config, Streams(stage.seed), fit.run.checkpoint, fit.run.progress(fit.epochs, tick))
+    progress = fit.run.progress(fit.epochs, tick)
+    return Member(model, config, Streams(stage.seed), fit.run.checkpoint, progress, fit.rate_factors)
 
 
 def _close(run: StageRun, fit: Fit, outcome: Fitted | DivergedError, seconds: float, members: int) -> dict[str, Any]:
@@ -136,7 +139,7 @@ class _Trained:
         self.training = Training(
             model,
             optimizer,
-            Schedule(rows, config.batch_size, config.max_epochs, config.patience),
+            Schedule.of(config, rows, rate_factors=member.rate_factors),
             device,
             measure=lambda: click_metrics(valid, None if valid is None else predict(model, valid, device)),
             checkpoint=member.checkpoint,
@@ -179,6 +182,8 @@ def _train_epoch(
 ) -> dict[int, DivergedError]:
     """Train from where the members stand to the end of the epoch, or until some diverge: those, by index."""
     started, reported = time.perf_counter(), time.monotonic()
+    for member in running:
+        member.training.start_epoch()
     stack = _Stack([member.training for member in running])
     first = running[0]
     orders = torch.stack([member.order() for member in running]).to(ids.device)

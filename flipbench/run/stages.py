@@ -29,6 +29,7 @@ from flipbench.store.predictions import write_predictions
 from flipbench.store.runs import DRAWN, Store
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.history import Epoch, Fitted
+from flipbench.train.lr_schedule import plateau_factors
 from flipbench.train.rng import make_deterministic
 from flipbench.train.weights import save_weights, saved_weights, weights_sha256
 
@@ -130,8 +131,12 @@ class Fit:
         table = _table(stage)
         self.run, self.task = run, fit_task(stage, table, store, run.device)
         self.valid: Rows | None = None
+        self.rate_factors: list[float] = []
         if stage.role == "refit":
-            self.epochs = int(store.metrics(stage.parents["select"])["best"]["epoch"]) + 1
+            selected = store.metrics(stage.parents["select"])
+            self.epochs = int(selected["best"]["epoch"]) + 1
+            if self.task.config.decay == "plateau":
+                self.rate_factors = plateau_factors([epoch["auc"] for epoch in selected["history"]])
             self.train = split.training_rows(table, stage.spec["order"])
         else:
             self.epochs = self.task.config.max_epochs
@@ -161,9 +166,16 @@ def fit(run: StageRun, tick: Tick | None) -> dict[str, Any]:
     """Train with labels: ``select``, ``refit`` and ``fit``."""
     training = Fit(run)
     progress = run.progress(training.epochs, tick)
-    return training.result(
-        training.task.fit(training.model, training.train, training.valid, training.epochs, run.checkpoint, progress)
+    fitted = training.task.fit(
+        training.model,
+        training.train,
+        training.valid,
+        training.epochs,
+        training.rate_factors,
+        run.checkpoint,
+        progress,
     )
+    return training.result(fitted)
 
 
 def pretrain(run: StageRun, tick: Tick | None) -> dict[str, Any]:

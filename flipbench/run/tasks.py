@@ -1,6 +1,6 @@
 """What a stage trains or scores: an ID-based model, a method with a PLM, or a pretraining."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -42,9 +42,20 @@ class FitTask(Protocol):
         ...
 
     def fit(
-        self, model: Any, train: Rows, valid: Rows | None, epochs: int, checkpoint: Checkpoint, progress: Progress
+        self,
+        model: Any,
+        train: Rows,
+        valid: Rows | None,
+        epochs: int,
+        rate_factors: Sequence[float],
+        checkpoint: Checkpoint,
+        progress: Progress,
     ) -> Fitted:
-        """Train in place, with early stopping where there is a validation part, else for exactly ``epochs``."""
+        """Train in place, with early stopping where there is a validation part, else for exactly ``epochs``.
+
+        Args:
+            rate_factors: what the learning rates are multiplied by in each epoch, where that is known beforehand.
+        """
         ...
 
     def predict(self, model: Any, rows: Rows) -> NDArray[np.float32]:
@@ -63,11 +74,25 @@ class IDTask:
         return fresh_id_model(self.stage.method, self._settings, self.table, self.stage.seed)
 
     def fit(
-        self, model: IDModel, train: Rows, valid: Rows | None, epochs: int, checkpoint: Checkpoint, progress: Progress
+        self,
+        model: IDModel,
+        train: Rows,
+        valid: Rows | None,
+        epochs: int,
+        rate_factors: Sequence[float],
+        checkpoint: Checkpoint,
+        progress: Progress,
     ) -> Fitted:
-        config, streams = replace(self.config, max_epochs=epochs), Streams(self.stage.seed)
         return fit(
-            model, train, config, streams, valid=valid, device=self.device, checkpoint=checkpoint, progress=progress
+            model,
+            train,
+            replace(self.config, max_epochs=epochs),
+            Streams(self.stage.seed),
+            valid=valid,
+            rate_factors=rate_factors,
+            device=self.device,
+            checkpoint=checkpoint,
+            progress=progress,
         )
 
     def predict(self, model: IDModel, rows: Rows) -> NDArray[np.float32]:
@@ -95,6 +120,7 @@ class PLMTask:
         train: Rows,
         valid: Rows | None,
         epochs: int,
+        rate_factors: Sequence[float],
         checkpoint: Checkpoint,
         progress: Progress,
     ) -> Fitted:
@@ -106,6 +132,7 @@ class PLMTask:
             collator=self.collator,
             epochs=epochs,
             valid=valid,
+            rate_factors=rate_factors,
             device=self.device,
             checkpoint=checkpoint,
             progress=progress,

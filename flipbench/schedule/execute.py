@@ -9,6 +9,7 @@ from flipbench.cost import calibration
 from flipbench.cost.estimate import budget_of, expected, in_full
 from flipbench.cost.plan_cost import PlanCost
 from flipbench.errors import UserError
+from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.suite import Suite
 from flipbench.schedule.devices import slots_of, usable
@@ -91,6 +92,7 @@ def execute(suite: Suite, store: Store, options: RunOptions, tell: Listener) -> 
     if not stages:
         record(plan.cells)
         return failures
+    _refuse_retired(suite)
     pool = options.pool(store)  # before anything is written: its options may be wrong
     store.prepare()
 
@@ -112,6 +114,16 @@ def execute(suite: Suite, store: Store, options: RunOptions, tell: Listener) -> 
             plan = plan_of(suite, store)
             stages = [stage for stage in plan.needed(store) if stage.key not in failures]
     return failures
+
+
+def _refuse_retired(suite: Suite) -> None:
+    """Raises UserError where the suite's runs are of a version of the code that is gone."""
+    for name, version in suite.versions.items():
+        if version != (now := registry.version_of(name)):
+            raise UserError(
+                f"{suite.place}versions: its runs were made with version {version} of '{name}', which is at {now}: "
+                "they can be reported, but no further ones be made; without 'versions' the suite runs anew"
+            )
 
 
 def _recorder(suite: Suite, store: Store, tell: Listener) -> Callable[[Iterable[Cell]], None]:

@@ -29,13 +29,15 @@ def stack_size(option: str, device: str) -> int:
 def stack_signature(stage: Stage) -> str | None:
     """What the stages of a stack have in common; None where a stage trains alone.
 
-    Together train ID-based models in float32, on the same rows in batches of one size. Not so with dropout, which would
-    have to be drawn for all members at once and not from the stream of each; nor with batch norm, whose running mean
-    follows a bias that only rounding moves, so that a stack's other rounding shows in its scores.
+    Together train ID-based models in float32, on the same rows in batches of one size. Not so with dropout, of units
+    or of ids, which would have to be drawn for all members at once and not from the stream of each; nor with batch
+    norm, whose running mean follows a bias that only rounding moves, so that a stack's other rounding shows in its
+    scores.
     """
     settings = flatten(stage.spec.get("settings", {}))
     alone = stage.role not in ("select", "refit", "fit") or registry.get(stage.method).kind != "id"
-    unlike = settings.get("dropout") or settings.get("batch_norm") or settings.get("precision", "float32") != "float32"
+    draws = settings.get("dropout") or settings.get("oov", "random") != "random"
+    unlike = draws or settings.get("batch_norm") or settings.get("precision", "float32") != "float32"
     if alone or unlike:
         return None
     common = {name: value for name, value in stage.spec.items() if name not in ("seed", "parents", "settings")}

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from flipbench.protocol import Precision
 
-Decay = Literal["none", "epoch-cosine", "linear", "cosine"]
+Decay = Literal["none", "plateau", "epoch-cosine", "linear", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,10 @@ class TrainConfig:
         plm_learning_rate: of the PLM; 0 for the same as the rest.
         weight_decay: AdamW's, on every parameter; at 0 it is Adam.
         adam_eps: the optimizer's epsilon. clip: largest norm of the gradient; 0 for no limit.
-        decay: of the learning rates. ``epoch-cosine``: half a cosine stepped once an epoch, without warm-up; ``linear``
-            and ``cosine`` are stepped with every batch. warmup: share of the steps over which they rise before those.
+        decay: of the learning rates. ``plateau``: a tenth after every epoch without a better validation AUC, in a refit
+            after the same epochs as in its selection; ``epoch-cosine``: half a cosine stepped once an epoch, without
+            warm-up; ``linear`` and ``cosine`` are stepped with every batch. warmup: share of the steps over which they
+            rise before those.
         precision: ``bfloat16``: matrix products by autocast where the model leaves it on; tables, sums and the
             optimizer stay float32.
     """

@@ -1,6 +1,6 @@
 """Training and scoring a model with a PLM."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def finetune(
     collator: TextCollator | None,
     epochs: int | None = None,
     valid: Rows | None = None,
+    rate_factors: Sequence[float] = (),
     device: torch.device | str = "cpu",
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
@@ -51,6 +52,7 @@ def finetune(
     Args:
         collator: makes the rows' text; None for a model that reads none.
         epochs: as many at most; ``max_epochs`` unless given. What it cuts off changes no learning rate.
+        rate_factors: what the learning rates are multiplied by in each epoch, where that is known beforehand.
         scorer: how validation rows are scored; :func:`predict` unless given.
 
     Raises:
@@ -79,7 +81,7 @@ def finetune(
         score = scorer or predict
         return click_metrics(valid, None if valid is None else score(model, valid, collator, config.precision, device))
 
-    schedule = Schedule(len(train_rows), config.batch_size, epochs or config.max_epochs, config.patience)
+    schedule = Schedule.of(config, len(train_rows), epochs, rate_factors)
     training = Training(model, optimizer, schedule, device, measure=measure, checkpoint=checkpoint)
     return train(training, take_step, streams, progress=progress)
 

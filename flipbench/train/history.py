@@ -1,11 +1,13 @@
 """How long a training lasts, and what it leaves epoch by epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from flipbench.train.config import TrainConfig
 from flipbench.train.distributed import world_size
+from flipbench.train.lr_schedule import plateau_factors
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,33 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long: ``rows`` an epoch, ``batch_size`` of them a step, ``patience`` epochs without a better AUC."""
+    """How long: ``rows`` an epoch, ``batch_size`` of them a step, ``patience`` epochs without a better AUC.
+
+    Attributes:
+        on_plateau: whether epochs without a better AUC lower the learning rates.
+        rate_factors: of each epoch, where they are known beforehand: what the learning rates are multiplied by.
+    """
 
     rows: int
     batch_size: int
     max_epochs: int
     patience: int = 1
+    on_plateau: bool = False
+    rate_factors: Sequence[float] = ()
+
+    @classmethod
+    def of(
+        cls, config: TrainConfig, rows: int, epochs: int | None = None, rate_factors: Sequence[float] = ()
+    ) -> "Schedule":
+        """That of a configuration, with as many ``epochs`` at most instead of its own where they are given."""
+        most, on_plateau = epochs or config.max_epochs, config.decay == "plateau"
+        return cls(rows, config.batch_size, most, config.patience, on_plateau, rate_factors)
+
+    def rate_factor(self, fitted: Fitted) -> float | None:
+        """What the learning rates are multiplied by in the epoch after those finished; None: they are set elsewhere."""
+        if self.rate_factors:
+            return self.rate_factors[len(fitted.history)]
+        return plateau_factors([epoch.auc or 0.0 for epoch in fitted.history])[-1] if self.on_plateau else None
 
     @cached_property
     def batches(self) -> list[tuple[int, int]]:

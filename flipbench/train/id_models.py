@@ -1,5 +1,6 @@
 """Training and scoring an ID-based model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def fit(
     streams: Streams,
     *,
     valid: Rows | None = None,
+    rate_factors: Sequence[float] = (),
     device: torch.device | str = "cpu",
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
@@ -40,6 +42,9 @@ def fit(
 
     With ``valid``: stops when its AUC has not risen for ``patience`` epochs and restores the best epoch.
     Without: trains exactly ``max_epochs``. With ``checkpoint``: continues where the file says, bit for bit.
+
+    Args:
+        rate_factors: what the learning rate is multiplied by in each epoch, where that is known beforehand.
 
     Raises:
         UserError: the device cannot do the configuration's precision.
@@ -51,10 +56,13 @@ def fit(
     ids, labels = torch.from_numpy(train_rows.ids).to(device), torch.from_numpy(train_rows.labels).to(device)
     optimizer = adam(model, config)
 
+    if model.out_of_vocabulary:
+        model.out_of_vocabulary.observe(ids)
+
     def update_rows(batch: Tensor | None) -> None:
         """Bring the tables' rows that are about to be read up to date; all of them without a batch."""
         if isinstance(optimizer, RowAdam):
-            optimizer.catch_up(batch)
+            optimizer.catch_up(None if batch is None else model.rows_read(batch))
 
     def take_step(rows: Tensor, _epoch: int, _step: int) -> tuple[dict[str, Tensor], int]:
         rows = rows.to(device)
@@ -71,7 +79,7 @@ def fit(
         update_rows(None)
         return click_metrics(valid, None if valid is None else predict(model, valid, device, config.precision))
 
-    schedule = Schedule(len(train_rows), config.batch_size, config.max_epochs, config.patience)
+    schedule = Schedule.of(config, len(train_rows), rate_factors=rate_factors)
     training = Training(model, optimizer, schedule, device, measure=measure, checkpoint=checkpoint)
     return train(training, take_step, streams, progress=progress)
 

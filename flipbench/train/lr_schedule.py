@@ -1,13 +1,16 @@
 """Learning rates over a training: a rise over the first steps, then a fall to 0."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from flipbench.train.config import Decay
 
 _TAKEN = "steps_taken"
+
+PLATEAU_CUT = 0.1
+"""What the rate is multiplied by after an epoch without a better validation AUC (FuxiCTR, and so every log of BARS)."""
 
 
 def factor(step: int, steps: int, warmup: float, decay: Decay) -> float:
@@ -31,6 +34,15 @@ def epoch_cosine(rate: float, epoch: int, epochs: int) -> float:
     return rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
+def plateau_factors(aucs: Sequence[float]) -> list[float]:
+    """Shares of the full rate in epochs of these validation AUCs, and in the one after them: one more than given."""
+    factors, best = [1.0], -math.inf
+    for auc in aucs:
+        factors.append(factors[-1] * (1.0 if auc > best else PLATEAU_CUT))
+        best = max(best, auc)
+    return factors
+
+
 def lr_scheduler(
     optimizer: torch.optim.Optimizer, decay: Decay, warmup: float, epochs: int, steps_an_epoch: int
 ) -> Callable[[int], None]:
@@ -42,7 +54,7 @@ def lr_scheduler(
     checkpoint goes on here too.
     """
     full = [group["lr"] for group in optimizer.param_groups]
-    if decay not in ("none", "epoch-cosine"):
+    if decay in ("linear", "cosine"):
         for group in optimizer.param_groups:
             group.setdefault(_TAKEN, 0)
 
@@ -50,7 +62,7 @@ def lr_scheduler(
         for group, rate in zip(optimizer.param_groups, full, strict=True):
             if decay == "epoch-cosine":
                 group["lr"] = epoch_cosine(rate, epoch, epochs)
-            elif decay != "none":
+            elif decay in ("linear", "cosine"):
                 group["lr"] = rate * factor(group[_TAKEN], steps_an_epoch * epochs, warmup, decay)
                 group[_TAKEN] += 1
 

@@ -63,6 +63,7 @@ class Training:
         self.model, self.optimizer, self.schedule, self.device = model, optimizer, schedule, device
         self.measure, self.checkpoint = measure, checkpoint
         self.fitted, self.epoch, self.step = Fitted(), 0, 0
+        self._full_rates = [group["lr"] for group in optimizer.param_groups]
         self.sums: dict[str, Tensor] = {}
         self.rows = 0
         self._best: dict[str, Tensor] | None = None
@@ -83,6 +84,12 @@ class Training:
     def finished(self) -> bool:
         """Whether it has had its epochs, or ``patience`` of them without a better AUC."""
         return self.epoch >= self.schedule.max_epochs or self.fitted.should_stop(self.schedule.patience)
+
+    def start_epoch(self) -> None:
+        """Set the learning rates, where they depend on the epochs before; the same again after a checkpoint."""
+        if (factor := self.schedule.rate_factor(self.fitted)) is not None:
+            for group, rate in zip(self.optimizer.param_groups, self._full_rates, strict=True):
+                group["lr"] = rate * factor
 
     def add(self, losses: Mapping[str, Tensor], rows: int) -> None:
         """Count a step's mean losses over ``rows`` rows."""
@@ -181,6 +188,7 @@ def train(
     while not training.finished:
         epoch = training.epoch
         order = torch.randperm(schedule.rows, generator=streams.generator("order", epoch))
+        training.start_epoch()
         training.model.train()
         for step in range(training.step, len(schedule.batches)):
             torch.manual_seed(streams.seed_of("dropout", epoch, step, *dropout_stream))

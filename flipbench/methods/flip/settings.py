@@ -19,7 +19,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from flipbench.plan.settings import TINYBERT, AtLeast, Code, Divides, Guess, Paper, Range, Setting, Valid
+from flipbench.plan.settings import (
+    DECAY,
+    MAX_EPOCHS,
+    TINYBERT,
+    AtLeast,
+    Code,
+    Divides,
+    Guess,
+    Paper,
+    Range,
+    Setting,
+    Valid,
+)
 
 
 def stated(setting: Setting) -> Any:
@@ -129,7 +141,8 @@ FINETUNE_SETTINGS: dict[str, Setting] = {
     "embedding_l2": Guess(0.0, "the code adds 1e-4 |E|^2 on MovieLens-1M and BookCrossing: lambda 2e-4", Valid.PENALTY),
     "alpha_start": Code(0.0, "alpha of Eq. 16; at 0 the prediction is the language model's"),
     "batch_size": Paper(256, "V-A4; 2048 for GoodReads", Valid.ROWS),
-    "max_epochs": Code(25, "upper limit; the paper does not say", Valid.EPOCHS),
+    "decay": DECAY,
+    "max_epochs": MAX_EPOCHS,
     "patience": Code(3, "epochs without a better validation AUC; the paper does not say", Valid.EPOCHS),
     "precision": Guess("float32", "as in pretraining", Valid.PRECISION),
 }
@@ -138,6 +151,8 @@ RELEASED: Mapping[str, Any] = {
     "learning_rate": 5e-5,
     "weight_decay": 1e-3,
     "embedding_l2": 2e-4,
+    "decay": "none",
+    "max_epochs": 25,
     "pretrain": {
         "icl_head": "residual",
         "icl_weight": 1 / 8,
