@@ -1,15 +1,17 @@
 """What a prepared table holds, beside what the paper says it should."""
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from flipbench.data.dataset import Dataset, get, names
-from flipbench.data.split import test_rows, training_rows, training_size
+from flipbench.data.split import Rows, selection_rows, test_rows, training_rows, training_size
 from flipbench.data.store import META, folder_of, open_table
 from flipbench.data.table import Table
-from flipbench.protocol import Order
+from flipbench.errors import UserError
+from flipbench.protocol import Order, Validation
 
 Number = int | float | str
 
@@ -128,13 +130,24 @@ def _counts(table: Table) -> dict[str, Number]:
 
 
 def _unseen(table: Table, orders: tuple[Order, ...]) -> dict[str, Number]:
-    """What of the test part is new: by time, or for each order where none is the true one."""
+    """What is new to the model in each part that is scored: by time, or for each order where none is the true one.
+
+    Of the test part that is what no training row has, of a validation part what no row has that is fitted beside it.
+    """
     shares: dict[str, Number] = {}
     for order in orders[:1] if orders[0] == "chronological" else orders:
-        training, test = training_rows(table, order).ids, test_rows(table, order).ids
-        for side, column in (("users", table.user_column), ("items", table.item_column)):
-            what = f"test rows of {side} unseen in training" + (f", order {order}" if order != "chronological" else "")
-            shares[what] = f"{np.mean(~np.isin(test[:, column], training[:, column])):.2%}"
+        parts: dict[str, tuple[Rows, Rows]] = {"test": (training_rows(table, order), test_rows(table, order))}
+        for validation in get_args(Validation):
+            with suppress(UserError):  # too few rows a user for one of the two
+                parts[f"validation {validation}"] = selection_rows(table, order, "held-out", validation)
+        for part, (fitted, scored) in parts.items():
+            known = np.zeros(table.num_features, bool)
+            known[fitted.ids] = True
+            new = ~known[scored.ids]
+            of_sides = {"users": new[:, table.user_column], "items": new[:, table.item_column], "features": new}
+            what = f"unseen in {part}" + (f", order {order}" if order != "chronological" else "")
+            listed = ", ".join(f"{side} {np.mean(share):.2%}" for side, share in of_sides.items())
+            shares[what] = f"{listed} of {len(scored):,} rows"
     return shares
 
 

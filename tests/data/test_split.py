@@ -1,5 +1,7 @@
 """The split: its arithmetic, views instead of copies, and what each protocol may see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +43,39 @@ def test_held_out_parts_and_test_part_share_no_row(table: Table, order: split.Or
     assert np.array_equal(np.concatenate([fit.labels, valid.labels]), train.labels)
     pairs = np.concatenate([fit.ids, valid.ids, test.ids])
     assert len(np.unique(pairs, axis=0)) == len(table)  # no planted row occurs twice, so none is in two parts
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_known_users_leave_their_past_to_fitting(table: Table, order: split.Order) -> None:
+    fit, valid = selection_rows(table, order, "held-out", "known-users")
+    train = training_rows(table, order)
+    assert len(fit) + len(valid) == len(train)
+    of_user = {user: train.ids[train.users == user] for user in np.unique(train.users)}
+    held = {user: valid.ids[valid.users == user] for user in np.unique(valid.users)}
+    assert len(held) == len(of_user) // 3  # each has the three rows that it takes
+    for user, last in held.items():
+        assert len(last) == len(of_user[user]) // 3
+        assert np.array_equal(last, of_user[user][-len(last) :])
+    test_pairs = {tuple(row) for row in split.test_rows(table, order).ids.tolist()}
+    assert test_pairs.isdisjoint(map(tuple, valid.ids.tolist()))
+
+
+def test_known_users_read_no_test_row(table: Table) -> None:
+    changed = replace(table, ids=table.ids.copy(), labels=table.labels.copy())
+    changed.labels[3_600:] ^= 1
+    changed.ids[3_600:] = changed.ids[0]
+    for ours, theirs in zip(
+        *(selection_rows(t, "chronological", "held-out", "known-users") for t in (table, changed)), strict=True
+    ):
+        assert same(ours, theirs)
+
+
+def test_too_few_rows_for_known_users(table: Table) -> None:
+    once = np.unique(table.ids[:, table.user_column], return_index=True)[1]
+    with pytest.raises(UserError, match="'last-ninth' has"):
+        selection_rows(
+            replace(table, ids=table.ids[once], labels=table.labels[once]), "file", "held-out", "known-users"
+        )
 
 
 def test_as_released_selects_on_the_test_part(table: Table) -> None:

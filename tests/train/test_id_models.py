@@ -21,6 +21,7 @@ from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.config import TrainConfig
 from flipbench.train.history import batch_bounds
 from flipbench.train.id_models import adam, fit, predict
+from flipbench.train.lr_schedule import plateau_factors
 from flipbench.train.rng import Streams, make_deterministic
 from flipbench.train.row_adam import RowAdam
 from flipbench.train.weights import weights_sha256
@@ -109,6 +110,51 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(rows):
     assert len(aucs) < 50
     assert fitted.best.epoch == int(np.argmax(aucs)) == len(aucs) - 3
     assert metrics.auc(valid.labels, predict(model, valid)) == fitted.best.auc
+
+
+def test_rates_fall_on_a_plateau_and_again_after_a_checkpoint(rows, tmp_path, monkeypatch):
+    train, valid = rows
+    config, used = replace(CONFIG, max_epochs=12, patience=3, decay="plateau"), []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: (used.append(self.param_groups[1]["lr"]), step(self)))
+    fitted = fit(build(), train, config, Streams(0), valid=valid)
+    expected = plateau_factors([epoch.auc for epoch in fitted.history])
+    assert used[::5] == pytest.approx([config.learning_rate * factor for factor in expected[:-1]])
+    assert expected[-1] == pytest.approx(expected[-4] / 1000)  # three epochs without a better one ended it
+
+    resumed, saved = build(), Checkpoint(tmp_path / "c.pt", "k")
+    fit(resumed, train, replace(config, max_epochs=len(expected) - 2), Streams(0), valid=valid, checkpoint=saved)
+    resumed = build()
+    again = fit(resumed, train, config, Streams(0), valid=valid, checkpoint=Checkpoint(tmp_path / "c.pt", "k"))
+    assert [epoch.auc for epoch in again.history] == [epoch.auc for epoch in fitted.history]
+
+    used.clear()
+    refitted = fit(build(), train, replace(config, max_epochs=3), Streams(0), rate_factors=[1.0, 0.1, 0.1])
+    assert used[::5] == pytest.approx([config.learning_rate * factor for factor in (1.0, 0.1, 0.1)])
+    assert len(refitted.history) == 3
+
+
+def test_unseen_features_share_a_trained_row(rows):
+    train, _ = rows
+    table = open_table("planted-tiny")
+    settings = {key: s.value for key, s in registry.get("deepfm").settings.items() if key not in TRAINING}
+    settings |= {"hidden": [16, 8], "oov": "trained"}
+    model = fresh_id_model("deepfm", settings, table, 0)
+    start = model.embed.weight[table.num_features :].detach().clone()
+    fit(model, train, CONFIG, Streams(0))
+    learned = (model.embed.weight[table.num_features :] - start).abs().amax(1)
+    assert (learned > 10 * start.abs().max()).all()
+    known = np.zeros(table.num_features, bool)
+    known[train.ids] = True
+    assert torch.equal(model.out_of_vocabulary.seen, torch.from_numpy(known))
+    scored, column = train.ids[:2].copy(), table.item_column
+    cold = np.flatnonzero(~known[table.offsets[column] :])[:2] + table.offsets[column]
+    scored[0], scored[:, column] = scored[1], cold
+    one, other = predict(model, split.Rows(scored, train.labels[:2], train.users[:2]))
+    assert one == other  # rows that differ in an unseen item alone
+    again = fresh_id_model("deepfm", settings, table, 1)
+    again.load_state_dict(model.state_dict())
+    np.testing.assert_array_equal(predict(again, train), predict(model, train))
 
 
 def test_without_validation_it_trains_exactly_so_long(rows):

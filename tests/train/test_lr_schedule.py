@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from flipbench.train.config import Decay
-from flipbench.train.lr_schedule import epoch_cosine, factor, lr_scheduler
+from flipbench.train.lr_schedule import epoch_cosine, factor, lr_scheduler, plateau_factors
 
 
 def make_optimizer(*rates: float) -> torch.optim.Optimizer:
@@ -35,6 +35,12 @@ def test_a_cosine_by_epoch_is_torchs() -> None:
         optimizer.step()
         reference.step()
     assert epoch_cosine(1e-4, 29, 30) == pytest.approx(0.0027 * 1e-4, rel=0.02)
+
+
+def test_plateau() -> None:
+    assert plateau_factors([]) == [1.0]
+    aucs = [0.7, 0.8, 0.8, 0.79, 0.81, 0.805]  # no better: the third, the fourth and the last
+    assert plateau_factors(aucs) == pytest.approx([1, 1, 1, 0.1, 0.01, 0.01, 0.001])
 
 
 def test_groups_and_resuming() -> None:
