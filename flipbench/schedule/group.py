@@ -35,8 +35,8 @@ def stack_signature(stage: Stage) -> str | None:
     """
     settings = flatten(stage.spec.get("settings", {}))
     alone = stage.role not in ("select", "refit", "fit") or registry.get(stage.method).kind != "id"
-    unlike = settings.get("dropout") or settings.get("batch_norm") or settings.get("precision", "float32") != "float32"
-    if alone or unlike:
+    drawn = any(settings.get(name) for name in ("dropout", "attention_dropout", "batch_norm"))
+    if alone or drawn or settings.get("precision", "float32") != "float32":
         return None
     common = {name: value for name, value in stage.spec.items() if name not in ("seed", "parents", "settings")}
     return canonical({**common, "settings": {n: v for n, v in settings.items() if n not in _MAY_DIFFER}})
