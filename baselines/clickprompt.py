@@ -7,7 +7,7 @@ time and selects on the middle part: that is ``held-out`` here, but for the refi
 
 from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from flipbench.methods.base import PLMMethod, PretrainingMethod
 from flipbench.methods.context import MethodContext
@@ -18,7 +18,7 @@ from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
 from flipbench.models.prompted import Fusion, PromptedClicks
 from flipbench.models.soft_prompt import Form, Pooling, SoftPrompts
-from flipbench.plan.settings import DECAY, MAX_EPOCHS, TINYBERT, Code, Guess, Range, Valid
+from flipbench.plan.settings import DECAY, MAX_EPOCHS, TINYBERT, TRAINING_GRID, Code, Guess, Range, Valid
 from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
 from flipbench.train.pretrain import MakeBatch, PretrainModel
@@ -34,8 +34,13 @@ class PAMLM(PretrainingMethod):
         "mask_ratio": Code(0.15, "of the tokens; 80 % masked, 10 % random, 10 % as they were", Valid.RATIO),
         "epochs": Code(20, "10, 20 and 30 tried", Valid.EPOCHS),
         "batch_size": Code(1024, "pretraining launcher", Valid.ROWS),
-        "learning_rate": Code(
-            5e-5, "pretraining launcher: AdamW; the ID-based model's own rate is not known", Valid.LEARNING_RATE
+        "learning_rate": Code(5e-5, "pretraining launcher: AdamW's of the PLM and its head", Valid.LEARNING_RATE),
+        "id_learning_rate": Code(
+            1e-3,
+            "ctr_learning_rate, which the launcher leaves at its default: of the ID-based model and the prompts' "
+            "layers; 0: the same as the rest",
+            Range(0.0, 10.0),
+            unkeyed=0.0,
         ),
         "weight_decay": Code(0.0, "pretraining launcher", Valid.PENALTY),
         "decay": Code("cosine", "cosine and linear tried", ("epoch-cosine", "linear", "cosine")),
@@ -66,13 +71,15 @@ class ClickPrompt(PLMMethod):
         "pooling": Code(
             "cls", "cls, avg, avg_first_last, avg_top2 tried", ("cls", "avg", "avg_first_last", "avg_top2")
         ),
-        "fusion": Guess("weighted", "the code has all three: see PromptedClicks", ("weighted", "add", "plm")),
-        "alpha_start": Code(0.5, "alpha weighs the PLM: the other way round than in FLIP"),
-        "learning_rate": Guess(
-            1e-3, "of the ID-based model and the new layers; the launcher takes it as an argument", Valid.LEARNING_RATE
+        "fusion": Code(
+            "add", "launcher prefix_add; weighted_add, off by default, is 'weighted'", ("weighted", "add", "plm")
+        ),
+        "alpha_start": Code(0.5, "where fusion is weighted: alpha weighs the PLM, the other way round than in FLIP"),
+        "learning_rate": Code(
+            1e-3, "finetuning launcher's default, there of all parts; here of all but the PLM", Valid.LEARNING_RATE
         ),
         "plm_learning_rate": Guess(
-            5e-5, "as in its pretraining; the launcher takes it as an argument", Valid.LEARNING_RATE
+            5e-5, "as in its pretraining; the launcher has one rate for all parts, as an argument", Valid.LEARNING_RATE
         ),
         "weight_decay": Code(0.0, "0, 0.1 and 0.5 tried", Valid.PENALTY),
         "embedding_l2": Guess(1e-4, "as for the baselines", Valid.PENALTY),
@@ -87,8 +94,10 @@ class ClickPrompt(PLMMethod):
         "pooling": ["cls", "avg", "avg_first_last", "avg_top2"],  # code
         "decay": ["cosine", "linear"],  # code
         "weight_decay": [0.0, 0.1, 0.5],  # code
-        "learning_rate": [1e-4, 5e-4, 1e-3],  # the baselines' range
-        "embedding_l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3],  # the baselines' range
+        "fusion": ["add", "weighted", "plm"],  # code
+        "learning_rate": TRAINING_GRID["learning_rate"],
+        "plm_learning_rate": [1e-5, 5e-5, 1e-4, 5e-4, 1e-3],  # FLIP_PLM's range, up to the one rate of the code
+        "embedding_l2": TRAINING_GRID["embedding_l2"],
     }
 
     @staticmethod
@@ -117,7 +126,7 @@ class ClickPromptID(PLMMethod):
         "patience": Code(3, "ID-based launcher", Valid.EPOCHS),
         "precision": Guess("float32", "as the other methods; the code has float16", Valid.PRECISION),
     }
-    grid = {"learning_rate": [1e-4, 5e-4, 1e-3], "embedding_l2": [0.0, 1e-6, 1e-5, 1e-4, 1e-3]}  # the baselines' range
+    grid = {"learning_rate": TRAINING_GRID["learning_rate"], "embedding_l2": TRAINING_GRID["embedding_l2"]}
 
     @staticmethod
     def model(context: MethodContext) -> ClickModel:
@@ -143,3 +152,6 @@ class PromptedMLM(PretrainModel):
         logits = self.head(hidden, self.encoder.token_embedding.weight)
         rows = mask.positions // text.tokens.shape[1]
         return {"mlm": token_loss(logits, mask.targets, rows, len(ids), per_sample=False)}
+
+    def id_parameters(self) -> list[nn.Parameter]:
+        return [*self.id_model.parameters(), *self.prompts.parameters()]

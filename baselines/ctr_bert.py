@@ -1,5 +1,7 @@
 """CTR-BERT."""
 
+from typing import Any, Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from flipbench.methods.context import MethodContext
 from flipbench.models.click_model import ClickModel, TanhHead
 from flipbench.models.encoder import Encoder
 from flipbench.models.precision import autocast, full_precision
+from flipbench.models.soft_prompt import pooled
 from flipbench.plan.settings import TINYBERT, Code, Guess, Paper, Valid
 from flipbench.protocol import Precision
 from flipbench.text.sides import Sides, SideTexts
@@ -21,7 +24,7 @@ from flipbench.train.move import move
 class CTRBERT(PLMMethod):
     """Two PLMs, one for the user's text and one for the item's (Muhamed et al., NeurIPS ENLSP workshop 2021).
 
-    logit = w · Dropout(tanh(W [u_CLS ; i_CLS] + b)) + c
+    logit = w · Dropout(tanh(W [u ; i] + b)) + c,    u, i the first token's state of a text, or the mean over all
 
     As in FLIP's code, which has neither the original's distillation nor its numerical features: both encoders start
     from the same checkpoint and share no weight.
@@ -31,6 +34,7 @@ class CTRBERT(PLMMethod):
     settings = {
         "plm": Paper(TINYBERT, "V-A4"),
         "head_dim": Code(128, "released ctr_bert.py", Valid.WIDTH),
+        "pooling": Code("cls", "released ctr_bert.py; avg: over all tokens", ("cls", "avg"), unkeyed="cls"),
         "dropout": Code(0.2, "released ctr_bert.py; of the head", Valid.SHARE),
         "learning_rate": Code(5e-5, "released ctr_bert.py", Valid.LEARNING_RATE),
         "weight_decay": Code(1e-3, "released ctr_bert.py", Valid.PENALTY),
@@ -39,14 +43,21 @@ class CTRBERT(PLMMethod):
         "patience": Code(3, "released ctr_bert.py", Valid.EPOCHS),
         "precision": Guess("float32", "neither says; bfloat16 is for speed", Valid.PRECISION),
     }
-    grid = {"learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5, as for FLIP_PLM
+    grid = {
+        "learning_rate": [1e-5, 5e-5, 1e-4, 5e-4],  # about the code's 5e-5, as for FLIP_PLM
+        "weight_decay": [0.0, 1e-3, 1e-2, 0.1],  # about the code's 1e-3; ClickPrompt's code tries 0 and .1
+        "dropout": [0.0, 0.2, 0.4],  # about the code's .2
+        "pooling": ["cls", "avg"],  # as released; ClickPrompt's code
+    }
 
     @staticmethod
-    def model(context: MethodContext, *, head_dim: int, dropout: float) -> ClickModel:
-        return TwoTowers(context.encoder(), context.encoder(), head_dim, dropout)
+    def model(
+        context: MethodContext, *, head_dim: int, dropout: float, pooling: Literal["cls", "avg"] = "cls"
+    ) -> ClickModel:
+        return TwoTowers(context.encoder(), context.encoder(), head_dim, dropout, pooling)
 
     @staticmethod
-    def collator(context: MethodContext, *, head_dim: int, dropout: float) -> Sides:
+    def collator(context: MethodContext, **settings: Any) -> Sides:
         return Sides.of(context.tokens, context.table)
 
     @classmethod
@@ -57,8 +68,11 @@ class CTRBERT(PLMMethod):
 class TwoTowers(ClickModel):
     """See :class:`CTRBERT`."""
 
-    def __init__(self, user: Encoder, item: Encoder, head_dim: int, dropout: float) -> None:
+    def __init__(
+        self, user: Encoder, item: Encoder, head_dim: int, dropout: float, pooling: Literal["cls", "avg"] = "cls"
+    ) -> None:
         super().__init__()
+        self.pooling = pooling
         self.towers = nn.ModuleList([user, item])
         self.head = TanhHead(user.hidden_size + item.hidden_size, head_dim, dropout)
 
@@ -66,12 +80,11 @@ class TwoTowers(ClickModel):
         return self.score(*(self.encode(tower, side) for tower, side in zip((0, 1), text, strict=True)))
 
     def encode(self, tower: int, side: SideTexts) -> Tensor:
-        """First-token states [B, D_text] float32 of a side's texts, in the rows' order; tower 0 reads users."""
-        states: Tensor = self.towers[tower].states(side.text, side.text.first)  # type: ignore[operator]
-        return states.float().index_select(0, side.place)
+        """Vectors [B, D_text] float32 of a side's texts, in the rows' order; tower 0 reads users."""
+        return pooled(self.towers[tower], side.text, self.pooling).index_select(0, side.place)  # type: ignore[arg-type]
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        """Logits [B] of the states of users and items, [B, D_text] each."""
+        """Logits [B] of the vectors of users and items, [B, D_text] each."""
         with full_precision(user):
             logit: Tensor = self.head(torch.cat([user, item], dim=1)).squeeze(1)
         return logit

@@ -1,7 +1,7 @@
 """P5 on the one task of CTR prediction: a T5 that answers "yes" or "no" (Geng et al., RecSys 2022)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ class P5(PLMMethod):
         ),
         "templates_scored": Guess("first", "one fixed wording, or the mean logit of all", ("first", "average")),
         "whole_words": Code(True, "P5: an embedding of each token's word number is added to the token's"),
+        "dropout": Code(0.1, "P5, as in T5's checkpoints; everywhere in it", Valid.SHARE, unkeyed=0.1),
         "learning_rate": Code(1e-3, "P5: AdamW", Valid.LEARNING_RATE),
         "adam_eps": Code(1e-6, "P5", Range(0.0, 1.0)),
         "weight_decay": Code(0.01, "P5; there on all but biases, here on all", Valid.PENALTY),
@@ -59,17 +60,21 @@ class P5(PLMMethod):
         "patience": Guess(3, "as for the other baselines; P5 keeps the epoch of best validation loss", Valid.EPOCHS),
         "precision": Guess("float32", "as the other methods", Valid.PRECISION),
     }
-    grid = {"learning_rate": [1e-4, 3e-4, 1e-3], "weight_decay": [0.0, 0.01]}  # about P5's own, downwards
+    grid = {  # about P5's own, downwards
+        "learning_rate": [1e-4, 3e-4, 1e-3],
+        "weight_decay": [0.0, 0.01],
+        "dropout": [0.0, 0.1, 0.2],
+    }
 
     @staticmethod
-    def model(context: MethodContext, *, templates_scored: str, whole_words: bool) -> ClickModel:
+    def model(context: MethodContext, *, templates_scored: str, whole_words: bool, dropout: float = 0.1) -> ClickModel:
         tokens = _prompts(context).store.tokenizer
         starts = t5.word_starts(tokens) if whole_words else None
-        seq2seq = t5.load(context.plm, tokens, seed=context.streams.seed_of("init", 2))
+        seq2seq = t5.load(context.plm, tokens, seed=context.streams.seed_of("init", 2), dropout=dropout)
         return P5Model(seq2seq, t5.answer_tokens(tokens, ANSWERS), starts)
 
     @staticmethod
-    def collator(context: MethodContext, *, templates_scored: str, whole_words: bool) -> TextCollator:
+    def collator(context: MethodContext, *, templates_scored: str, **settings: Any) -> TextCollator:
         return Templated(_prompts(context), templates_scored == "average")
 
 

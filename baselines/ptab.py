@@ -1,6 +1,7 @@
 """PTab."""
 
 from dataclasses import replace
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -10,6 +11,7 @@ from flipbench.models.click_model import ClickModel, TanhHead
 from flipbench.models.encoder import Encoder
 from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
+from flipbench.models.soft_prompt import pooled
 from flipbench.plan.settings import TINYBERT, Code, Guess, Paper, Valid
 from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
@@ -67,6 +69,7 @@ class PTab(PLMMethod):
     settings = {
         "plm": Paper(TINYBERT, "V-A4"),
         "head_dim": Code(128, "released ptab.py", Valid.WIDTH),
+        "pooling": Code("cls", "released ptab.py; avg: over all tokens", ("cls", "avg"), unkeyed="cls"),
         "dropout": Code(0.2, "released ptab.py; of the head", Valid.SHARE),
         "learning_rate": Code(5e-5, "released ptab.py", Valid.LEARNING_RATE),
         "weight_decay": Code(1e-3, "released ptab.py", Valid.PENALTY),
@@ -75,25 +78,32 @@ class PTab(PLMMethod):
         "patience": Code(3, "released ptab.py", Valid.EPOCHS),
         "precision": Guess("float32", "neither says; bfloat16 is for speed", Valid.PRECISION),
     }
-    grid = {"learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5, as for FLIP_PLM
+    grid = {
+        "learning_rate": [1e-5, 5e-5, 1e-4, 5e-4],  # about the code's 5e-5, as for FLIP_PLM
+        "weight_decay": [0.0, 1e-3, 1e-2, 0.1],  # about the code's 1e-3; ClickPrompt's code tries 0 and .1
+        "dropout": [0.0, 0.2, 0.4],  # about the code's .2
+        "pooling": ["cls", "avg"],  # as released; ClickPrompt's code
+    }
 
     @staticmethod
-    def model(context: MethodContext, *, head_dim: int, dropout: float) -> ClickModel:
-        return TextClassifier(context.encoder(), head_dim, dropout)
+    def model(
+        context: MethodContext, *, head_dim: int, dropout: float, pooling: Literal["cls", "avg"] = "cls"
+    ) -> ClickModel:
+        return TextClassifier(context.encoder(), head_dim, dropout, pooling)
 
 
 class TextClassifier(ClickModel):
-    """logit = w · Dropout(tanh(W w_CLS + b)) + c (code)."""
+    """logit = w · Dropout(tanh(W h + b)) + c, h the first token's state or the mean over all (code: the first's)."""
 
-    def __init__(self, encoder: Encoder, head_dim: int, dropout: float) -> None:
+    def __init__(self, encoder: Encoder, head_dim: int, dropout: float, pooling: Literal["cls", "avg"] = "cls") -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.pooling = encoder, pooling
         self.head = TanhHead(encoder.hidden_size, head_dim, dropout)
 
     def forward(self, ids: Tensor, text: TokenBatch) -> Tensor:
-        cls = self.encoder.states(text, text.first).float()
-        with full_precision(cls):
-            logit: Tensor = self.head(cls).squeeze(1)
+        h = pooled(self.encoder, text, self.pooling)
+        with full_precision(h):
+            logit: Tensor = self.head(h).squeeze(1)
         return logit
 
     def plm_parameters(self) -> list[nn.Parameter]:

@@ -59,6 +59,7 @@ def ledger(args: argparse.Namespace) -> None:
             e.method,
             f"{e.done}/{suite.tune.budget}",
             str(e.failed or ""),
+            str(e.missing or ""),
             f"{e.device_hours:.2f}",
             _digits(e.best),
             f"{e.expected[trials - 1]:.4f} of {trials}" if (trials := equal[e.dataset]) else "—",
@@ -67,9 +68,13 @@ def ledger(args: argparse.Namespace) -> None:
         for e in entries
     ]
     best = f"best {suite.tune.select}"
-    columns = ["data set", "method", "trials", "failed", "device-hours", best, "expected", "at a border"]
-    print_table(columns, rows, columns[2:7])
+    columns = ["data set", "method", "trials", "failed", "missing", "device-hours", best, "expected", "at a border"]
+    print_table(columns, rows, columns[2:8])
     print(f"{suite.suite} · {suite.tune.search}, {suite.tune.budget} points a method, chosen on validation rows")
+    if any(e.missing for e in entries):
+        print(
+            "missing: points that a row's space has less than the budget; search: random refines it between its points"
+        )
 
 
 def show(args: argparse.Namespace) -> None:

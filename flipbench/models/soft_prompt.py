@@ -75,6 +75,13 @@ class SoftPrompts(nn.Module):
         return states
 
 
+def pooled(encoder: Encoder, text: TokenBatch, pooling: Literal["cls", "avg"]) -> Tensor:
+    """One vector a sentence [B, D_text] float32 without prompts: :func:`pool`, and no padding computed for ``cls``."""
+    if pooling == "cls":
+        return encoder.states(text, text.first).float()
+    return pool((encoder.states(text).float(),), text, pooling)
+
+
 def pool(states: tuple[Tensor, ...], text: TokenBatch, pooling: Pooling) -> Tensor:
     """One vector a sentence [B, D_text]: the first token's last state, or the mean over its tokens of the last states,
     of the first and the last layer's, or of the last two layers' (ClickPrompt's code)."""

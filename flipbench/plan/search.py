@@ -28,12 +28,14 @@ class Search:
         points: settings by trial, the declared ones first; those asked so far where a sampler asks in rounds.
         trials: their stages.
         best: index of the winner; None while a trial has yet to run, or where all have failed.
+        missing: points that the budget has and the space, used up, has not.
     """
 
     axes: Axes
     points: tuple[dict[str, Value], ...]
     trials: tuple["Stage", ...]
     best: int | None
+    missing: int = 0
 
 
 def search(
@@ -55,7 +57,7 @@ def search(
         trial_metric: what is known of a trial; a failed one is out, and counts against the budget.
         fits: points that do not are never tried.
     """
-    axes = _axes(grid, settings, fixed)
+    axes, used_up = _axes(grid, settings, fixed), how.search == "grid"
     if how.search == "grid":
         tried = points(grid, settings, fixed, how.budget, fits)
         trials = [trial_of(point) for point in tried]
@@ -65,12 +67,14 @@ def search(
         size = how.round if how.search == "tpe" else how.budget
         while len(tried) < how.budget and None not in values:
             count = min(size, how.budget - len(tried))
-            if not (new := _round(how, axes, settings, tried, values, count, fits)):
-                break  # a small space is used up
+            new = _round(how, axes, settings, tried, values, count, fits)
+            if used_up := not new:  # as a small space is
+                break
             tried += new
             trials += [trial_of(point) for point in new]
             values += [trial_metric(trial, how.select) for trial in trials[len(values) :]]
-    return Search(axes, tuple(tried), tuple(trials), best_of(values, how.select))
+    missing = how.budget - len(tried) if used_up else 0
+    return Search(axes, tuple(tried), tuple(trials), best_of(values, how.select), missing)
 
 
 def points(

@@ -175,17 +175,19 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Divides:
-    """The whole number ``part`` divides ``whole``."""
+    """The whole number ``part`` divides ``whole``, or ``instead`` where ``whole`` is 0."""
 
     part: str
     whole: str
+    instead: str = ""
 
     def problem(self, settings: Mapping[str, Any]) -> str:
-        part, whole = settings[self.part], settings[self.whole]
+        name = self.whole if settings[self.whole] or not self.instead else self.instead
+        part, whole = settings[self.part], settings[name]
         if part > 0 and whole % part == 0:
             return ""
         near = min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - part))
-        return f"{self.part}: {part} does not divide {self.whole} {whole}; nearest: {near}"
+        return f"{self.part}: {part} does not divide {name} {whole}; nearest: {near}"
 
 
 @dataclass(frozen=True)

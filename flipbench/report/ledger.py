@@ -20,6 +20,7 @@ class Entry:
 
     Attributes:
         trials: asked so far. done, failed: of them.
+        missing: points that the row had less than the budget, because its space has no more.
         device_hours: time on one device of every run the trials needed, failed ones and pretrainings with them.
         best: the best validation figure so far, None without one; with the settings that were searched.
         curve: best so far after each finished trial, in the order the points are tried.
@@ -32,6 +33,7 @@ class Entry:
     trials: int
     done: int
     failed: int
+    missing: int
     device_hours: float
     best: float | None
     settings: dict[str, Value]
@@ -59,6 +61,7 @@ def _entry(cell: Cell, search: Search, store: Store, select: Metric) -> Entry:
         trials=len(tried),
         done=len(done),
         failed=sum(value is not None and math.isnan(value) for _, value in tried),
+        missing=search.missing,
         device_hours=sum(_seconds(stage, store) for stage in stages.values()) / 3600,
         best=None if index is None else values[index],
         settings={name: point[name] for name in flatten(search.axes)} if point else {},

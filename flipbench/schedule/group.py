@@ -36,8 +36,8 @@ def stack_signature(stage: Stage) -> str | None:
     """
     settings = flatten(stage.spec.get("settings", {}))
     alone = stage.role not in ("select", "refit", "fit") or registry.get(stage.method).kind != "id"
-    draws = settings.get("dropout") or settings.get("oov", "random") != "random"
-    unlike = draws or settings.get("batch_norm") or settings.get("precision", "float32") != "float32"
+    drawn = any(settings.get(name) for name in ("dropout", "attention_dropout", "batch_norm"))
+    unlike = drawn or settings.get("oov", "random") != "random" or settings.get("precision", "float32") != "float32"
     if alone or unlike:
         return None
     common = {name: value for name, value in stage.spec.items() if name not in ("seed", "parents", "settings")}

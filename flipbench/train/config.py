@@ -21,6 +21,7 @@ class TrainConfig:
         patience: epochs without a better validation AUC before stopping.
         embedding_l2: lambda of ``lambda/2 |E|^2`` beside the mean loss, over all rows of the ID-based model's tables.
         plm_learning_rate: of the PLM; 0 for the same as the rest.
+        id_learning_rate: in a pretraining, of the ID-based model and what it makes for the PLM; 0 likewise.
         weight_decay: AdamW's, on every parameter; at 0 it is Adam.
         adam_eps: the optimizer's epsilon. clip: largest norm of the gradient; 0 for no limit.
         decay: of the learning rates. ``plateau``: a tenth after every epoch without a better validation AUC, in a refit
@@ -37,6 +38,7 @@ class TrainConfig:
     patience: int = 1
     embedding_l2: float = 0.0
     plm_learning_rate: float = 0.0
+    id_learning_rate: float = 0.0
     weight_decay: float = 0.0
     adam_eps: float = 1e-8
     clip: float = 0.0

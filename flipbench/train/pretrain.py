@@ -33,6 +33,10 @@ class PretrainModel(nn.Module):
         first, *rest = losses.values()
         return sum(rest, start=first)
 
+    def id_parameters(self) -> list[nn.Parameter]:
+        """Those that ``id_learning_rate`` is of."""
+        return []
+
 
 MakeBatch = Callable[[Tensor, int, int, slice], Any]
 """Given the ids [B, F] of the global batch, epoch, step and this process's share of the rows: its batch, a dataclass of
@@ -70,9 +74,7 @@ def pretrain(
     model.to(device).train()
     rows_of_all = torch.from_numpy(ids)
     schedule = Schedule(len(ids), config.batch_size, config.max_epochs)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    optimizer = adamw(model, config)
     decay: Decay = "epoch-cosine" if config.decay == "none" else config.decay
     set_rates = lr_scheduler(optimizer, decay, config.warmup, config.max_epochs, len(schedule.batches))
 
@@ -94,6 +96,17 @@ def pretrain(
     training = Training(model, optimizer, schedule, device, measure=measure, checkpoint=checkpoint)
     parallel = DistributedDataParallel(model, static_graph=True) if world_size() > 1 else model
     return train(training, take_step, streams, dropout_stream=(rank(),), progress=progress)
+
+
+def adamw(model: PretrainModel, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW, with a second learning rate where ``id_learning_rate`` is not 0."""
+    groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+    if config.id_learning_rate:
+        chosen = model.id_parameters()
+        of_id = {id(p) for p in chosen}
+        rest = [p for p in model.parameters() if id(p) not in of_id]
+        groups = [{"params": rest}, {"params": chosen, "lr": config.id_learning_rate}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def share_of(rows: int) -> slice:

@@ -8,8 +8,7 @@ from tiny_clicks import Lab, make_table
 from flipbench.plan import registry
 
 FEATURES, FIELDS = 30, 4
-SMALL = {"embedding_dim": 8, "hidden": [12, 6], "cin": [6, 5], "log_neurons": 7, "attention_dim": 5}
-SMALL |= {"experts": 3, "rank": 4}
+SMALL = {"embedding_dim": 8, "hidden": [12, 6], "cin": [6, 5], "log_neurons": 7, "experts": 3, "rank": 4}
 
 
 @pytest.fixture(params=registry.names("id"))
@@ -31,6 +30,7 @@ def build():
         cls = registry.get(name).load()
         declared = {key: setting.value for key, setting in cls.settings.items()}
         small = {key: value for key, value in SMALL.items() if key in declared}
+        small |= {"attention_dim": 5} if name == "afm" else {}
         model = cls(FEATURES, fields, **declared | small | settings)
         if std is not None:
             for parameter in model.parameters():

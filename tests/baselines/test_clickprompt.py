@@ -17,6 +17,8 @@ from flipbench.models.prompted import PromptedClicks
 from flipbench.run.stages import run_stage
 from flipbench.run.tasks import fit_task
 from flipbench.text.source import fingerprint
+from flipbench.train.config import TrainConfig
+from flipbench.train.pretrain import adamw
 from flipbench.train.weights import saved_weights
 
 ROWS = 200
@@ -87,6 +89,25 @@ def test_the_two_logits_are_mixed_as_the_fusion_says(context, build, ids):
         torch.testing.assert_close(s_id, build().id_model(ids), atol=1e-5, rtol=1e-5)
     for alpha in (0.0, 0.3, 1.0):
         torch.testing.assert_close(logits("weighted", alpha), alpha * s_plm + (1 - alpha) * s_id, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("id_rate", [1e-2, 0.0])
+def test_pretraining_moves_the_id_based_model_at_a_rate_of_its_own(context, build, ids, id_rate):
+    """Adam's first step is the rate, whatever the gradient."""
+    model = build("prompt")
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = adamw(model, TrainConfig(1e-4, batch_size=16, max_epochs=1, id_learning_rate=id_rate))
+    batch = PAMLM.make_batch(context, ids, form="prompt", prompts=3, mask_ratio=0.15)(ids, 0, 0, slice(None))
+    model(batch.ids, batch.text, batch.mask)["mlm"].backward()
+    optimizer.step()
+    moved = {name: (p - before[name]).abs().max().item() for name, p in model.named_parameters() if p.grad is not None}
+    of_id = {name for name in moved if name.startswith(("id_model.", "prompts."))}
+    others = {name for name in moved.keys() - of_id if "key.bias" not in name}  # a key's bias has no gradient
+    assert len(of_id) > 5
+    assert len(others) > 5
+    for names, rate in ((of_id, id_rate or 1e-4), (others, 1e-4)):
+        assert [moved[name] for name in names] == pytest.approx([rate] * len(names), rel=0.02)
+    assert optimizer.param_groups[0]["lr"] == 1e-4, "the rate that is reported"
 
 
 def test_both_finetunings_start_from_one_pretraining(lab):

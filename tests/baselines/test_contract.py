@@ -10,13 +10,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from flipbench import metrics
 from flipbench.errors import UserError
 from flipbench.plan import registry
+from flipbench.train.config import TrainConfig
+from flipbench.train.id_models import adam
+from flipbench.train.row_adam import RowAdam
 
 
 def test_declared_settings_are_the_constructors_keywords(cls):
     parameters = inspect.signature(cls).parameters.values()
     keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
     assert [p.name for p in keywords] == list(cls.settings)
-    assert all(p.default is inspect.Parameter.empty for p in keywords), "a hidden default"
+    hidden = [p.name for p in keywords if p.default is not p.empty and cls.settings[p.name].unkeyed is None]
+    assert not hidden, "a hidden default"
     assert [p.name for p in parameters if p not in keywords] == ["features", "fields"]
 
 
@@ -97,6 +101,32 @@ def test_the_first_order_term_is_in_all_but_pnn(build, name, ids):
     assert [id(t) for t in model.embedding_tables()] == [id(model.embed.weight), id(model.linear.weight)]
 
 
+def test_the_second_table_of_afn_plus_is_a_table_like_the_others(build, ids):
+    """L2 shrinks it; by rows, Adam is the same Adam on it."""
+    tables = []
+    for least in (1, 1 << 18):
+        model = build("afn", ensemble=True, batch_norm=False)
+        model.neurons.bias.requires_grad_(False)  # a norm follows: its gradient is rounding, of which Adam makes steps
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("flipbench.train.id_models.MIN_ROWS", least)
+            optimizer = adam(model, TrainConfig(1e-2, batch_size=64, max_epochs=1))
+        assert isinstance(optimizer, RowAdam) == (least == 1)
+        for batch in ids[:30].split(5) * 3:
+            if isinstance(optimizer, RowAdam):
+                optimizer.catch_up(batch)
+            optimizer.zero_grad()
+            binary_cross_entropy_with_logits(model(batch), (batch[:, 0] % 2).float()).backward()
+            optimizer.step()
+        if isinstance(optimizer, RowAdam):
+            optimizer.catch_up()
+        tables.append(model.deep_embed.weight)
+    assert model.embedding_tables()[-1] is model.deep_embed.weight
+    torch.testing.assert_close(*tables, rtol=1e-3, atol=1e-4)
+    assert tables[0].abs().min(1).values[1:].max() > 0.01, "the table has moved"
+    decays = adam(model, TrainConfig(1e-2, batch_size=64, max_epochs=1, embedding_l2=0.5)).param_groups
+    assert [g["weight_decay"] for g in decays if any(p is model.deep_embed.weight for p in g["params"])] == [0.5]
+
+
 def test_the_start_has_the_declared_scale(build, name):
     model = build(name, embedding_dim=400)
     assert model.embed.weight.std().item() == pytest.approx(1e-4, rel=0.05)
@@ -142,6 +172,8 @@ def test_representation_size_at_eight_fields(name):
 def test_settings_that_do_not_fit_each_other_are_named(build):
     with pytest.raises(UserError, match=r"heads: 3 does not divide embedding_dim 32; nearest: 2$"):
         build("autoint", heads=3, embedding_dim=32)
+    with pytest.raises(UserError, match=r"heads: 5 does not divide attention_dim 12; nearest: 4$"):
+        build("autoint", heads=5, embedding_dim=10, attention_dim=12)
     with pytest.raises(UserError, match=r"cin: 7 cannot be split in half \(split_half is on\); nearest: 8$"):
         build("xdeepfm", cin=[7, 4])
     assert build("xdeepfm", cin=[7, 4], split_half=False).representation_dim == 7 + 4 + 6

@@ -17,9 +17,9 @@ from flipbench.train.finetune import predict
 ROWS = 700
 
 
-def towers(spec, table, seed=0):
+def towers(spec, table, seed=0, pooling="cls"):
     torch.manual_seed(seed)
-    return TwoTowers(load(spec, table=table, seed=seed), load(spec, table=table, seed=seed), 16, 0.2)
+    return TwoTowers(load(spec, table=table, seed=seed), load(spec, table=table, seed=seed), 16, 0.2, pooling)
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def sides(table):
     return Sides.of(TokenStore.build(table, load_tokenizer("small", table)), table)
 
 
-@pytest.fixture(scope="module")
-def model(table):
-    return towers("small", table)
+@pytest.fixture(scope="module", params=["cls", "avg"])
+def model(request, table):
+    return towers("small", table, pooling=request.param)
 
 
 def rows_of(table, n=None):

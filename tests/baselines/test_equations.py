@@ -90,7 +90,8 @@ def xdeepfm(model, e):
     x, pooled = e, []
     for number, layer in enumerate(model.cin.layers):
         products = np.array([x_i * e_j for e_j in e for x_i in x])  # [fields * maps, D]
-        maps = relu(array(layer.weight) @ products + array(layer.bias)[:, None])
+        maps = array(layer.weight) @ products + array(layer.bias)[:, None]
+        maps = relu(maps) if model.cin.with_relu else maps
         last = number == len(model.cin.layers) - 1
         half = len(maps) // 2 if model.cin.split_half and not last else 0
         pooled += [line.sum() for line in maps[half:]]
@@ -101,15 +102,19 @@ def xdeepfm(model, e):
 def autoint(model, e):
     x = e
     for layer in model.attention:
-        dim = x.shape[1]
-        size = dim // layer.heads
-        query, key, value, residual = (x @ block.T for block in array(layer.project.weight).reshape(4, dim, dim))
-        out = np.zeros_like(x)
+        blocks = array(layer.project.weight).reshape(4, -1, x.shape[1])
+        size = blocks.shape[1] // layer.heads
+        query, key, value, residual = (x @ block.T for block in blocks)
+        out = np.zeros_like(value)
         for number, f in itertools.product(range(layer.heads), range(len(x))):
             part = slice(number * size, (number + 1) * size)
             weight = softmax([query[f, part] @ key[g, part] * layer.factor for g in range(len(x))])
             out[f, part] = sum(a * value[g, part] for g, a in enumerate(weight))
-        x = relu(out + residual)
+        x = out + residual
+        if isinstance(layer.norm, torch.nn.LayerNorm):
+            x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + layer.norm.eps)
+            x = x * array(layer.norm.weight) + array(layer.norm.bias)
+        x = relu(x)
     return head(model, *x, mlp(model, e))
 
 
@@ -117,6 +122,9 @@ REFERENCES = {f.__name__: f for f in (wide_deep, deepfm, pnn, afm, dcn, dcnv2, d
 CASES = [
     *((name, {}) for name in REFERENCES),
     ("autoint", {"scale": True, "heads": 4}),
+    ("autoint", {"layer_norm": True}),
+    ("autoint", {"attention_dim": 6, "scale": True, "layer_norm": True}),
+    ("xdeepfm", {"cin_relu": False}),
     ("xdeepfm", {"split_half": False, "cin": [3, 4, 2]}),
     ("xdeepfm", {"cin": [4, 6, 3]}),
 ]
@@ -135,10 +143,29 @@ def test_logits_follow_the_equation(build, name, settings, fields):
     np.testing.assert_allclose(array(model(rows)), first_order(model, rows) + expected, rtol=1e-10, atol=1e-10)
 
 
+def test_afm_drops_pairs(build):
+    """Half of the attention's weights on average, the others doubled; what is left weighs the pairs."""
+    model = build("afm", std=0.5, embedding_dim=4, attention_dropout=0.5).double().train()
+    row = torch.tensor([[3, 8, 14, 22]]).expand(200, -1)
+    kept = []
+    model.attention_dropout.register_forward_hook(lambda _, given, out: kept.append((*given, out)))
+    with torch.no_grad():
+        logits = model(row)
+    (before, after) = (array(weight)[:, 0] for weight in kept[0])  # [200, P]
+    assert 0.4 < (after == 0).mean() < 0.6
+    np.testing.assert_allclose(after[after > 0], 2 * before[after > 0])
+    products = np.array([a * b for a, b in pairs(array(model.embed.weight)[row[0]])])
+    expected = first_order(model, row) + [head(model, weight @ products) for weight in after]
+    np.testing.assert_allclose(array(logits), expected, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("training", [True, False])
-def test_afn_follows_the_equation(build, training):
+@pytest.mark.parametrize(
+    "settings", [{}, {"norm_over": "fields"}, {"ensemble": True}, {"norm_over": "fields", "ensemble": True}]
+)
+def test_afn_follows_the_equation(build, settings, training):
     """Its batch norms tie the rows together, so the reference runs over the whole batch."""
-    model = build("afn", std=0.5, embedding_dim=3, log_neurons=4).double()
+    model = build("afn", std=0.5, embedding_dim=3, log_neurons=5, **settings).double()
     rows = torch.randint(0, FEATURES, (5, 4), generator=torch.Generator().manual_seed(6))
     with torch.no_grad():
         model.embed.weight[rows[0, 0]] = 0.0  # the floor under the logarithm
@@ -146,20 +173,32 @@ def test_afn_follows_the_equation(build, training):
         model.train()(rows)
         model.eval()
 
-    def normalised(norm, x):
-        """Batch norm of x [.., C] over all but its channels; running statistics in evaluation."""
+    over_fields = settings.get("norm_over") == "fields"
+
+    def normalised(norm, x, channels=-1):
+        """Batch norm of x over all but its channels; running statistics in evaluation."""
+        if channels != -1:
+            return normalised(norm, x.swapaxes(channels, -1)).swapaxes(channels, -1)
         each = tuple(range(x.ndim - 1))
         mean, var = (x.mean(each), x.var(each)) if training else (array(norm.running_mean), array(norm.running_var))
         return (x - mean) / np.sqrt(var + norm.eps) * array(norm.weight) + array(norm.bias)
 
     e = array(model.embed.weight)[rows]  # [B, F, D]
-    logs = normalised(model.log_norm, np.log(np.maximum(np.abs(e), 1e-7)))
+    floor = 1e-5 if over_fields else 1e-7
+    logs = normalised(model.log_norm, np.log(np.maximum(np.abs(e), floor)), channels=1 if over_fields else 2)
     neurons = np.exp(np.array([[affine(model.neurons, row[:, d]) for d in range(3)] for row in logs]))  # [B, D, N]
-    x = normalised(model.exp_norm, neurons.swapaxes(1, 2)).swapaxes(1, 2).reshape(len(rows), -1)
-    for layer in model.mlp:
-        if isinstance(layer, torch.nn.Linear):
-            x = np.array([affine(layer, row) for row in x])
-        else:
-            x = normalised(layer, x) if isinstance(layer, torch.nn.BatchNorm1d) else relu(x)
+    x = normalised(model.exp_norm, neurons, channels=2 if over_fields else 1).reshape(len(rows), -1)
+
+    def tower(layers, x):
+        for layer in layers:
+            if isinstance(layer, torch.nn.Linear):
+                x = np.array([affine(layer, row) for row in x])
+            else:
+                x = normalised(layer, x) if isinstance(layer, torch.nn.BatchNorm1d) else relu(x)
+        return x
+
+    x = tower(model.mlp, x)
+    if settings.get("ensemble"):
+        x = np.concatenate([x, tower(model.deep, array(model.deep_embed.weight)[rows].reshape(len(rows), -1))], axis=1)
     expected = first_order(model, rows) + [head(model, row) for row in x]
     np.testing.assert_allclose(array(model(rows)), expected, rtol=1e-9, atol=1e-9)

@@ -60,6 +60,20 @@ def test_the_classifier_starts_from_the_pretrained_encoder(lab):
     assert any(not torch.equal(tensor, public[name]) for name, tensor in model.encoder.state_dict().items())
 
 
+@pytest.mark.parametrize("pooling", ["cls", "avg"])
+def test_pooling(table, tokens, pooling):
+    """The head reads CLS, or the mean over all tokens of a row; padding is tested with the pooling itself."""
+    torch.manual_seed(0)
+    model = TextClassifier(load("small", table=table, dropout=0.0), 8, 0.2, pooling).eval()
+    ids = torch.from_numpy(table.ids[:12])
+    text = tokens.batch(ids)
+    assert text.attention_mask.all()
+    with torch.inference_mode():
+        states = model.encoder(text.tokens, text.attention_mask)
+        expected = model.head(states[:, 0] if pooling == "cls" else states.mean(1)).squeeze(1)
+        torch.testing.assert_close(model(ids, text), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_one_pretraining_serves_all(lab):
     first, slow = lab.chain("ptab"), lab.chain("ptab", learning_rate=1e-5, head_dim=64)
     assert first[0].key == slow[0].key

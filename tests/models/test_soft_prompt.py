@@ -6,7 +6,7 @@ from tiny_plm import prompts
 
 from flipbench.errors import UserError
 from flipbench.models import encoder as plm
-from flipbench.models.soft_prompt import SoftPrompts, pool
+from flipbench.models.soft_prompt import SoftPrompts, pool, pooled
 from flipbench.text.tokens import TokenBatch
 
 INPUTS, COUNT = 6, 3
@@ -91,6 +91,18 @@ def test_an_architecture_without_room_for_a_prefix_is_named(folders, table):
         build(spec, "prefix")
     encoder, soft = build(spec, "prompt")
     assert len(soft.states(encoder, prompts(table, spec), torch.zeros(12, INPUTS))) == 3
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])  # with and without padding computed
+def test_pooling_without_prompts_leaves_padding_out(kind, folders, table):
+    encoder = plm.load(str(folders(kind)), dropout=0.0)
+    text = prompts(table, encoder.name)
+    first, mean = (pooled(encoder, text, pooling) for pooling in ("cls", "avg"))
+    for row in range(len(text.tokens)):
+        single = row_of(text, row)
+        states = encoder(single.tokens, single.attention_mask)[0]
+        torch.testing.assert_close(first[row], states[0], atol=3e-6, rtol=1e-4)
+        torch.testing.assert_close(mean[row], states.mean(0), atol=3e-6, rtol=1e-4)
 
 
 def test_pooling_reads_real_tokens_of_the_named_layers():

@@ -1,14 +1,18 @@
 """Methods by name: those that come with flipbench, and a user's own."""
 
+import inspect
 import os
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
 
 import pytest
 
 from flipbench.errors import UserError
-from flipbench.plan import registry
-from flipbench.plan.settings import Paper, check_value, flatten, nest
+from flipbench.methods.flip import settings as flip_settings
+from flipbench.plan import expand, registry, suite
+from flipbench.plan.settings import PRETRAIN, Paper, check_value, flatten, nest
+from flipbench.train.config import TrainConfig
 
 LITERAL = '''
 from flipbench.plan.settings import AtLeast, Guess
@@ -95,6 +99,45 @@ def test_settings_have_sources_and_go_together(name):
             assert check_value(name, value, setting) == value
     if declared.kind != "plm":
         assert {"learning_rate", "embedding_l2"} <= grid.keys(), "the same L2 range for all that have tables"
+
+
+def defaults_in_code(declared, name):
+    """What a setting is where a specification leaves it out, by all that trains or builds the method."""
+    training = {f.name: f.default for f in fields(TrainConfig)}
+    if name in training:
+        return [training[name]]
+    cls = declared.load()
+    functions = [cls] if declared.kind == "id" else [f for n in FUNCTIONS if (f := getattr(cls, n, None))]
+    found = [p for function in functions for p in inspect.signature(function).parameters.values()]
+    if not any(p.name == name for p in found):  # a dataclass takes what a method passes on
+        found = [f for each in vars(flip_settings).values() if is_dataclass(each) for f in fields(each)]
+    return [p.default for p in found if p.name == name]
+
+
+FUNCTIONS = ("model", "collator", "make_batch")
+
+
+@pytest.mark.parametrize("name", [*registry.names(), *registry._targets(registry.PRETRAININGS)])
+def test_what_a_key_leaves_out_is_the_codes_default(name):
+    is_method = name in registry.names()
+    declared = registry.get(name) if is_method else registry.pretraining(name)
+    if is_method and declared.pretraining:
+        inner = registry.pretraining(declared.pretraining).settings
+        assert all(s.unkeyed == inner[n].unkeyed for n, s in declared.settings[PRETRAIN].items())
+    for key, setting in declared.settings.items():
+        if key != PRETRAIN and setting.unkeyed is not None:
+            assert check_value(key, setting.unkeyed, setting) == setting.unkeyed
+            defaults = defaults_in_code(declared, key)
+            assert defaults, f"{key}: nothing in the code has a default for it"
+            assert all(default == setting.unkeyed for default in defaults), key
+
+
+def test_every_method_has_ninety_points(suite_file):
+    """A search has the same number of points for every row: a grid's numbers are refined between its points."""
+    searched = [name for name in registry.names() if registry.get(name).grid]
+    path = suite_file(methods=f"[{', '.join(searched)}]", tune="{search: random, budget: 90}", settings="{plm: small}")
+    planned = expand.expand(suite.load(str(path)), {"planted-tiny": "a" * 64}, lambda *_: None)
+    assert {c.method.label: len({t.key for t in c.trials}) for c in planned.cells} == dict.fromkeys(searched, 90)
 
 
 @pytest.mark.parametrize("bad", [[], [0], [300, -1], [True], [1.5]])

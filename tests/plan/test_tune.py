@@ -88,6 +88,8 @@ def test_what_the_suite_fixes_is_not_searched():
 def test_a_space_smaller_than_the_budget_is_tried_once_over(how):
     result = looked(Tune(search=how, budget=50, round=50), lambda point: 0.5, {"norm": [False, True], "heads": [1, 2]})
     assert sorted((p["norm"], p["heads"]) for p in result.points) == [(False, 1), (False, 2), (True, 1), (True, 2)]
+    assert result.missing == 46
+    assert looked(Tune(search=how, budget=3, round=1), lambda point: 0.5).missing == 0
     assert result.best == 0, "the first of equals"
     assert looked(Tune(search=how, budget=5), lambda point: 0.5, {}).points == (DECLARED,), "no grid"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flipbench import cli
 from flipbench.data.store import fingerprint
 from flipbench.plan import expand as plan
-from flipbench.plan import suite
+from flipbench.plan import registry, suite
 from flipbench.report.ledger import expected_best, ledger
 from flipbench.store.runs import Store
 
@@ -80,6 +80,14 @@ def test_a_best_on_the_border_of_its_grid_is_named(ledger_of):
     assert "learning_rate = 0.001, highest of 0.0001 to 0.001" in entry.borders
     assert not [b for b in entry.borders if b.startswith("embedding_l2")], "1e-4 lies within"
     assert not [b for b in entry.borders if b.startswith(("dropout", "batch_norm"))], "nothing lies below 0"
+
+
+def test_points_that_a_small_grid_lacks_are_counted(ledger_of, capsys):
+    size = math.prod(map(len, registry.get("deepfm").grid.values()))  # the declared settings are one of its points
+    path, _, entry = ledger_of([None] * size, f"budget: {size + 1234}")
+    assert (entry.trials, entry.missing) == (size, 1234)
+    assert cli.main(["ledger", str(path)]) == 0
+    assert " 1234 " in capsys.readouterr().out
 
 
 def test_the_verb_prints_and_gives_json(ledger_of, capsys):

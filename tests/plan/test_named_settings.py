@@ -1,0 +1,112 @@
+"""Named sets of settings: the shipped one against what its source states, and what is refused."""
+
+import subprocess
+import sys
+
+import pytest
+
+from flipbench.errors import UserError
+from flipbench.plan import named_settings, registry
+from flipbench.plan.expand import resolve
+
+TEXT = """
+settings: mine
+source: a paper
+training: {learning_rate: 1e-3}
+methods:
+  dcnv2:
+    settings: {cross_layers: 2, hidden: [8, 8]}
+    goodreads: {hidden: [16]}
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a set named ``mine``, with a replacement in its text; returns its path."""
+
+    def write(old="", new=""):
+        assert old in TEXT
+        path = tmp_path / "mine.yaml"
+        path.write_text(TEXT.replace(old, new) if old else TEXT, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_a_data_sets_settings_stand_before_those_of_all(written):
+    mine = named_settings.load(written())
+    assert mine.of("dcnv2", "goodreads") == {"learning_rate": 1e-3, "cross_layers": 2, "hidden": [16]}
+    assert mine.of("dcnv2", "bookcrossing") == {"learning_rate": 1e-3, "cross_layers": 2, "hidden": [8, 8]}
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "expected"),
+    [  # utils.py of the source
+        ("dcnv2", "movielens-1m", {"embedding_dim": 32, "cross_layers": 6, "hidden": [256] * 6}),
+        ("dcnv2", "bookcrossing", {"embedding_dim": 32, "cross_layers": 6, "hidden": [256] * 6}),
+        ("dcnv2", "amazon-toys", {"embedding_dim": 16, "cross_layers": 3, "hidden": [256] * 3}),
+        ("dcnv2", "goodreads", {"embedding_dim": 16, "cross_layers": 6, "hidden": [512] * 6}),
+        ("dcn", "movielens-1m", {"embedding_dim": 32, "cross_layers": 4, "hidden": [256] * 4}),
+        ("deepfm", "bookcrossing", {"embedding_dim": 32, "hidden": [256] * 4}),
+        ("xdeepfm", "goodreads-4m", {"embedding_dim": 16, "cin": [25] * 3, "hidden": [256] * 6}),
+        ("autoint", "goodreads", {"embedding_dim": 16, "attention_layers": 6, "heads": 1, "attention_dim": 32}),
+        ("pnn", "planted-small", {"embedding_dim": 32, "hidden": [256] * 6, "learning_rate": 1e-3, "patience": 3}),
+    ],
+)
+def test_clickprompts_code(method, dataset, expected):
+    found = named_settings.load("clickprompt-code").of(method, dataset)
+    assert found.items() >= {**expected, "embedding_l2": 0.0, "max_epochs": 10}.items()
+    assert "batch_size" not in found, "the source gives none"
+
+
+@pytest.mark.parametrize("name", named_settings.available())
+def test_shipped_sets_give_settings_as_a_suite_does(name):
+    named = named_settings.load(name)
+    for method, by_data in named.methods.items():
+        for settings in by_data.values():
+            resolved = resolve(registry.get(method), settings)
+            assert {key: resolved[key] for key in settings} == settings
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("dcnv2:", "dcnv3:", "methods: unknown model 'dcnv3'; did you mean 'dcnv2'"),
+        ("goodreads", "goodread", "methods: unknown data set 'goodread'; did you mean 'goodreads'"),
+        ("cross_layers", "cross_layer", "methods: dcnv2: unknown setting 'cross_layer'; did you mean 'cross_layers'"),
+        ("[16]", "[-1]", "methods: dcnv2.goodreads: hidden: expected one or more whole numbers above 0, got [-1]"),
+        ("1e-3", "fast", "methods: dcnv2: learning_rate: expected a number, got 'fast'"),
+        ("cross_layers: 2", "batch_norm: true, batch_size: 1", "methods: dcnv2: batch_size: 1 is below 2"),
+        ("source: a paper\n", "", "source: field required"),
+        ("source", "sauce", "source: field required"),
+        ("{learning_rate: 1e-3}", "[1]", "training: input should be a valid dictionary"),
+        ("settings: mine", "settings: yours", "settings: 'yours' differs from the file's name 'mine'"),
+        (TEXT, "[]", "the file: input should be a valid dictionary"),
+    ],
+)
+def test_mistakes_are_one_line_with_the_place(written, old, new, problem):
+    path = written(old, new)
+    with pytest.raises(UserError) as raised:
+        named_settings.load(path)
+    assert str(raised.value).startswith(f"{path}: {problem}")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_there_is_not():
+    with pytest.raises(UserError, match="unknown settings 'clickprompt'; did you mean 'clickprompt-code'"):
+        named_settings.load("clickprompt")
+    named = named_settings.load("clickprompt-code")
+    for method, dataset, problem in (
+        ("afm", "movielens-1m", "clickprompt-code: has no settings for 'afm'; it has: pnn, deepfm"),
+        ("dcnv3", "movielens-1m", "unknown model 'dcnv3'"),
+        ("dcnv2", "movielens", "unknown data set 'movielens'; did you mean 'movielens-1m'"),
+    ):
+        with pytest.raises(UserError, match=problem):
+            named.of(method, dataset)
+
+
+def test_it_reads_no_torch():
+    code = "import sys; from flipbench.plan import named_settings as n; n.load('clickprompt-code')"
+    code += "; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
