@@ -1,6 +1,6 @@
 """A suite file: every choice that could be argued about, written down before the run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from flipbench import yamlfile
 from flipbench.data import dataset as datasets
 from flipbench.errors import UserError, nearest
-from flipbench.plan import registry
+from flipbench.plan import named_settings, registry
 from flipbench.plan.settings import Value, flatten, nest
 from flipbench.protocol import Order, Protocol, Validation
 
@@ -69,6 +69,8 @@ class MethodEntry(_Strict):
     """Registered name; ``flipbench list models`` shows them."""
     settings: SettingValues = {}
     """What differs from the method file's declared settings."""
+    named: str = ""
+    """A named set of settings, by name or path, which ``settings`` go over (in a row ``settings: clickprompt-code``)."""
     note: str = ""
     """What a reader of the row's figures must know; stands under the table."""
 
@@ -136,7 +138,8 @@ def _methods(items: Any) -> Any:
             "label": e["label"],
             "method": e.get("method", e["label"]),
             "note": e.get("note", ""),
-            "settings": {k: v for k, v in e.items() if k not in ("label", "method", "note")},
+            "named": e.get("settings", ""),
+            "settings": {k: v for k, v in e.items() if k not in ("label", "method", "note", "settings")},
         }
         if isinstance(e, dict) and "label" in e
         else e
@@ -165,8 +168,9 @@ class Suite(_Strict):
     """Of ``held-out``: whether the model is fitted again, on all training rows, before it is scored."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """Runs a cell, seeds 0 .. seeds-1."""
-    settings: SettingValues = {}
-    """Settings for every method of the suite that has them."""
+    settings: str | SettingValues = {}
+    """Settings for every method of the suite that has them; or the name or path of a named set of settings
+    (``clickprompt-code``) for the methods that it has."""
     methods: Annotated[list[MethodEntry], BeforeValidator(_methods), Field(min_length=1)]
     """Rows: names, or ``name: {settings}``; ``{method: NAME}`` in the settings gives a row another name."""
     tune: Tune | None = None
@@ -199,6 +203,18 @@ class Suite(_Strict):
         return f"{self._file}: " if self._file else ""
 
     @property
+    def own_settings(self) -> Mapping[str, Any]:
+        """Those of ``settings`` that are not a named set's."""
+        return {} if isinstance(self.settings, str) else self.settings
+
+    def named_settings_of(self, row: MethodEntry, data: DataEntry) -> Mapping[str, Any]:
+        """What named sets say of a row on a data set, the row's own over the suite's."""
+        of_suite = named_settings.load(self.settings) if isinstance(self.settings, str) else None
+        shared = of_suite.of(row.method, data.name) if of_suite and row.method in of_suite.methods else {}
+        of_row = named_settings.load(row.named).of(row.method, data.name) if row.named else {}
+        return {**flatten(shared), **flatten(of_row)}
+
+    @property
     def runs(self) -> int:
         """Runs that end a cell: one a seed, and one for each thing to inspect where the suite inspects."""
         return self.seeds * max(1, len(self.inspect))
@@ -215,6 +231,9 @@ class Suite(_Strict):
         self._settings_exist()
         for name in self.versions:
             registry.version_of(name)
+        for row in self.methods:
+            if row.named:
+                named_settings.load(row.named).of(row.method, self.data[0].name)
         for entry in self.data:
             if unknown := next((row for row in entry.rows if row not in labels), None):
                 raise UserError(f"data: {entry.name}: rows: no row '{unknown}'{nearest(unknown, labels)}")
@@ -235,10 +254,12 @@ class Suite(_Strict):
             known = flatten(registry.get(row.method).settings)
             of_any |= known.keys()
             on_data = (entry.rows.get(row.label, {}) for entry in self.data)
-            for settings in (row.settings, *on_data):
-                if unknown := next((name for name in flatten(settings) if name not in known), None):
+            for of_row in (row.settings, *on_data):
+                if unknown := next((name for name in flatten(of_row) if name not in known), None):
                     raise UserError(f"{row.label}: unknown setting '{unknown}'{nearest(unknown, known)}")
-        for settings in (self.settings, *(entry.settings for entry in self.data)):
+        if isinstance(self.settings, str):
+            named_settings.load(self.settings)
+        for settings in (self.own_settings, *(entry.settings for entry in self.data)):
             if unknown := next((name for name in flatten(settings) if name not in of_any), None):
                 raise UserError(f"settings: no method has '{unknown}'{nearest(unknown, of_any)}")
 

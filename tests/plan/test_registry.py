@@ -103,7 +103,7 @@ def test_settings_have_sources_and_go_together(name):
 
 def defaults_in_code(declared, name):
     """What a setting is where a specification leaves it out, by all that trains or builds the method."""
-    training = {f.name: f.default for f in fields(TrainConfig)}
+    training = {f.name: f.default for f in fields(TrainConfig)} | {"oov": "random"}  # see fresh_id_model
     if name in training:
         return [training[name]]
     cls = declared.load()

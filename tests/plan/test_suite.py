@@ -4,7 +4,7 @@ import pytest
 
 from flipbench.errors import UserError
 from flipbench.plan import expand as plan
-from flipbench.plan import suite
+from flipbench.plan import registry, suite
 
 
 def expand(path):
@@ -124,3 +124,21 @@ def test_rows_and_columns_take_settings_and_other_names(suite_file):
     rows = [("afm", "afm"), ("pnn", "pnn"), ("dcnv2", "dcnv2"), ("deep_dcnv2", "dcnv2")]
     assert [(entry.label, entry.method) for entry in loaded.methods] == rows
     assert [entry.label for entry in loaded.data] == ["planted-tiny", "planted-small@random"]
+
+
+def test_named_settings(tmp_path):
+    text = "suite: mine\ntitle: Mine\ndata: [planted-tiny]\n{}methods: [{}]\n"
+    for shared, rows in (
+        ("settings: clickprompt-code\n", "dcnv2, afm"),
+        ("", "dcnv2: {settings: clickprompt-code}, afm"),
+    ):
+        (tmp_path / "mine.yaml").write_text(text.format(shared, rows))
+        dcnv2, afm = expand(tmp_path / "mine.yaml").cells
+        assert (dcnv2.settings["cross_layers"], dcnv2.settings["hidden"]) == (6, [256] * 6)
+        assert afm.settings == plan.resolve(registry.get("afm"), {})
+    (tmp_path / "mine.yaml").write_text(text.format("", "afm: {settings: clickprompt-code}"))
+    with pytest.raises(UserError, match=r"mine\.yaml: clickprompt-code: has no settings for 'afm'"):
+        suite.load(str(tmp_path / "mine.yaml"))
+    (tmp_path / "mine.yaml").write_text(text.format("settings: clickprompt\n", "dcnv2"))
+    with pytest.raises(UserError, match="did you mean 'clickprompt-code'"):
+        suite.load(str(tmp_path / "mine.yaml"))
