@@ -109,7 +109,7 @@ class DCNv2Mix(IDModel):
         """Xavier-normal over a layer's experts as one tensor [experts, inputs, outputs], which torch takes for a
         convolution's; weights of the deep part from N(0, 1e-4²); the rest as ``nn.Linear`` starts (released code)."""
         for matrices in (self.down, self.core, self.up):
-            for layer in matrices:
+            for layer in matrices.detach():
                 nn.init.xavier_normal_(layer.transpose(1, 2))
         deep = [module for module in self.mlp if isinstance(module, nn.Linear)]
         for linear_layer in (self.gate, self.head, *deep):
