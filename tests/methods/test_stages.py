@@ -91,6 +91,12 @@ def test_a_backbones_dropout_starts_from_the_same_pretraining(suite_file):
     assert len({s.key for s in selections}) == 3
 
 
+def test_more_padding_than_the_language_model_reads_is_refused(tmp_path, monkeypatch):
+    lab = Lab(tmp_path, make_table(tmp_path, rows=100), monkeypatch)
+    with pytest.raises(UserError, match=r"pretrain\.mtm_pad_to: 513; nearest: 512"):
+        lab.run("flip", **{"pretrain.mtm_padding": True, "pretrain.mtm_pad_to": 513})
+
+
 @pytest.mark.parametrize("more", [{}, {"backbone_batch_norm": True}])
 def test_a_backbone_with_dropout_starts_from_its_pretraining(tmp_path, monkeypatch, more):
     """Its layers have other numbers than in the pretraining."""
