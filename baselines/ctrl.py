@@ -3,10 +3,8 @@
 from typing import ClassVar
 
 from flipbench.methods.flip.methods import FLIPID
-from flipbench.methods.flip.settings import FINETUNE_SETTINGS
+from flipbench.methods.flip.settings import ID_SETTINGS, PLM_PARTS
 from flipbench.plan.settings import Guess, Paper, Settings, Valid
-
-_WITH_THE_PLM = ("plm_learning_rate", "alpha_start")
 
 
 class CTRL(FLIPID):
@@ -17,7 +15,8 @@ class CTRL(FLIPID):
     sim(table, text) = Σ_p max_q ⟨z_table^p, z_text^q⟩        (``icl_similarity: max``)
 
     With ``dot``, the plain product, it is the very pretraining of FLIP "w/o MLM&MTM" (Table VII): one run serves both.
-    FLIP's released code has no CTRL, only a function of this similarity that nothing calls.
+    FLIP's released code has no CTRL, only a function of this similarity that nothing calls: flavour ``released`` is
+    its modules and FLIP_ID's finetuning.
     """
 
     version: ClassVar[int] = 1
@@ -30,5 +29,5 @@ class CTRL(FLIPID):
             ),
             "icl_parts": Guess(4, "arXiv 2306.02841 searches it; its choice is not known here", Valid.WIDTH),
         },
-        **{name: setting for name, setting in FINETUNE_SETTINGS.items() if name not in _WITH_THE_PLM},
+        **{name: setting for name, setting in ID_SETTINGS.items() if name not in PLM_PARTS},
     }

@@ -68,6 +68,12 @@ class DCNv2Mix(IDModel):
         "experts": Code(4, "released dcnv2.py", Range(1, 1 << 10)),
         "rank": Code(32, "released dcnv2.py", Valid.WIDTH),
         **DEEP,
+        "start": Guess(
+            "fuxictr",
+            "as every other model; 'released': the code's, which starts far smaller",
+            ("fuxictr", "released"),
+            unkeyed="fuxictr",
+        ),
     }
     grid = {"cross_layers": [2, 3, 4, 5], **DEEP_GRID}  # 2 as released, 3 to 5 as BARS
 
@@ -83,6 +89,7 @@ class DCNv2Mix(IDModel):
         hidden: list[int],
         dropout: float,
         batch_norm: bool,
+        start: str = "fuxictr",
     ) -> None:
         n = fields * embedding_dim
         super().__init__(features, fields, embedding_dim, representation_dim=n + hidden[-1])
@@ -95,6 +102,21 @@ class DCNv2Mix(IDModel):
         self.bias = nn.Parameter(torch.zeros(cross_layers, n))
         self.gate = linear(n, experts, bias=False)
         self.mlp = MLP(n, hidden, dropout, batch_norm)
+        if start == "released":
+            self._start_as_released()
+
+    def _start_as_released(self) -> None:
+        """Xavier-normal over a layer's experts as one tensor [experts, inputs, outputs], which torch takes for a
+        convolution's; weights of the deep part from N(0, 1e-4²); the rest as ``nn.Linear`` starts (released code)."""
+        for matrices in (self.down, self.core, self.up):
+            for layer in matrices.detach():
+                nn.init.xavier_normal_(layer.transpose(1, 2))
+        deep = [module for module in self.mlp if isinstance(module, nn.Linear)]
+        for linear_layer in (self.gate, self.head, *deep):
+            linear_layer.reset_parameters()
+        for linear_layer in deep:
+            nn.init.normal_(linear_layer.weight, std=1e-4)
+        nn.init.zeros_(self.head.bias)
 
     def represent(self, ids: Tensor) -> Tensor:
         x0 = self.embed(ids).flatten(1)

@@ -31,7 +31,8 @@ class PLMMethod:
     A subclass declares ``version`` (raise it when its results change), ``settings`` and ``grid``, and ``rules`` where
     some settings do not go together (:class:`flipbench.plan.settings.Rule`). Settings with the name of a field of
     :class:`flipbench.train.config.TrainConfig` say how it is trained; ``plm`` names the PLM and ``backbone``, where
-    there is one, the ID-based model; the others are keyword arguments of :meth:`model` and :meth:`collator`.
+    there is one, the ID-based model, ``backbone_NAME`` its setting NAME; the others are keyword arguments of
+    :meth:`model` and :meth:`collator`.
 
     Attributes:
         pretraining: registered name of the pretraining that it starts from, empty for none. Its settings are the

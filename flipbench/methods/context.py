@@ -51,14 +51,20 @@ class MethodContext:
 
         Leaves torch's default generator in the stream ``init`` behind the model's draws.
         """
-        backbone = self._stage.spec["backbone"]
-        return fresh_id_model(backbone["name"], backbone["settings"], self.table, self.streams.seed)
+        return fresh_id_model(self._backbone["name"], self._backbone["settings"], self.table, self.streams.seed)
 
     def id_model(self) -> IDModel:
         """The ID-based model that the setting ``backbone`` names."""
         with torch.random.fork_rng(devices=[]):
             model = self.fresh_id_model()
-        return self._pretrained("id_model.", model)
+            weights = self.pretrained("id_model.")
+            if weights and (before := self._stage.parents["pretrain"].spec["backbone"]) != self._backbone:
+                with torch.device("meta"):  # dropout may be a layer that counts in the names of those after it
+                    names = fresh_id_model(before["name"], before["settings"], self.table, 0).state_dict()
+                weights = {new: weights[old] for new, old in zip(model.state_dict(), names, strict=True)}
+        if weights:
+            model.load_state_dict(weights)
+        return model
 
     def encoder(self) -> Encoder:
         """The PLM's encoder; every call gives another copy."""
@@ -75,6 +81,11 @@ class MethodContext:
         """The settings of the pretraining that the stage, or the one whose weights it scores, starts from."""
         stage = self._stage.parents.get("fit", self._stage)
         return stage.parents["pretrain"].spec["settings"] if "pretrain" in stage.parents else {}
+
+    @property
+    def _backbone(self) -> Mapping[str, Any]:
+        backbone: Mapping[str, Any] = self._stage.spec["backbone"]
+        return backbone
 
     @cached_property
     def _weights(self) -> dict[str, Tensor]:

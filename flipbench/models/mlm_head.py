@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, linear
 
 from flipbench.models.encoder import read_config, read_weights
+from flipbench.models.precision import widened
 from flipbench.text.quiet import quiet
 from flipbench.text.source import parse
 
@@ -83,7 +84,7 @@ def token_loss(logits: Tensor, targets: Tensor, rows: Tensor, batch: int, per_sa
         batch: B. A row without a masked token counts as 0.
         per_sample: average over a row's tokens, then over B rows (Eq. 14); else over all m tokens.
     """
-    losses = cross_entropy(logits.float(), targets, reduction="none")
+    losses = cross_entropy(widened(logits), targets, reduction="none")
     if not per_sample:
         return losses.sum() / max(len(losses), 1)
     # not bincount: on a GPU it would wait to learn its size

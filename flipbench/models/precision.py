@@ -27,6 +27,11 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
+def widened(tensor: Tensor) -> Tensor:
+    """The tensor in float32; in float64 where it is that already."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
 def full_precision(tensor: Tensor) -> torch.autocast:
     """A region within it without, on the tensor's device."""
     return torch.autocast(tensor.device.type, enabled=False)

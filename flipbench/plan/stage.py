@@ -9,11 +9,16 @@ from flipbench.errors import UserError
 from flipbench.identity import key_of
 from flipbench.plan import registry
 from flipbench.plan.registry import Declaration
-from flipbench.plan.settings import PRETRAIN, TRAINING, Value, flatten
+from flipbench.plan.settings import PRETRAIN, TRAINING, Value, check_value, flatten
 from flipbench.protocol import Order, Protocol, Validation
 
 ENGINE_VERSION = 1
 """Part of every key: raise it when a change in the engine changes results."""
+
+_OF_BACKBONE = "backbone_"
+"""How settings of a method's ID-based model begin."""
+BACKBONE_DROPOUT = "backbone_dropout"
+"""The one of them that finetuning alone reads: every dropout starts from one pretraining."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,7 @@ def _pretraining(
         **_data(condition),
         "method": pretraining.name,
         "version": condition.version_of(pretraining),
-        **_backbone(condition, settings),
+        **_backbone(condition, {n: v for n, v in settings.items() if n != BACKBONE_DROPOUT}),
         "plm": plm,
         "settings": _settings_read(pretraining, settings[PRETRAIN]),
         "seed": seed,
@@ -227,14 +232,29 @@ def _settings_read(declared: Declaration, settings: Mapping[str, Any]) -> dict[s
 
 
 def _backbone(condition: DataCondition, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The ID-based model at its declared settings, without those of its training; nothing where there is none."""
+    """The ID-based model at its declared settings, without those of its training; nothing where there is none.
+
+    A method's setting ``backbone_NAME`` stands for the model's NAME; 0, false or ``own`` leave the declared value.
+
+    Raises:
+        UserError: no such model, one of another kind, or one that has no such setting or value.
+    """
     if "backbone" not in settings:
         return {}
     declared = registry.get(str(settings["backbone"]))
     if declared.kind != "id":
         raise UserError(f"backbone: '{declared.name}' is no ID-based model; valid: {', '.join(registry.names('id'))}")
     known = {name: s for name, s in flatten(declared.settings).items() if name not in TRAINING}
-    model = {name: s.value for name, s in known.items() if s.is_keyed(s.value)}
+    given = {n.removeprefix(_OF_BACKBONE): v for n, v in settings.items() if n.startswith(_OF_BACKBONE)}
+    model = {name: s.value for name, s in known.items()}
+    for name, value in given.items():
+        if value in (0, "own"):
+            continue
+        if name not in known:
+            own = {str: "own", bool: "false"}.get(type(value), "0")
+            raise UserError(f"{_OF_BACKBONE}{name}: '{declared.name}' has no setting '{name}'; nearest: {own}")
+        model[name] = check_value(f"{_OF_BACKBONE}{name}: {declared.name}", value, known[name])
+    model = {name: value for name, value in model.items() if known[name].is_keyed(value)}
     return {"backbone": {"name": declared.name, "version": condition.version_of(declared), "settings": model}}
 
 
@@ -243,7 +263,7 @@ def _canonical_settings(declared: Declaration, settings: Mapping[str, Any]) -> d
 
     ``flavour`` only names a set of the others; ``precision`` came later than the first results, which all had float32.
     """
-    apart = ("backbone", "plm", "flavour", PRETRAIN)
+    apart = ("backbone", "plm", "flavour", PRETRAIN, *(n for n in settings if n.startswith(_OF_BACKBONE)))
     kept = {n: v for n, v in settings.items() if n not in apart and (n, v) != ("precision", "float32")}
     known = flatten(declared.settings)
     return {n: v for n, v in kept.items() if known[n].is_keyed(v)}

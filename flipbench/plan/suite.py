@@ -70,7 +70,7 @@ class MethodEntry(_Strict):
     settings: SettingValues = {}
     """What differs from the method file's declared settings."""
     named: str = ""
-    """A named set of settings, by name or path, which ``settings`` go over (in a row ``settings: clickprompt-code``)."""
+    """A named set of settings, by name or path, which ``settings`` go over: in a row ``settings: clickprompt-code``."""
     note: str = ""
     """What a reader of the row's figures must know; stands under the table."""
 

@@ -19,8 +19,8 @@ def test_declared_settings_are_the_constructors_keywords(cls):
     parameters = inspect.signature(cls).parameters.values()
     keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
     assert [p.name for p in keywords] == list(cls.settings)
-    hidden = [p.name for p in keywords if p.default is not p.empty and cls.settings[p.name].unkeyed is None]
-    assert not hidden, "a hidden default"
+    unkeyed = {name: setting.unkeyed for name, setting in cls.settings.items() if setting.unkeyed is not None}
+    assert {p.name: p.default for p in keywords if p.default is not p.empty} == unkeyed, "a hidden default"
     assert [p.name for p in parameters if p not in keywords] == ["features", "fields"]
 
 

@@ -26,6 +26,7 @@ def pretraining(method, seed=0, **changes):
 def test_plain_ctrl_is_an_ablation_of_flip(flavour, changes):
     """One run serves both; a suite file needs to say no more than ``icl_similarity: dot``."""
     ablation = {"pretrain.mlm": False, "pretrain.mtm": False}
+    changes = {**changes, "backbone_start": "own"} if "backbone" in changes else changes
     theirs = pretraining("flip", flavour=flavour, **ablation, **changes)
     ours = pretraining("ctrl", flavour=flavour, **{"pretrain.icl_similarity": "dot"}, **changes)
     assert ours.key == theirs.key

@@ -38,6 +38,28 @@ def test_logits_and_loss_are_equations_16_to_19(flip, inputs):
     torch.testing.assert_close(flip.loss(ids, text, labels), sum(terms))
 
 
+def test_two_more_biases(flip, inputs):
+    ids, text, _ = inputs
+    biased = FLIP(flip.id_model, flip.encoder, 0.3, fused_biases=True)
+    biased.head = flip.head
+    flip.alpha.data.fill_(0.3)
+    assert torch.equal(biased(ids, text), flip(ids, text)), "they start at 0"
+    biased.biases.data.copy_(torch.tensor([2.0, 5.0]))
+    (s_id, s_plm), parts = flip.logits(ids, text), biased.logits(ids, text)
+    torch.testing.assert_close(parts, (s_id, s_plm + 2))
+    torch.testing.assert_close(biased(ids, text), 0.3 * s_id + 0.7 * (s_plm + 2) + 5)
+
+
+def test_pooling_and_dropout_of_the_language_model_alone(flip, inputs):
+    ids, text, _ = inputs
+    model = FLIPPLM(flip.encoder, "avg", 0.5)
+    model.head = flip.head
+    states = flip.encoder(text.tokens, text.attention_mask)
+    mean = torch.stack([state[:length].mean(0) for state, length in zip(states, text.lengths, strict=True)])
+    torch.testing.assert_close(model.eval()(ids, text), flip.head(mean).squeeze(1))
+    assert not torch.equal(model.train()(ids, text), model(ids, text))
+
+
 def test_every_parameter_learns(flip, inputs):
     for model in (flip, IDClickModel(flip.id_model), FLIPPLM(flip.encoder)):
         model.zero_grad()

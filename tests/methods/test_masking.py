@@ -96,8 +96,25 @@ def test_single_tokens_are_hidden():
     assert len(columns.unique()) > length // 2, "anywhere in the sentence"
 
 
+def test_as_many_single_tokens_as_the_values_have():
+    """Row for row, from one draw of the fields; special tokens never, all others alike."""
+    ratio = {"text_mask_ratio": 0.3}
+    field, equal = (draw(PretrainSettings(mask_unit=unit, **ratio)) for unit in ("field", "token-equal"))
+    length = field.text.tokens.shape[1]
+    rows = [torch.bincount(b.masks.text.positions // length, minlength=48) for b in (field, equal)]
+    assert torch.equal(*rows)
+    assert len(rows[0].unique()) > 2
+    counts = torch.zeros(48 * length)
+    for step in range(400):
+        counts[draw(PretrainSettings(mask_unit="token-equal", **ratio), step=step).masks.text.positions] += 1
+    hidden = (counts.view(48, length) > 0) == (torch.arange(length) > 0) & (
+        torch.arange(length) < equal.text.lengths.unsqueeze(1) - 1
+    )
+    assert hidden.all()
+
+
 def test_the_share_of_a_process_is_what_one_process_draws():
-    for unit in ("field", "token"):
+    for unit in ("field", "token", "token-equal"):
         settings = PretrainSettings(mask_unit=unit)
         whole = draw(settings)
         halves = [draw(settings, share=s) for s in (slice(0, 24), slice(24, 48))]

@@ -8,9 +8,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from flipbench.methods.flip.heads import CrossAttention, FeatureOutput, FieldLinear, FieldMLPs
-from flipbench.methods.flip.objectives import InstanceContrast, MaskedLanguage, candidate_loss, info_nce
+from flipbench.methods.flip.objectives import (
+    InstanceContrast,
+    MaskedLanguage,
+    MaskedTable,
+    candidate_loss,
+    info_nce,
+)
 from flipbench.methods.flip.settings import PretrainSettings
 from flipbench.models.mlm_head import token_loss
+from flipbench.models.precision import autocast
 from flipbench.text.masking import TextMask
 
 COUNTS = torch.tensor([0, 900, 50, 30, 20, 400, 600, 1, 0])
@@ -43,18 +50,8 @@ def test_nce_takes_back_the_learned_frequency():
     assert "offset" not in output.state_dict(), "it follows from the counts"
 
 
-def test_candidate_loss_is_equation_10():
-    c = torch.randn(6, 2, 1 + K, dtype=torch.float64)
-    literal = -(c[..., 0].sigmoid().log() + (1 - c[..., 1:].sigmoid()).log().sum(-1)).mean()
-    torch.testing.assert_close(candidate_loss(c), literal)
+def test_candidate_loss_of_large_logits():
     assert torch.isfinite(candidate_loss(torch.full((1, 1, 3), 1e4)))
-
-
-def test_info_nce_is_equations_11_to_13():
-    a, b, tau = torch.randn(7, 4, dtype=torch.float64), torch.randn(7, 4, dtype=torch.float64), 0.7
-    s = a @ b.T / tau
-    literal = -(s.diag() - s.exp().sum(1).log()).mean() / 2 - (s.diag() - s.exp().sum(0).log()).mean() / 2
-    torch.testing.assert_close(info_nce(a, b, tau).double(), literal, rtol=1e-5, atol=1e-6)
 
 
 def contrast(**settings):
@@ -94,6 +91,25 @@ def test_the_tabular_loss_is_float32_under_autocast():
     output, h = FeatureOutput(COUNTS, 32, K, nce=True), torch.randn(512, 3, 32).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(output(h, CANDIDATES), output(h.float(), CANDIDATES))
+
+
+def test_the_tabular_gradient_survives_autocast():
+    """At TinyBERT's and DCN-Mix's sizes: rounded scores, not divided by √D_text, would move it by several percent."""
+    torch.manual_seed(0)
+    settings = PretrainSettings(mtm_query="norm", mtm_scale=False, mtm_padding=True, mtm_head="linear", mtm_loss="nce")
+    mtm = MaskedTable(settings, 384, 312, 8, COUNTS)
+    w = nn.functional.layer_norm(torch.randn(256, 50, 312), (312,)).bfloat16().float()  # as the PLM leaves it
+    v, fields, candidates = torch.randn(256, 384), torch.randint(0, 8, (256, 1)), CANDIDATES[:256, :1]
+
+    def gradient(precision):
+        inputs = v.clone().requires_grad_(), (w if precision == "float32" else w.bfloat16()).requires_grad_()
+        with autocast(precision, torch.device("cpu")):
+            loss = mtm(*inputs, torch.ones(256, 50, dtype=torch.bool), fields, candidates)
+        grads = torch.autograd.grad(loss, [inputs[0], *mtm.attention.parameters()])
+        return torch.cat([g.flatten() for g in grads])
+
+    full, mixed = gradient("float32"), gradient("bfloat16")
+    assert (mixed - full).norm() < 0.01 * full.norm()
 
 
 @pytest.mark.parametrize("scale", [True, False])

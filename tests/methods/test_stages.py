@@ -1,13 +1,19 @@
 """FLIP as a suite plans and runs it: its flavours and settings, one pretraining shared by finetunings, resumed."""
 
 import pytest
+import torch
+from tiny_clicks import Lab, make_table
 from tiny_flip import plan
 
 from flipbench.data.store import fingerprint
 from flipbench.errors import UserError
+from flipbench.identity import canonical
+from flipbench.methods.context import MethodContext, fresh_id_model
 from flipbench.plan import registry
 from flipbench.plan.expand import resolve
+from flipbench.plan.search import search
 from flipbench.plan.settings import flatten
+from flipbench.plan.suite import Tune
 from flipbench.run.stages import run_stage
 from flipbench.store.runs import Store
 from flipbench.train.checkpoint import Checkpoint
@@ -17,12 +23,11 @@ FLIP = registry.get("flip")
 
 def test_the_flavours_differ_by_these_settings_only():
     paper, released = (flatten(resolve(FLIP, {"flavour": flavour})) for flavour in ("paper", "released"))
-    switches = ("icl_head", "icl_weight", "mtm_query", "mtm_scale", "mtm_padding", "mtm_head", "mtm_loss")
+    switches = ("icl_head", "icl_weight", "mtm_query", "mtm_scale", "mtm_padding", "mtm_pad_to", "mtm_head", "mtm_loss")
     assert {name for name in paper if paper[name] != released[name]} == {
-        *("flavour", "learning_rate", "weight_decay", "embedding_l2"),
+        *("flavour", "backbone", "backbone_start", "learning_rate", "weight_decay", "embedding_l2", "fused_biases"),
         *(f"pretrain.{name}" for name in (*switches, "mlm_average", "learning_rate")),
     }
-    assert released["pretrain.icl_weight"] == 1 / 8
     assert flatten(resolve(FLIP, {})) == paper
     with pytest.raises(UserError, match="unknown flavour 'relesed'; did you mean 'released'"):
         resolve(FLIP, {"flavour": "relesed"})
@@ -49,6 +54,7 @@ def test_the_papers_figures():
         ({"pretrain.mtm_loss": "ncee"}, "pretrain.mtm_loss: unknown 'ncee'; did you mean 'nce'"),
         ({"pretrain.precision": "float16"}, "pretrain.precision: unknown 'float16'; did you mean"),
         ({"patience": 0}, "flip: patience: 0 is not"),
+        ({"batch_size": 1, "backbone_batch_norm": True}, "flip: batch_size: 1 is below 2: batch norm"),
         ({"weight_decay": -1}, "flip: weight_decay: -1.0 is not"),
     ],
 )
@@ -65,6 +71,55 @@ def test_one_pretraining_serves_all_finetunings(suite_file):
     assert len(pretrainings) == 2, "a temperature is another pretraining, a finetuning's learning rate is not"
     parents = [s.parents["pretrain"] for s in planned if s.role == "select"]
     assert parents == [pretrainings[0]] * 4 + [pretrainings[1]]
+
+
+def test_a_backbones_dropout_starts_from_the_same_pretraining(suite_file):
+    dropout, norm = "{method: flip_id, backbone_dropout: 0.2}", "{method: flip_id, backbone_batch_norm: true}"
+    methods = f"[flip_id, dropout: {dropout}, norm: {norm}]"
+    cells = plan(suite_file(settings="{plm: small}", methods=methods)).cells
+    selections = [cell.evaluations[0].parents["fit"].parents["select"] for cell in cells]
+    before = [selection.parents["pretrain"] for selection in selections]
+    assert before[0].key == before[1].key != before[2].key
+    own = selections[0].spec["backbone"]["settings"]
+    assert [s.spec["backbone"]["settings"] for s in selections[1:]] == [
+        {**own, "dropout": 0.2},
+        {**own, "batch_norm": True},
+    ]
+    assert before[2].spec["backbone"] == selections[2].spec["backbone"]
+    assert before[0].spec["backbone"]["settings"] == own
+    assert not [name for s in selections for name in s.spec["settings"] if name.startswith("backbone")], "said once"
+    assert len({s.key for s in selections}) == 3
+
+
+def test_more_padding_than_the_language_model_reads_is_refused(tmp_path, monkeypatch):
+    lab = Lab(tmp_path, make_table(tmp_path, rows=100), monkeypatch)
+    with pytest.raises(UserError, match=r"pretrain\.mtm_pad_to: 513; nearest: 512"):
+        lab.run("flip", **{"pretrain.mtm_padding": True, "pretrain.mtm_pad_to": 513})
+
+
+@pytest.mark.parametrize("more", [{}, {"backbone_batch_norm": True}])
+def test_a_backbone_with_dropout_starts_from_its_pretraining(tmp_path, monkeypatch, more):
+    """Its layers have other numbers than in the pretraining."""
+    lab = Lab(tmp_path, make_table(tmp_path, rows=200), monkeypatch)
+    first, select, *_ = lab.chain("flip_id", backbone_dropout=0.5, **more)
+    lab.run("flip_id", until="evaluate", backbone_dropout=0.5, **more)
+    plain = MethodContext(lab.chain("flip_id", **more)[1], lab.table, lab.store).id_model().state_dict()
+    dropped = MethodContext(select, lab.table, lab.store).id_model().state_dict()
+    assert list(plain) != list(dropped)
+    for one, other in zip(plain.values(), dropped.values(), strict=True):
+        assert torch.equal(one, other)
+    fresh = fresh_id_model("deepfm", select.spec["backbone"]["settings"], lab.table, 0).state_dict()
+    assert not torch.equal(fresh["mlp.0.weight"], dropped["mlp.0.weight"])
+    assert first.role == "pretrain"
+
+
+@pytest.mark.parametrize("method", ["flip", "flip_id", "flip_plm", "ctrl", "alt", "alt_id", "alt_plm"])
+def test_a_search_has_ninety_points(method):
+    declared = registry.get(method)
+    how = Tune(search="random", budget=90)
+    settings = flatten(resolve(declared, {}))
+    found = search(how, flatten(declared.grid), settings, {}, canonical, lambda *_: None)
+    assert len({canonical(point) for point in found.points}) == 90
 
 
 def test_the_tables_share_the_pretraining_of_table_2():
@@ -89,6 +144,14 @@ def test_without_any_objective_there_is_no_pretraining(suite_file):
         ("{plm: small, backbone: dcnv3}", "unknown model 'dcnv3'; did you mean 'dcnv2'"),
         ("{plm: no/such/folder/here}", "PLM 'no/such/folder/here': no such folder"),
         ("{plm: roberta-base}", "a hub id needs a revision"),
+        (
+            "{plm: small, backbone: deepfm, backbone_start: released}",
+            "flip: backbone_start: 'deepfm' has no setting 'start'; nearest: own",
+        ),
+        (
+            "{plm: small, backbone: afm, backbone_batch_norm: true}",
+            "backbone_batch_norm: 'afm' has no setting 'batch_norm'; nearest: false",
+        ),
     ],
 )
 def test_parts_that_do_not_exist_are_refused_when_planned(suite_file, settings, words):

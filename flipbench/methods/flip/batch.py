@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from flipbench.methods.flip.masking import TableMask, draw_fields, mask_table, mask_tokens, mask_values
+from flipbench.methods.flip.masking import (
+    TableMask,
+    draw_fields,
+    mask_table,
+    mask_tokens,
+    mask_values,
+    share_of_tokens,
+    tokens_of,
+)
 from flipbench.methods.flip.noise import Noise
 from flipbench.methods.flip.settings import PretrainSettings
 from flipbench.text.masking import TextMask
@@ -72,12 +80,16 @@ def draw_batch(
     text, text_mask, table_mask, candidates = store.batch(mine), None, None, None
     if settings.mlm:
         generator = streams.generator("masks", epoch, step, 0)
-        if settings.mask_unit == "field":
+        if settings.mask_unit == "token":
+            count = share_of_tokens(text, settings.text_mask_ratio, store)
+        else:
             chosen = own_rows(draw_fields(rows, fields, settings.text_mask_ratio, generator))
+            count = tokens_of(text, chosen).sum(1)
+        if settings.mask_unit == "field":
             text_mask = mask_values(text, chosen, store.mask_id)
         else:
             keys = own_rows(torch.rand(rows, store.longest(ids), generator=generator))
-            text_mask = mask_tokens(text, keys, settings.text_mask_ratio, store)
+            text_mask = mask_tokens(text, keys, count, store)
     if settings.mtm:
         generator = streams.generator("masks", epoch, step, 1)
         chosen = own_rows(draw_fields(rows, fields, settings.table_mask_ratio, generator))

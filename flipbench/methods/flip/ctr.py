@@ -8,7 +8,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from flipbench.models.click_model import ClickModel, id_logit
 from flipbench.models.id_model import IDModel
-from flipbench.models.precision import full_precision
+from flipbench.models.precision import full_precision, widened
+from flipbench.models.soft_prompt import Pooling, pool
 
 if TYPE_CHECKING:
     from flipbench.models.encoder import Encoder
@@ -16,15 +17,21 @@ if TYPE_CHECKING:
 
 
 class FLIPPLM(ClickModel):
-    """FLIP_PLM: the language model alone, ŷ = σ(w · w_CLS + b) (Eq. 19)."""
+    """FLIP_PLM: the language model alone, ŷ = σ(w · w_CLS + b) (Eq. 19).
 
-    def __init__(self, encoder: "Encoder") -> None:
+    Args:
+        pooling: ``avg``: the mean of all tokens' states instead of the first's.
+        dropout: of what is pooled.
+    """
+
+    def __init__(self, encoder: "Encoder", pooling: Pooling = "cls", dropout: float = 0.0) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.pooling = encoder, pooling
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.hidden_size, 1)
 
     def forward(self, ids: Tensor, text: "TokenBatch | None") -> Tensor:
-        return text_logit(self.encoder, self.head, text)
+        return text_logit(self.head, self.dropout(pooled(self.encoder, text, self.pooling)))
 
     def plm_parameters(self) -> list[nn.Parameter]:
         return list(self.encoder.parameters())
@@ -37,24 +44,30 @@ class FLIP(ClickModel):
 
     Args:
         alpha_start: where α starts; it is a free scalar, not kept in [0, 1].
+        fused_biases: whether two more biases are added, one to s_PLM beside the head's own and one to ŷ's logit alone.
     """
 
-    def __init__(self, id_model: IDModel, encoder: "Encoder", alpha_start: float = 0.0) -> None:
+    def __init__(
+        self, id_model: IDModel, encoder: "Encoder", alpha_start: float = 0.0, fused_biases: bool = False
+    ) -> None:
         super().__init__()
         self.id_model, self.encoder = id_model, encoder
         self.head = nn.Linear(encoder.hidden_size, 1)
         self.alpha = nn.Parameter(torch.tensor(float(alpha_start)))
+        self.biases = nn.Parameter(torch.zeros(2)) if fused_biases else None
 
     def forward(self, ids: Tensor, text: "TokenBatch | None") -> Tensor:
         return self.mix(*self.logits(ids, text))
 
     def logits(self, ids: Tensor, text: "TokenBatch | None") -> tuple[Tensor, Tensor]:
         """s_ID and s_PLM, each [B] float32."""
-        return id_logit(self.id_model, ids), text_logit(self.encoder, self.head, text)
+        s_plm = text_logit(self.head, pooled(self.encoder, text))
+        return id_logit(self.id_model, ids), s_plm if self.biases is None else s_plm + self.biases[0]
 
     def mix(self, s_id: Tensor, s_plm: Tensor) -> Tensor:
         """The logit of ŷ [B] (Eq. 16)."""
-        return self.alpha * s_id + (1 - self.alpha) * s_plm
+        mixed = self.alpha * s_id + (1 - self.alpha) * s_plm
+        return mixed if self.biases is None else mixed + self.biases[1]
 
     def loss(self, ids: Tensor, text: "TokenBatch | None", labels: Tensor) -> Tensor:
         s_id, s_plm = self.logits(ids, text)
@@ -67,10 +80,16 @@ class FLIP(ClickModel):
         return self.id_model.embedding_tables()
 
 
-def text_logit(encoder: "Encoder", head: nn.Linear, text: "TokenBatch | None") -> Tensor:
-    """s_PLM [B] float32 from the first token's state; the head itself outside autocast."""
+def pooled(encoder: "Encoder", text: "TokenBatch | None", pooling: Pooling = "cls") -> Tensor:
+    """[B, D_text] float32: the first token's state, which alone is computed then, or the mean of all tokens'."""
     assert text is not None, "a language model needs a token store"
-    cls = encoder.states(text, text.first).float()
-    with full_precision(cls):
-        logit: Tensor = head(cls).squeeze(1)
+    if pooling == "cls":
+        return widened(encoder.states(text, text.first))
+    return pool((widened(encoder.states(text)),), text, pooling)
+
+
+def text_logit(head: nn.Linear, state: Tensor) -> Tensor:
+    """s_PLM [B] float32 of a pooled state [B, D_text], outside autocast."""
+    with full_precision(state):
+        logit: Tensor = head(state).squeeze(1)
         return logit

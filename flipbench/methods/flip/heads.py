@@ -8,6 +8,7 @@ from torch.nn.functional import gelu, softmax
 
 from flipbench.methods.flip.noise import frequencies
 from flipbench.models.embedding import FeatureEmbedding
+from flipbench.models.precision import full_precision, widened
 
 DROPOUT = 0.2
 """In the residual projection and the MLM head (code)."""
@@ -39,6 +40,9 @@ class ResidualProjection(nn.Module):
 class CrossAttention(nn.Module):
     """u = softmax(q wᵀ / √D_text) w, one query a row, w as keys and values alike (Eq. 7).
 
+    In float32 whatever autocast says: without the division scores reach hundreds, where bfloat16 knows whole numbers
+    only and a step of one is a factor of e.
+
     Args:
         table_dim: D_tab. text_dim: D_text.
         norm: q = LayerNorm(Q v + b) (code) instead of q = Q v.
@@ -53,11 +57,13 @@ class CrossAttention(nn.Module):
 
     def forward(self, v: Tensor, w: Tensor, attended: Tensor | None) -> Tensor:
         """u [B, D_text] of v [B, D_tab] and w [B, L, D_text]; ``attended`` [B, L] bool, None for all."""
-        q: Tensor = self.query(v).unsqueeze(1)
-        scores = torch.bmm(q.to(w.dtype), w.transpose(1, 2)).float() * self.factor
-        if attended is not None:
-            scores = scores.masked_fill(~attended.unsqueeze(1), -math.inf)
-        return torch.bmm(softmax(scores, dim=2).to(w.dtype), w).squeeze(1)
+        with full_precision(w):
+            v, w = widened(v), widened(w)
+            q: Tensor = self.query(v).unsqueeze(1)
+            scores = torch.bmm(q, w.transpose(1, 2)) * self.factor
+            if attended is not None:
+                scores = scores.masked_fill(~attended.unsqueeze(1), -math.inf)
+            return torch.bmm(softmax(scores, dim=2), w).squeeze(1)
 
 
 class FieldMLPs(nn.Module):
@@ -114,11 +120,13 @@ class FeatureOutput(nn.Module):
         with torch.no_grad():
             self.bias.weight.copy_(relative.unsqueeze(1))
         offset = -relative - math.log(noise) if nce else relative
-        self.register_buffer("offset", offset.float(), persistent=False)  # of the counts, not learned
+        self.register_buffer(
+            "offset", offset.to(self.bias.weight.dtype), persistent=False
+        )  # of the counts, not learned
 
     def forward(self, h: Tensor, candidates: Tensor) -> Tensor:
         """Logits [B, n, C] float32 of the candidates [B, n, C] for the predictions h [B, n, d]."""
-        scores = (self.table(candidates) * h.float().unsqueeze(2)).sum(3)
+        scores = (self.table(candidates) * widened(h).unsqueeze(2)).sum(3)
         logits: Tensor = scores + self.bias(candidates).squeeze(3) + self.offset[candidates]
         return logits
 

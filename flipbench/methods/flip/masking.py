@@ -58,12 +58,21 @@ def mask_table(ids: Tensor, fields: Tensor) -> TableMask:
 
 def mask_values(batch: "TokenBatch", fields: Tensor, mask_id: int) -> TextMask:
     """Hide all tokens of the values of ``fields`` [B, n]; never a field's name, "is", "." or a special token."""
-    chosen = (batch.field_of.unsqueeze(2) == fields.unsqueeze(1)).any(2)
-    return hide(batch.tokens, chosen, mask_id)
+    return hide(batch.tokens, tokens_of(batch, fields), mask_id)
 
 
-def mask_tokens(batch: "TokenBatch", keys: Tensor, ratio: float, store: "TokenStore") -> TextMask:
-    """Hide int(ratio * n), at least one, of each row's n tokens that are not special (the ablation of Table VII).
+def share_of_tokens(batch: "TokenBatch", ratio: float, store: "TokenStore") -> Tensor:
+    """[B] int64: int(ratio * n), at least one, of a row's n tokens that are not special."""
+    return (maskable(batch, store).sum(1) * ratio + 1e-9).long().clamp(min=1)
+
+
+def tokens_of(batch: "TokenBatch", fields: Tensor) -> Tensor:
+    """[B, L], where the tokens of the values of ``fields`` [B, n] stand."""
+    return (batch.field_of.unsqueeze(2) == fields.unsqueeze(1)).any(2)
+
+
+def mask_tokens(batch: "TokenBatch", keys: Tensor, count: Tensor, store: "TokenStore") -> TextMask:
+    """Hide ``count`` [B] of each row's tokens that are not special (the ablation of Table VII).
 
     All are replaced by the mask, none kept or swapped, so that only the unit of masking differs from fields.
 
@@ -71,6 +80,5 @@ def mask_tokens(batch: "TokenBatch", keys: Tensor, ratio: float, store: "TokenSt
         keys: [B, L] or wider, independent uniform numbers; the smallest of a row's choose its tokens.
     """
     tokens, free = batch.tokens, maskable(batch, store)
-    count = (free.sum(1) * ratio + 1e-9).long().clamp(min=1)
     rank = keys[:, : tokens.shape[1]].masked_fill(~free, 2.0).argsort(dim=1).argsort(dim=1)
     return hide(tokens, free & (rank < count.unsqueeze(1)), store.mask_id)

@@ -3,13 +3,21 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from flipbench.errors import UserError
 from flipbench.methods.base import PLMMethod, PretrainingMethod
 from flipbench.methods.flip.settings import (
-    FINETUNE_SETTINGS,
+    FINETUNE_RULES,
+    FLIP_SETTINGS,
     GRID,
+    ID_GRID,
+    ID_SETTINGS,
+    PLM_GRID,
+    PLM_SETTINGS,
     PRETRAIN_RULES,
     PRETRAIN_SETTINGS,
     RELEASED,
+    RELEASED_ID,
+    RELEASED_PLM,
     SWITCHES,
 )
 from flipbench.plan.settings import Grid, Settings
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
 class Alignment(PretrainingMethod):
     """Modality alignment of an ID-based model and a PLM (Wang et al., RecSys 2024, eq. 1-14)."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 2: MTM's attention in float32 under autocast too
     settings: ClassVar[Settings] = PRETRAIN_SETTINGS
     rules = PRETRAIN_RULES
     switches = SWITCHES
@@ -39,10 +47,15 @@ class Alignment(PretrainingMethod):
         from flipbench.methods.flip.settings import PretrainSettings
         from flipbench.text.tokens import check_length
 
+        chosen = PretrainSettings(**settings)
         id_model = context.fresh_id_model()  # the new layers are drawn after its, from one stream
         encoder = context.encoder()
         check_length(context.tokens, ids, encoder.max_positions)
-        return Pretraining(id_model, encoder, PretrainSettings(**settings), feature_counts(ids, id_model.features))
+        if chosen.mtm_pad_to > encoder.max_positions:
+            raise UserError(
+                f"pretrain.mtm_pad_to: {chosen.mtm_pad_to}; nearest: {encoder.max_positions}, the PLM's most"
+            )
+        return Pretraining(id_model, encoder, chosen, feature_counts(ids, id_model.features))
 
     @staticmethod
     def make_batch(context: "MethodContext", ids: "Tensor", **settings: Any) -> "MakeBatch":
@@ -63,8 +76,9 @@ class FLIP(PLMMethod):
     """ID-based model and PLM aligned in pretraining, finetuned together (Wang et al., RecSys 2024, eq. 1-17)."""
 
     version: ClassVar[int] = 1
-    settings: ClassVar[Settings] = FINETUNE_SETTINGS
+    settings: ClassVar[Settings] = FLIP_SETTINGS
     grid: ClassVar[Grid] = GRID
+    rules = FINETUNE_RULES
     flavours: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "released": RELEASED}
     pretraining = "pretraining"
 
@@ -72,11 +86,16 @@ class FLIP(PLMMethod):
     def model(context: "MethodContext", **settings: Any) -> "ClickModel":
         from flipbench.methods.flip import ctr
 
-        return ctr.FLIP(context.id_model(), context.encoder(), settings["alpha_start"])
+        biases = settings.get("fused_biases", False)
+        return ctr.FLIP(context.id_model(), context.encoder(), settings["alpha_start"], biases)
 
 
 class FLIPID(FLIP):
     """The ID-based model alone after FLIP's pretraining (Wang et al., RecSys 2024, eq. 18)."""
+
+    settings: ClassVar[Settings] = ID_SETTINGS
+    grid: ClassVar[Grid] = ID_GRID
+    flavours: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "released": RELEASED_ID}
 
     @staticmethod
     def model(context: "MethodContext", **settings: Any) -> "ClickModel":
@@ -92,10 +111,12 @@ class FLIPID(FLIP):
 class FLIPPLM(FLIP):
     """The PLM alone after FLIP's pretraining (Wang et al., RecSys 2024, eq. 19)."""
 
-    grid: ClassVar[Grid] = {"plm_learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5
+    settings: ClassVar[Settings] = PLM_SETTINGS
+    grid: ClassVar[Grid] = PLM_GRID
+    flavours: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "released": RELEASED_PLM}
 
     @staticmethod
     def model(context: "MethodContext", **settings: Any) -> "ClickModel":
         from flipbench.methods.flip import ctr
 
-        return ctr.FLIPPLM(context.encoder())
+        return ctr.FLIPPLM(context.encoder(), settings.get("pooling", "cls"), settings.get("dropout", 0.0))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from flipbench.methods.flip.batch import Masks
 from flipbench.methods.flip.objectives import InstanceContrast, MaskedLanguage, MaskedTable
@@ -53,8 +54,7 @@ class Pretraining(PretrainModel):
         if self.icl or (self.mlm and joint):
             v = self.represent(ids)
         if self.mtm and joint:
-            # only the padded pass has states at padding, which the released code attends to
-            w = self.encoder(text.tokens, attention_mask) if self.settings.mtm_padding else self.encoder.states(text)
+            w = self._with_padding(text) if self.settings.mtm_padding else self.encoder.states(text)
         if self.mlm:
             assert masks.text is not None
             hidden = self.encoder.states(replace(text, tokens=masks.text.tokens), masks.text.positions)
@@ -70,6 +70,18 @@ class Pretraining(PretrainModel):
             assert v is not None
             losses["icl"] = self.icl(v, self.encoder.states(text, text.first) if w is None else w[:, 0])
         return losses
+
+    def _with_padding(self, text: "TokenBatch") -> Tensor:
+        """States [B, L', D_text] with those at padding, which the released code attends to.
+
+        With ``mtm_pad_to`` there are as many as there, and id 0 stands at padding whatever the PLM's own id is.
+        """
+        tokens, real = text.tokens, text.attention_mask
+        if self.settings.mtm_pad_to:
+            more = (0, max(0, self.settings.mtm_pad_to - tokens.shape[1]))
+            tokens, real = pad(tokens.masked_fill(~real, 0), more), pad(real, more)
+        states: Tensor = self.encoder(tokens, real)
+        return states
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The loss to minimise (Eq. 14)."""

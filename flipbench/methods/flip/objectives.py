@@ -15,7 +15,7 @@ from flipbench.methods.flip.heads import (
 )
 from flipbench.methods.flip.settings import PretrainSettings
 from flipbench.models.mlm_head import token_loss
-from flipbench.models.precision import full_precision
+from flipbench.models.precision import full_precision, widened
 from flipbench.text.masking import TextMask
 from flipbench.train.distributed import gather
 
@@ -29,7 +29,7 @@ def info_nce(z_table: Tensor, z_text: Tensor, temperature: float, parts: int = 1
         parts: more than one: the similarity is :func:`best_parts` instead of the product.
     """
     with full_precision(z_table):
-        z_table, z_text = z_table.float(), z_text.float()
+        z_table, z_text = widened(z_table), widened(z_text)
         logits = (z_table @ z_text.t() if parts == 1 else best_parts(z_table, z_text, parts)) / temperature
         matched = torch.arange(len(logits), device=logits.device)
         return (cross_entropy(logits, matched) + cross_entropy(logits.t(), matched)) / 2
@@ -74,7 +74,7 @@ class InstanceContrast(nn.Module):
         return info_nce(z_table, z_text, self.settings.temperature, parts)
 
     def _similar(self, z: Tensor) -> Tensor:
-        return normalize(z.float(), dim=1) if self.settings.icl_similarity == "unit" else z.float()
+        return normalize(widened(z), dim=1) if self.settings.icl_similarity == "unit" else widened(z)
 
 
 class MaskedTable(nn.Module):
