@@ -104,7 +104,7 @@ def _differences(
     compare = plan.suite.compare
     name = cell.data.label
     tested = {(c.row, c.against, c.metric): c for c in results.comparisons if c.dataset == name}
-    alpha = compare.alpha / (len(results.comparisons) // 2 or len(list(pairs(plan))))  # before any is tested: of all
+    tests = len(results.comparisons) // 2 or len(list(pairs(plan))) or 1  # before any is tested: all that will be
     differences = []
     for row, against in pairs(plan, name):
         if cell is not row and cell is not against:
@@ -119,7 +119,7 @@ def _differences(
                 difference, reach = c.difference, c.reach
             else:
                 difference = evidence.difference(first, second, metric, compare.test)
-                reach = reach_of(difference, len(both), alpha)
+                reach = reach_of(difference, len(both), compare.alpha / tests)
             words = {"row": row.method.label, "against": against.method.label, "metric": metric, "seeds": len(both)}
             differences.append(words | rounded(asdict(difference) | {"reach": asdict(reach) if reach else None}))
     return differences
