@@ -25,7 +25,7 @@ from flipbench.plan import expand
 from flipbench.plan import suite as suites
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.suite import Suite
-from flipbench.protocol import Protocol
+from flipbench.protocol import Metric, Protocol
 from flipbench.schedule.devices import slots_of, usable
 from flipbench.schedule.events import Event, Failed, Finished, Listener, Note, Planned, Progress, Started
 from flipbench.schedule.execute import RunOptions, execute, measure
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from flipbench.report.claims import Evaluated
     from flipbench.report.gap import Rung
     from flipbench.report.ledger import Entry
+    from flipbench.report.power import Power
     from flipbench.report.slices import Slice
     from flipbench.report.so_far import CellStatus
     from flipbench.report.table import ResultTable
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Event", "Failed", "Finished", "Note", "Plan", "PlanCost", "Planned", "Progress", "Report", "RunOptions",
     "RunSummary", "Started", "Suite", "UserError", "bundle", "claims", "cost", "explain", "gap", "ledger", "load_suite",
-    "plan", "predictions", "report", "results", "run", "slices", "status", "suites_with_results", "trials", "verify",
+    "plan", "power", "predictions", "report", "results", "run", "slices", "status", "suites_with_results", "trials",
+    "verify",
 ]  # fmt: skip
 
 
@@ -264,6 +266,17 @@ def slices(suite: Suite, reference: str | None = None) -> "list[Slice]":
     if (row := reference or suite.compare.reference) is None:
         raise UserError(f"{suite.suite}: names no compare.reference; give one with --reference ROW")
     return slices(plan(suite, unprepared="skip"), store_of(suite), row)
+
+
+def power(suite: Suite, *, metric: Metric = "auc", difference: float | None = None) -> "list[Power]":
+    """What the suite's tests can resolve, and the seeds or users that a difference takes, before and after its runs.
+
+    Args:
+        difference: a true difference in question; the suite's margin if None.
+    """
+    from flipbench.report.power import powers
+
+    return powers(plan(suite, unprepared="skip"), store_of(suite), metric, difference)
 
 
 def claims(results: str | Path | None = None) -> "list[Evaluated]":

@@ -17,6 +17,10 @@ VERBS = {
     "show": ("results.show", "one run by its key: settings, figures, log"),
     "explain": ("results.explain", "the evidence of one cell of a table: runs, settings, tests, verdict"),
     "slices": ("evidence.slices", "AUC on items that training shows never, seldom or often, less that of one row"),
+    "power": (
+        "evidence.power",
+        "the smallest difference that each test resolves, and the seeds or users for a given one",
+    ),
     "gap": ("evidence.gap", "from the paper's number to ours, one factor at a time"),
     "claims": ("evidence.claims", "what finished runs say of each claim of the paper, and what its own numbers say"),
     "audit-paper": ("evidence.audit_paper", "the paper's own numbers and words against each other"),
@@ -56,7 +60,7 @@ def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
     top.add_argument("--print-completion", choices=shells, action=_PrintCompletion, help=completion)
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
     verb = {name: verbs.add_parser(name, help=text, description=text.capitalize()) for name, (_, text) in VERBS.items()}
-    for name in ("run", "report", "status", "ledger", "plan", "gap", "slices", "verify", "bundle", "explain"):
+    for name in ("run", "report", "status", "ledger", "plan", "power", "gap", "slices", "verify", "bundle", "explain"):
         nargs = "?" if name in ("report", "verify") else None
         verb[name].add_argument("suite", nargs=nargs, choices=suites, help="path or name of a suite")
         if name != "explain":
@@ -69,6 +73,9 @@ def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
     verb["report"].add_argument("--no-figures", action="store_true", help="tables only: drawing takes longest")
     verb["bundle"].add_argument("--to", metavar="FILE", help="the archive (default: SUITE.tar)")
     verb["slices"].add_argument("--reference", metavar="ROW", help="instead of the suite's compare.reference")
+    verb["power"].add_argument("--metric", choices=["auc", "logloss"], default="auc", help="of the differences (auc)")
+    margin = "a true difference in question (default: the suite's margin)"
+    verb["power"].add_argument("--difference", type=float, metavar="X", help=margin)
     verb["explain"].add_argument("row", help="a row's label")
     verb["explain"].add_argument("dataset", help="a data set")
     verb["show"].add_argument("key", help="the first digits of a run's key")

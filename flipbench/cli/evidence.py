@@ -1,16 +1,20 @@
-"""``flipbench slices``, ``gap``, ``claims`` and ``audit-paper``: results against each other and against the paper."""
+"""``flipbench slices``, ``power``, ``gap``, ``claims``, ``audit-paper``: results against each other and the paper."""
 
 import argparse
+import math
+import sys
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from flipbench import api
 from flipbench.cli.output import print_either, print_json, print_table, suite_of
+from flipbench.cost.plan_cost import counted
 
 if TYPE_CHECKING:
     from flipbench.report.claims import Evaluated
     from flipbench.report.gap import Rung
+    from flipbench.report.power import Power
     from flipbench.report.slices import Slice
 
 
@@ -36,6 +40,57 @@ def _slice(cell: "Slice") -> str:
         return "—"
     d = cell.difference
     return f"{cell.auc:.4f}" + ("" if d is None else f" ({d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}])")
+
+
+def power(args: argparse.Namespace) -> None:
+    """Print one table a data set: what each pair's test resolves, and what the difference in question takes."""
+    suite = suite_of(args)
+    answers = api.power(suite, metric=args.metric, difference=args.difference)
+    if args.json:
+        print_json([_power(answer) for answer in answers])
+        return
+    for number, dataset in enumerate(dict.fromkeys(answer.dataset for answer in answers)):
+        here = [answer for answer in answers if answer.dataset == dataset]
+        first, tests = here[0], round(suite.compare.alpha / here[0].alpha)
+        print(f"{chr(10) * bool(number)}{dataset}: {args.metric}, {first.users:,} test users", end=", ")
+        print(f"power .8 at p < {suite.compare.alpha:g}/{tests}; in brackets whatever the seeds")
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for answer in here:
+            alike.setdefault((answer.row, *_answer(answer)), []).append(answer.against)
+        rows = [
+            [f"{row} − {others[0] if len(others) == 1 else f'{len(others)} rows'}", *told]
+            for (row, *told), others in alike.items()
+        ]
+        seeds, for_it = counted(first.seeds, "seed"), f"for {first.difference:g}"
+        columns = ["rows", f"difference found, {seeds}", "equivalence within", f"seeds {for_it}", f"users {for_it}"]
+        print_table([*columns, "known from"], rows, columns[1:])
+    if any(answer.known == "assumed" for answer in answers):
+        from flipbench.report.power import ASSUMPTIONS
+
+        print(f"\nassumed: {ASSUMPTIONS[args.metric]}")
+    if missing := {data.label for data in suite.data} - {answer.dataset for answer in answers}:
+        print(f"neither runs nor prepared data here: {', '.join(sorted(missing))}", file=sys.stderr)
+
+
+def _power(answer: "Power") -> dict[str, Any]:
+    """As plain data: degrees of freedom that are infinite are None."""
+    document = asdict(answer)
+    document["luck"]["df"] = None if math.isinf(answer.luck.df) else answer.luck.df
+    return document
+
+
+def _answer(answer: "Power") -> tuple[str, ...]:
+    """In words, but for the rows that it is of; no brackets where users limit nothing."""
+    reach, told, limited = answer.reach, ["—", "—"], answer.luck.users > 0
+    if reach:
+        either = (reach.difference, reach.difference_at_best), (reach.margin, reach.margin_at_best)
+        told = [f"{now:.4f}{f' ({at_best:.4f})' * limited}" for now, at_best in either]
+    users = f"{_count(answer.users_needed)}{f' ({_count(answer.users_at_best)})' * limited}"
+    return (*told, _count(answer.seeds_needed), users, f"{answer.known}: {answer.basis}")
+
+
+def _count(needed: int | None) -> str:
+    return "none" if needed is None else f"{needed:,}"
 
 
 def gap(args: argparse.Namespace) -> None:

@@ -1,13 +1,15 @@
 """The sentences under a table, and the signature that says which runs it was made from."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 
-from flipbench.paper.names import TABLES, method_name, row_name
-from flipbench.protocol import Validation
+from flipbench.paper.names import TABLES, dataset_name, method_name, row_name
+from flipbench.protocol import Metric, Validation
 from flipbench.report.cells import SuiteResults
-from flipbench.report.columns import SYMBOLS, TableCell
+from flipbench.report.columns import METRIC_NAMES, SYMBOLS, TableCell, TableMetric
 from flipbench.report.settings import Unstated
+from flipbench.stats.equivalence import Outcome, Verdict
+from flipbench.stats.power import POWER, Reach
 
 VALIDATION: dict[Validation, str] = {
     "known-users": "the last third of the training rows of a third of the users",
@@ -28,6 +30,9 @@ TESTS = {
     "paired-t": "paired t over seeds",
 }
 """How a test is named in a caption."""
+
+OUTCOMES: dict[Outcome, str] = {"out-of-reach": "out of reach (no number of our seeds would settle it)"}
+"""Verdicts that a legend explains in more than their name."""
 
 
 def legend(
@@ -51,18 +56,26 @@ def legend(
         lines.append(f"{star}: significantly better than the best row it is tested against; the paper's as printed.")
     shown = {cell.verdict.outcome for cell in cells if cell.symbol and cell.verdict}
     if shown:
-        words = ", ".join(f"{symbol} {outcome}" for outcome, symbol in SYMBOLS.items() if outcome in shown)
+        words = ", ".join(f"{symbol} {OUTCOMES.get(o, o)}" for o, symbol in SYMBOLS.items() if o in shown)
         lines.append(f"Against the paper: {words}.")
     return tuple(lines)
 
 
-def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[str, ...]:
+def caption(
+    results: SuiteResults,
+    statuses: Set[str],
+    compares: bool,
+    shown: Set[TableMetric],
+    verdicts: Mapping[Metric, Sequence[Verdict]],
+) -> tuple[str, ...]:
     """What a reader must know to read the table, but for how the best values are marked.
 
     Args:
         results: the suite's results.
         statuses: which kinds of cell the table has (:data:`flipbench.report.columns.Status`).
         compares: whether the table shows the paper's values.
+        shown: what its columns are of.
+        verdicts: all that it holds.
     """
     lines = [protocol_sentence(results.protocol, results.validations, results.refits)]
     orders = results.order.split("+")
@@ -80,14 +93,22 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
     if compares and results.paper:
         recomputed = ", its Rel.Impr recomputed" if results.compare.reference else ""
         lines.append(f"Under paper, or in grey: Table {TABLES[results.paper]} of arXiv 2310.19453{recomputed}.")
+    if "share" in shown:
+        words = "the way in AUC from the best floor (a rule that any model must beat) to the best row, in %"
+        lines.append(f"{METRIC_NAMES['share']}: a row's share of {words}; negative below the floor.")
     if results.comparisons:
         lines.append(
             f"Significance: p < {results.compare.alpha:g}, {TESTS[results.compare.test]}, Holm over "
             f"{len(results.comparisons) // 2} tests a metric."
         )
+    lines += _resolvable(results)
     if compares and results.seeds > 1:
         margins = ", ".join(f"{margin:g} {metric}" for metric, margin in results.compare.margin.items())
-        lines.append(f"Verdicts: two one-sided t-tests at 5 %, margin {margins}.")
+        lines.append(
+            f"Verdicts: two one-sided t-tests at 5 %, margin {margins}, on these test rows; the printed number counts "
+            "as one run that its seed moves as much as ours do."
+        )
+        lines += _settled(verdicts)
     lines += _unstated(results)
     if "not-run" in statuses:
         lines.append("—: not run, or no value.")
@@ -108,6 +129,41 @@ def protocol_sentence(protocol: str, validations: Sequence[Validation], refits: 
     some = "the model was then fitted on all training rows but where a column says not, and "
     refit = fitted.get(tuple(refits), some)
     return PROTOCOLS.get(protocol, f"Protocol {protocol}.").format(validation=parts, refit=refit)
+
+
+def _resolvable(results: SuiteResults) -> Iterator[str]:
+    """What the tests between rows can find, and for how many pairs equivalence can never be shown, by data set."""
+    if not (compared := [c for c in results.comparisons if c.reach]):
+        return
+    tests = len(results.comparisons) // 2
+    level = f"{results.compare.alpha:g}" + (f"/{tests}, Holm's strictest step" if tests > 1 else "")
+    reference = results.compare.reference
+    other = method_name(reference) if reference else "the best row that it is tested against"
+    yield (
+        f"{METRIC_NAMES['resolvable']}: smallest true difference in AUC from {other} that this test finds with power "
+        f"{POWER:g} at p < {level}; in brackets whatever the seeds, where users limit it at all."
+    )
+    for dataset in dict.fromkeys(c.dataset for c in compared):
+        for metric, margin in results.compare.margin.items():
+            here = [c.reach for c in compared if c.reach and (c.dataset, c.metric) == (dataset, metric)]
+            never = sum(reach.margin_at_best > margin for reach in here)
+            yield (
+                f"{METRIC_NAMES[metric]} on {dataset_name(dataset)}: {_range(here)}; equivalence within {margin:g} is "
+                f"out of reach whatever the seeds for {never} of {len(here)} pairs."
+            )
+
+
+def _settled(verdicts: Mapping[Metric, Sequence[Verdict]]) -> Iterator[str]:
+    """The smallest differences from printed numbers that become a verdict."""
+    ranges = {metric: [v.reach for v in found if v.reach] for metric, found in verdicts.items()}
+    if words := "; ".join(f"{METRIC_NAMES[metric]} {_range(found)}" for metric, found in ranges.items() if found):
+        yield f"Smallest true difference from the paper that is called better or worse, with power {POWER:g}: {words}."
+
+
+def _range(reaches: Sequence[Reach]) -> str:
+    low, high = (f"{end(reach.difference for reach in reaches):.4f}" for end in (min, max))
+    limit = max(reach.difference_at_best for reach in reaches)
+    return f"{low}{f' to {high}' if low != high else ''} with these seeds, up to {limit:.4f} whatever the seeds"
 
 
 def _unstated(results: SuiteResults) -> Iterator[str]:

@@ -7,6 +7,7 @@ from flipbench.plan.suite import Compare
 from flipbench.protocol import Metric, Validation
 from flipbench.report.settings import Unstated
 from flipbench.stats.difference import Difference
+from flipbench.stats.power import Reach
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Comparison:
 
     Attributes:
         difference: ``row`` minus ``against``; adjusted over the family of all of the suite's comparisons in ``metric``.
+        reach: what the test can resolve at the strictest step of that adjustment, ``alpha`` over their number.
     """
 
     dataset: str
@@ -60,6 +62,7 @@ class Comparison:
     row: str
     against: str
     difference: Difference
+    reach: Reach | None = None
 
     def significant(self, alpha: float) -> bool:
         """Whether ``row`` is the better one, at level ``alpha`` of the whole family."""
@@ -90,6 +93,7 @@ class SuiteResults:
         registered: method by row, where the row has another name.
         comparisons: rows tested against each other; none where one seed was run.
         unstated: by row with runs, the settings whose values are neither the paper's nor released code's.
+        floors: rows that any model must beat: those whose method is of the kind ``floor``.
     """
 
     suite: str
@@ -109,3 +113,4 @@ class SuiteResults:
     unstated: Mapping[str, Unstated] = field(default_factory=dict)
     validations: tuple[Validation, ...] = ("known-users",)
     refits: tuple[bool, ...] = (True,)
+    floors: frozenset[str] = frozenset()

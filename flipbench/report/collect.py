@@ -10,6 +10,7 @@ import flipbench
 from flipbench.data import dataset as datasets
 from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name, row_name
+from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.plan.suite import Suite
@@ -62,6 +63,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         unstated=unstated(cell for cell, _ in ran),
         validations=tuple(dict.fromkeys(entry.validation or suite.validation for entry in suite.data)),
         refits=tuple(dict.fromkeys(suite.refit if entry.refit is None else entry.refit for entry in suite.data)),
+        floors=frozenset(m.label for m in suite.methods if registry.get(m.method).kind == "floor"),
     )
 
 

@@ -1,6 +1,6 @@
 """One column of numbers: means over seeds, who is best, what is significant, and the verdict against the paper."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal, get_args
@@ -8,18 +8,35 @@ from typing import Literal, get_args
 from flipbench.paper.names import BOLD_ONLY, family, is_proposed
 from flipbench.paper.values import paper_starred, paper_value
 from flipbench.protocol import Metric
-from flipbench.report.cells import CellRuns, SuiteResults
+from flipbench.report.cells import CellRuns, Comparison, SuiteResults
 from flipbench.stats.equivalence import Outcome, Verdict, verdict
 
-TableMetric = Literal["auc", "logloss", "rel_impr"]
+TableMetric = Literal["auc", "share", "logloss", "rel_impr", "resolvable"]
 Source = Literal["ours", "paper"]
 Mark = Literal["best", "second"]
 Status = Literal["complete", "partial", "failed", "not-run"]
 
-METRIC_NAMES: dict[TableMetric, str] = {"auc": "AUC", "logloss": "Logloss", "rel_impr": "Rel.Impr"}
-DIGITS: dict[TableMetric, int] = {"auc": 4, "logloss": 4, "rel_impr": 2}
+METRIC_NAMES: dict[TableMetric, str] = {
+    "auc": "AUC",
+    "share": "Floor→best",
+    "logloss": "Logloss",
+    "rel_impr": "Rel.Impr",
+    "resolvable": "Resolvable",
+}
+"""In the order of the columns; ``share`` and ``resolvable`` are of AUC."""
+
+SOMETIMES: frozenset[TableMetric] = frozenset({"share", "resolvable"})
+"""Columns that a data set has where there is anything in them."""
+
+DIGITS: dict[TableMetric, int] = {"auc": 4, "share": 0, "logloss": 4, "rel_impr": 2, "resolvable": 4}
 MISSING = "—"
-SYMBOLS: dict[Outcome, str] = {"reproduced": "≈", "better": "↑", "worse": "↓", "inconclusive": "?"}
+SYMBOLS: dict[Outcome, str] = {
+    "reproduced": "≈",
+    "better": "↑",
+    "worse": "↓",
+    "inconclusive": "?",
+    "out-of-reach": "⊘",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,7 @@ class TableCell:
         starred: significantly better than the best baseline, or the raw model of its group; the paper's as printed.
         verdict: ours against the paper's number; None where there is none to compare.
         runs: keys of the finished runs behind it, by seed.
+        share: of AUC and logloss of ours, how far it is on the way from the best floor to the best row, in per cent.
     """
 
     text: str = MISSING
@@ -56,6 +74,7 @@ class TableCell:
     starred: bool = False
     verdict: Verdict | None = None
     runs: tuple[str, ...] = ()
+    share: float | None = None
 
     @property
     def spread(self) -> str | None:
@@ -78,8 +97,10 @@ def ours(results: SuiteResults, rows: Sequence[str], dataset: str) -> dict[Table
     for metric in get_args(Metric):
         cells = {row: _summary(runs[row], results, metric) if row in runs else TableCell() for row in rows}
         starred = _starred(results, cells, dataset, metric)
-        columns[metric] = {row: replace(cell, starred=row in starred) for row, cell in cells.items()}
-    return _ranked(columns, results)
+        cells = {row: replace(cell, starred=row in starred) for row, cell in cells.items()}
+        columns[metric] = _with_shares(cells, metric, results.floors)
+    shares = {row: _share(cell.share) for row, cell in columns["auc"].items()}
+    return {**_ranked(columns, results), "share": shares, "resolvable": _resolvable(results, columns["auc"], dataset)}
 
 
 def theirs(results: SuiteResults, rows: Sequence[str], dataset: str) -> dict[TableMetric, CellsByRow]:
@@ -123,6 +144,46 @@ def _starred(results: SuiteResults, cells: CellsByRow, dataset: str, metric: Met
         if all(against[other] for other, value in values.items() if value == best):
             starred.add(row)
     return starred
+
+
+def _with_shares(column: CellsByRow, metric: Metric, floors: Set[str]) -> CellsByRow:
+    """Each row's share of the way from the best floor to the best row; none where nothing beats the floor."""
+    values = {row: cell.value for row, cell in column.items() if cell.value is not None}
+    if not (of_floors := [value for row, value in values.items() if row in floors]):
+        return column
+    floor, best = _best(of_floors, metric), _best(values.values(), metric)
+    if floor == best:
+        return column
+    shares = {row: 100 * (value - floor) / (best - floor) for row, value in values.items()}
+    return {row: replace(cell, share=shares.get(row)) for row, cell in column.items()}
+
+
+def _share(value: float | None) -> TableCell:
+    cell = _number("share", value)
+    return cell if value is None else replace(cell, text=f"{cell.text} %")
+
+
+def _resolvable(results: SuiteResults, cells: CellsByRow, dataset: str) -> CellsByRow:
+    """The smallest difference in AUC that each row's test resolves, and in brackets whatever the seeds, where not 0.
+
+    It is the test against the reference; of a row that is not tested against it, the one against the best of those
+    that it is tested against, on which its star depends.
+    """
+    found: dict[str, Comparison] = {}
+    reference = results.compare.reference
+    tests = [c for c in results.comparisons if (c.dataset, c.metric) == (dataset, "auc") and c.reach]
+    for c in sorted(tests, key=lambda c: cells[c.against].value or 0.0):  # the best is last, and stays
+        if c.row != reference:
+            found[c.row] = c
+    for c in tests:
+        if reference in (c.row, c.against):
+            found[c.against if c.row == reference else c.row] = c
+    column = dict.fromkeys(cells, TableCell())
+    for row, c in found.items():
+        assert c.reach is not None
+        now, at_best = (_number("resolvable", value) for value in (c.reach.difference, c.reach.difference_at_best))
+        column[row] = replace(now, text=f"{now.text} ({at_best.text})") if at_best.value else now
+    return column
 
 
 def _ranked(columns: dict[TableMetric, CellsByRow], results: SuiteResults) -> dict[TableMetric, CellsByRow]:

@@ -1,6 +1,7 @@
 """The evidence of one cell of a table."""
 
 from collections.abc import Set
+from dataclasses import asdict
 from typing import Any, get_args
 
 from flipbench.errors import UserError, nearest
@@ -12,7 +13,7 @@ from flipbench.report.cells import ScoredRun, SuiteResults
 from flipbench.report.collect import failure_of
 from flipbench.report.columns import Source, TableCell, TableColumn
 from flipbench.report.settings import settings_of
-from flipbench.report.significance import Evidence, pairs
+from flipbench.report.significance import Evidence, pairs, reach_of
 from flipbench.report.table import ResultTable, overall_table, rounded
 from flipbench.stats.delong import hanley_mcneil
 from flipbench.store.runs import Store
@@ -76,7 +77,8 @@ def _metric(table: ResultTable, row: str, dataset: str, metric: Metric) -> dict[
         "sd": ours.sd,
         "paper": printed.value,
         "starred": ours.starred,
-        "verdict": rounded(vars(ours.verdict)) if ours.verdict else None,
+        "share": rounded(ours.share),
+        "verdict": rounded(asdict(ours.verdict)) if ours.verdict else None,
     }
 
 
@@ -99,23 +101,27 @@ def _differences(
     plan: Plan, cell: Cell, results: SuiteResults, evidence: Evidence, done: Set[str]
 ) -> list[dict[str, Any]]:
     """The declared test of each pair that the cell is part of, over the seeds that both sides have run."""
-    test = plan.suite.compare.test
+    compare = plan.suite.compare
     name = cell.data.label
-    tested = {(c.row, c.against, c.metric): c.difference for c in results.comparisons if c.dataset == name}
+    tested = {(c.row, c.against, c.metric): c for c in results.comparisons if c.dataset == name}
+    tests = len(results.comparisons) // 2 or len(list(pairs(plan))) or 1  # before any is tested: all that will be
     differences = []
     for row, against in pairs(plan, name):
         if cell is not row and cell is not against:
             continue
         stages = zip(row.evaluations, against.evaluations, strict=False)  # none where a search has not chosen
         both = [(a, b) for a, b in stages if {a.key, b.key} <= done]
-        if not both or (test == "paired-t" and len(both) < 2):
+        if not both or (compare.test == "paired-t" and len(both) < 2):
             continue
         first, second = tuple(a for a, _ in both), tuple(b for _, b in both)
         for metric in get_args(Metric):
-            difference = tested.get((row.method.label, against.method.label, metric))
-            difference = difference or evidence.difference(first, second, metric, test)
+            if c := tested.get((row.method.label, against.method.label, metric)):
+                difference, reach = c.difference, c.reach
+            else:
+                difference = evidence.difference(first, second, metric, compare.test)
+                reach = reach_of(difference, len(both), compare.alpha / tests)
             words = {"row": row.method.label, "against": against.method.label, "metric": metric, "seeds": len(both)}
-            differences.append({**words, **rounded(vars(difference))})
+            differences.append(words | rounded(asdict(difference) | {"reach": asdict(reach) if reach else None}))
     return differences
 
 

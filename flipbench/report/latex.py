@@ -33,6 +33,7 @@ ESCAPES = str.maketrans(
         "≈": r"$\approx$",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
+        "⊘": r"$\oslash$",
         "[": "{[}",  # else an argument of the \\ before it
         "]": "{]}",
         "*": "{*}",
@@ -73,12 +74,11 @@ def _tabular(table: ResultTable) -> list[str]:
     spec, upper, lower, rules, at = "@{}l", [""], ["Model"], [], 2
     for dataset in table.datasets:
         columns = [table.columns[i] for i in table.columns_of(dataset)]
-        paired = any(column.source == "paper" for column in columns)
         for column in columns:
             spec += GREY if column.source == "paper" else r"@{\hspace{10pt}}r" if column is columns[0] else "r"
             if column.source == "ours":
-                name = METRIC_NAMES[column.metric]
-                lower.append(rf"\multicolumn{{{1 + paired}}}{{c}}{{{name}}}")
+                width = sum(other.metric == column.metric for other in columns)
+                lower.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(METRIC_NAMES[column.metric])}}}")
         upper.append(rf"\multicolumn{{{len(columns)}}}{{c}}{{{escape(dataset_name(dataset))}}}")
         rules.append(rf"\cmidrule(lr){{{at}-{at + len(columns) - 1}}}")
         at += len(columns)

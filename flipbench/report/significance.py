@@ -20,6 +20,7 @@ from flipbench.report.cells import Comparison
 from flipbench.stats.bootstrap import RESAMPLES, VERSION, Resampled, bootstrap_metrics
 from flipbench.stats.compare import compare, compare_resampled
 from flipbench.stats.difference import Difference, holm
+from flipbench.stats.power import Reach, reach
 from flipbench.store.predictions import Predictions, read_predictions
 from flipbench.store.runs import Store
 
@@ -46,10 +47,16 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
         adjusted = holm([difference.p for difference in alone])
         differences[metric] = [difference.within(p) for difference, p in zip(alone, adjusted, strict=True)]
     return tuple(
-        Comparison(row.data.label, metric, row.method.label, other.method.label, differences[metric][i])
+        Comparison(row.data.label, metric, row.method.label, other.method.label, found[i], can)
         for i, (row, other) in enumerate(tested)
-        for metric in differences
+        for metric, found in differences.items()
+        for can in [reach_of(found[i], len(row.evaluations), plan.suite.compare.alpha / len(tested))]
     )
+
+
+def reach_of(difference: Difference, seeds: int, alpha: float) -> Reach | None:
+    """What a declared test with its seeds can resolve, at the level of the single test."""
+    return None if difference.luck is None else reach(difference.luck, seeds, alpha)
 
 
 def pairs(plan: Plan, dataset: str | None = None) -> Iterator[tuple[Cell, Cell]]:
@@ -168,8 +175,7 @@ def _load(path: Path) -> tuple[Resampled, str] | None:
     """What :func:`_keep` wrote; None where there is nothing or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in ("auc", "logloss", "auc_of", "logloss_of")}
-            return Resampled(**arrays, users=int(kept["users"])), str(kept["rows"])
+            return Resampled(kept["auc"], kept["logloss"], int(kept["users"])), str(kept["rows"])
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         return None
 

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from flipbench.paper.names import FAMILIES, family, method_name
 from flipbench.paper.values import paper_datasets, paper_methods
+from flipbench.protocol import Metric
 from flipbench.report.caption import caption, legend, signature
 from flipbench.report.cells import Comparison, SuiteResults
-from flipbench.report.columns import METRIC_NAMES, TableCell, TableColumn, ours, theirs
+from flipbench.report.columns import METRIC_NAMES, SOMETIMES, TableCell, TableColumn, ours, theirs
 from flipbench.report.settings import Unstated
+from flipbench.stats.equivalence import Verdict
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class ResultTable:
             "signature": self.signature,
             "cells": [
                 {"family": group.family, "method": row.method, **vars(column), "status": cell.status, **vars(cell)}
-                | {"verdict": rounded(vars(cell.verdict)) if cell.verdict else None}
+                | {"verdict": rounded(asdict(cell.verdict)) if cell.verdict else None, "share": rounded(cell.share)}
                 for group in self.groups
                 for row in group.rows
                 for column, cell in zip(self.columns, row.cells, strict=True)
@@ -123,9 +125,11 @@ def overall_table(results: SuiteResults) -> ResultTable:
         for metric in METRIC_NAMES:
             if metric == "rel_impr" and not results.compare.reference:
                 continue
+            if metric in SOMETIMES and all(cell.value is None for cell in run[metric].values()):
+                continue
             columns.append(TableColumn(dataset, metric, "ours"))
             values.append(run[metric])
-            if any(cell.value is not None for cell in printed["auc"].values()):
+            if metric in printed and any(cell.value is not None for cell in printed["auc"].values()):
                 columns.append(TableColumn(dataset, metric, "paper"))
                 values.append(printed[metric])
     of_group: dict[str, list[Row]] = {name: [] for name in FAMILIES}
@@ -135,10 +139,16 @@ def overall_table(results: SuiteResults) -> ResultTable:
     groups = [Group(name, tuple(rows)) for name, rows in of_group.items() if rows]
     statuses: set[str] = {cell.status for column in values for cell in column.values()}
     compares = any(column.source == "paper" for column in columns)
+    verdicts: dict[Metric, list[Verdict]] = {
+        metric: [cell.verdict for at, column in zip(columns, values, strict=True) for cell in column.values()
+                 if at.metric == metric and cell.verdict]
+        for metric in get_args(Metric)
+    }  # fmt: skip
+    shown = frozenset(column.metric for column in columns)
     return ResultTable(
         name=results.suite,
         title=" ".join(results.title.split()),
-        notes=caption(results, statuses, compares),
+        notes=caption(results, statuses, compares, shown, verdicts),
         signature=signature(results),
         columns=tuple(columns),
         groups=tuple(groups),

@@ -15,7 +15,7 @@ PLAIN_WIDTH = 100
 
 STYLES: dict[Mark | None, str] = {"best": "bold green", "second": "underline", None: ""}
 SUFFIXES: dict[Mark | None, str] = {"best": "*", "second": "+", None: ""}
-ASCII = str.maketrans({"±": "+/-", "—": "-", "≈": "=", "↑": ">", "↓": "<", "†": "!"})
+ASCII = str.maketrans({"±": "+/-", "—": "-", "≈": "=", "↑": ">", "↓": "<", "†": "!", "⊘": "x", "→": "->"})
 PLAIN_MARKS = {"best": "marked *", "second": "+"}
 STATUS_STYLES = {"failed": "red", "partial": "yellow"}
 

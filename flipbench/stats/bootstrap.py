@@ -16,7 +16,7 @@ Whole = NDArray[np.intp]
 
 RESAMPLES = 2000
 
-VERSION = 2
+VERSION = 3
 """Raised when the same input gives other resamples, or they are kept in another form: kept ones are then made anew."""
 
 MOST_PAIRED = 2000
@@ -28,39 +28,41 @@ _AT_ONCE = 1 << 18
 
 @dataclass(frozen=True)
 class Resampled:
-    """The mean of some runs' metrics on the test rows (first entry) and under each resample of their users.
+    """The metrics of some runs on the test rows (first column) and under each resample of their users.
 
     Attributes:
-        auc, logloss: [1 + resamples] float64; AUC is NaN where a resample has one class only.
-        auc_of, logloss_of: [runs] float64, of each run on the test rows.
+        auc, logloss: [runs, 1 + resamples] float64; AUC is NaN where a resample has one class only.
         users: how many there are to draw from.
     """
 
     auc: Float
     logloss: Float
-    auc_of: Float
-    logloss_of: Float
     users: int
 
-    def of(self, metric: Metric) -> Float:
+    def each(self, metric: Metric) -> Float:
         return self.auc if metric == "auc" else self.logloss
 
+    def of(self, metric: Metric) -> Float:
+        """[1 + resamples], the mean over the runs."""
+        mean: Float = self.each(metric).mean(axis=0)
+        return mean
+
     def runs(self, metric: Metric) -> Float:
-        return self.auc_of if metric == "auc" else self.logloss_of
+        """[runs], each on the test rows themselves."""
+        return self.each(metric)[:, 0]
 
 
 def bootstrap_metrics(
     labels: ArrayLike, logits: ArrayLike, groups: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
 ) -> Resampled:
-    """AUC and logloss of the test rows and of each resample of their users: of one run, or the mean over several.
+    """AUC and logloss of the test rows and of each resample of their users, of one run or of several.
 
     Users are drawn with replacement, all rows of a drawn user with them (Field and Welsh, JRSS B 69, 2007).
     Equal ``groups``, ``resamples`` and ``seed`` give the same resamples, so that differences of two results are
     paired. Nothing is sorted again: a resample only reweighs users, by w, and AUC = 1 - w'Lw / (2 w'p w'n) with L the
-    pairs that each two users have in wrong order and p, n their rows of either class. L is the sum over runs, so that
-    the resampling of many costs what that of one does. Where there are so many users that L is larger than the rows
-    are many, pairs are counted along the ranks of each run's rows, O(rows) a resample. Either way the counts are whole
-    numbers, and AUC is exact on every machine.
+    pairs that each two users have in wrong order and p, n their rows of either class. Where there are so many users
+    that L is larger than the rows are many, pairs are counted along the ranks of the run's rows, O(rows) a resample.
+    Either way the counts are whole numbers, and AUC is exact on every machine.
 
     Args:
         labels: [N] of 0 and 1. logits: [N], or [runs, N]. groups: [N] whole numbers >= 0, equal for rows of one user.
@@ -80,25 +82,23 @@ def bootstrap_metrics(
     if clicked.all() or not clicked.any():
         raise MetricError(f"AUC needs both classes; all {len(clicked)} labels are {int(clicked[0])}")
     counts = [np.bincount(g[rows], minlength=users).astype(np.float64) for rows in (clicked, ~clicked)]
-    loss = np.stack([np.bincount(g, row_losses(labels, run), users) for run in x])
-    ranked = [_ranked(run, clicked, g) for run in x]
     paired = users <= MOST_PAIRED and users * users <= 50 * x.size  # about where both take equally long
-    by_pairs = sum(_wrong_pairs(run, users) for run in ranked) if paired else None
-
-    auc, logloss = np.empty(1 + resamples), np.empty(1 + resamples)
-    done = 0
-    for drawn in _draws(users, resamples, seed):
-        pairs = (drawn @ counts[0]) * (drawn @ counts[1])
-        if by_pairs is None:
-            lost = np.array([sum(_wrong(run, row) for run in ranked) for row in drawn])
-        else:
-            lost = np.einsum("bu,bu->b", drawn @ by_pairs, drawn)
-        wrong = np.divide(lost, 2 * len(x) * pairs, out=np.full(len(drawn), math.nan), where=pairs > 0)
-        now = slice(done, done := done + len(drawn))
-        auc[now] = 1 - wrong
-        logloss[now] = (drawn @ loss.mean(axis=0)) / (drawn @ (counts[0] + counts[1]))
-    auc_of = 1 - np.array([_wrong(run, np.ones(users)) for run in ranked]) / (2 * counts[0].sum() * counts[1].sum())
-    return Resampled(auc, logloss, auc_of, loss.sum(axis=1) / len(g), users)
+    auc, logloss = np.empty((2, len(x), 1 + resamples))
+    for i, run in enumerate(x):
+        loss = np.bincount(g, row_losses(labels, run), users)
+        ranked = _ranked(run, clicked, g)
+        by_pairs = _wrong_pairs(ranked, users) if paired else None
+        done = 0
+        for drawn in _draws(users, resamples, seed):
+            pairs = (drawn @ counts[0]) * (drawn @ counts[1])
+            if by_pairs is None:
+                lost = np.array([_wrong(ranked, row) for row in drawn])
+            else:
+                lost = np.einsum("bu,bu->b", drawn @ by_pairs, drawn)
+            now = slice(done, done := done + len(drawn))
+            auc[i, now] = 1 - np.divide(lost, 2 * pairs, out=np.full(len(drawn), math.nan), where=pairs > 0)
+            logloss[i, now] = (drawn @ loss) / (drawn @ (counts[0] + counts[1]))
+    return Resampled(auc, logloss, users)
 
 
 def _draws(users: int, resamples: int, seed: int) -> Iterator[Float]:

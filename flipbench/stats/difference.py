@@ -3,9 +3,46 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import variance
 
 LEVEL = 0.95
 """Of every interval of a difference."""
+
+
+@dataclass(frozen=True)
+class Luck:
+    """Why one seed's difference between two rows is not the true one: standard deviations in the metric's unit.
+
+    Attributes:
+        users: which users the test set has, in the mean over all seeds that there could be.
+        both: users and seed together: whom one seed's runs happen to suit; it falls with seeds and with users.
+        seeds: the seed alone, on all users that there could be; None where only one is known: ``users`` then has
+            ``both`` in it.
+        df: degrees of freedom of ``users`` and ``both``.
+    """
+
+    users: float
+    both: float
+    seeds: float | None
+    df: float
+
+
+def luck_of(per_seed: Sequence[float], each: float, mean: float, df: float) -> Luck:
+    """What several seeds tell of each kind of luck.
+
+    A seed's difference has variance users² + both² over test sets, the mean of S seeds users² + both²/S, and the seeds
+    on one test set vary by both² + seeds². An estimate below 0 is 0.
+
+    Args:
+        per_seed: differences of S seeds. each, mean: the standard error over test sets of one, and of their mean.
+        df: of these.
+    """
+    seeds = len(per_seed)
+    if seeds == 1:
+        return Luck(mean, 0.0, None, df)
+    users = max(seeds * mean**2 - each**2, 0.0) / (seeds - 1)
+    both = max(each**2 - users, 0.0)
+    return Luck(math.sqrt(users), math.sqrt(both), math.sqrt(max(variance(per_seed) - both, 0.0)), df)
 
 
 @dataclass(frozen=True)
@@ -19,6 +56,7 @@ class Difference:
         p: two-sided.
         test: which test it is of.
         adjusted: p after Holm over the family it was tested in; None outside a family.
+        luck: what moves it.
     """
 
     value: float
@@ -29,6 +67,7 @@ class Difference:
     p: float
     test: str
     adjusted: float | None = None
+    luck: Luck | None = None
 
     def within(self, adjusted: float) -> "Difference":
         return replace(self, adjusted=adjusted)

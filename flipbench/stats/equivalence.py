@@ -9,28 +9,29 @@ from typing import Literal
 import numpy as np
 
 from flipbench.stats.difference import Difference, t_difference
+from flipbench.stats.power import EQUIVALENCE_LEVEL, MOST_SEEDS, POWER, Reach, noncentrality
 
-VERDICT_LEVEL = 0.05
-"""Level of each one-sided test behind a verdict; its interval is therefore the 90 % one."""
+PRINTED_RUNS = 1
+"""Seeds behind a number of the paper's: its released code has one, and the text tells of no other."""
 
-POWER = 0.8
-MOST_SEEDS = 1000
-
-Outcome = Literal["reproduced", "better", "worse", "inconclusive"]
+Outcome = Literal["reproduced", "better", "worse", "inconclusive", "out-of-reach"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether several runs reproduce a number in the paper.
+    """Whether several runs reproduce a number in the paper, on the test rows that both are of.
 
     Attributes:
-        outcome: ``reproduced`` (inside the margin), ``better`` or ``worse`` (beyond it), else ``inconclusive``.
+        outcome: ``reproduced`` (inside the margin), ``better`` or ``worse`` (beyond it); else ``inconclusive``, or
+            ``out-of-reach`` where no number of our seeds would settle it.
         difference: ours minus the paper's.
-        low, high: its 90 % interval over seeds; None for one seed, which has no spread.
+        low, high: its 90 % interval over seeds, ours and the paper's; None for one seed, which has no spread.
         p: of the equivalence test: the chance of such runs if the true difference were at the margin or beyond.
         margin: differences smaller than this count as none.
         seeds: runs it is from.
         seeds_needed: runs for power .8, at the spread and difference seen; None where unknown, or over 1,000.
+        reach: the smallest true difference that would be called better or worse, and the smallest margin within which
+            an equal row would be called reproduced; None for one seed.
     """
 
     outcome: Outcome
@@ -41,14 +42,18 @@ class Verdict:
     margin: float
     seeds: int
     seeds_needed: int | None
+    reach: Reach | None = None
 
 
 def verdict(sample: Sequence[float], printed: float, margin: float, higher_is_better: bool) -> Verdict:
     """Two one-sided t-tests of the runs' mean against a printed value (Schuirmann, J. Pharmacokin. 15, 1987).
 
     ``reproduced``: both reject "off by the margin or more" at 5 %. ``better`` or ``worse``: the 90 % interval lies
-    wholly beyond the margin. The printed value counts as exact: the paper gives no spread. One seed, or seeds that
-    agree to the last bit (one run under several names), are ``inconclusive``.
+    wholly beyond the margin. The printed value is :data:`PRINTED_RUNS` run whose seed moves it as much as ours do; no
+    seed of ours takes that away. The test rows are the same on both sides and count as given. ``out-of-reach``: even
+    without any true difference, endless seeds would not show equivalence with power .8, and the difference seen is
+    smaller than what they would call better or worse. One seed, or seeds that agree to the last bit (one run under
+    several names), are ``inconclusive``.
 
     Args:
         sample: one metric value a seed. printed: the paper's. margin: > 0, same unit.
@@ -57,20 +62,35 @@ def verdict(sample: Sequence[float], printed: float, margin: float, higher_is_be
     spread = stdev(sample) if n > 1 else 0.0
     if spread == 0:
         return Verdict("inconclusive", difference, None, None, None, margin, n, None)
-    p, low, high = tost([value - printed for value in sample], margin)
+    p, low, high = tost([value - printed for value in sample], margin, PRINTED_RUNS)
+    can = _reach(spread, n, margin)
     outcome: Outcome = "inconclusive"
-    if p < VERDICT_LEVEL:
+    if p < EQUIVALENCE_LEVEL:
         outcome = "reproduced"
     elif low > margin or high < -margin:
         outcome = "better" if (difference > 0) == higher_is_better else "worse"
-    return Verdict(outcome, difference, low, high, p, margin, n, seeds_needed(spread, difference, margin))
+    elif can.margin_at_best > margin and abs(difference) < can.difference_at_best:
+        outcome = "out-of-reach"
+    needed = seeds_needed(spread, difference, margin, PRINTED_RUNS)
+    return Verdict(outcome, difference, low, high, p, margin, n, needed, can)
 
 
-def tost(differences: Sequence[float], margin: float) -> tuple[float, float, float]:
+def _reach(spread: float, seeds: int, margin: float) -> Reach:
+    def settled(error: float, df: float) -> tuple[float, float]:
+        beyond = noncentrality(df, EQUIVALENCE_LEVEL, POWER)
+        return margin + error * beyond, error * noncentrality(df, EQUIVALENCE_LEVEL, (1 + POWER) / 2)
+
+    difference, within = settled(spread * math.sqrt(1 / seeds + 1 / PRINTED_RUNS), seeds - 1)
+    difference_at_best, within_at_best = settled(spread / math.sqrt(PRINTED_RUNS), math.inf)
+    return Reach(difference, difference_at_best, within, within_at_best)
+
+
+def tost(differences: Sequence[float], margin: float, others: float = math.inf) -> tuple[float, float, float]:
     """Two one-sided t-tests that a mean difference is smaller than ``margin``.
 
     Args:
         differences: one a seed, of two methods or of a run and a constant. margin: > 0, same unit.
+        others: runs behind the constant, which move it as the seeds do; infinite: it is exact.
 
     Returns:
         p, the larger of the two; and the 90 % interval of the mean: p < .05 exactly where it lies within the margin.
@@ -78,34 +98,36 @@ def tost(differences: Sequence[float], margin: float) -> tuple[float, float, flo
     Raises:
         ValueError: fewer than two values, or none of them differs from another: t has no value then.
     """
-    from statsmodels.stats.weightstats import DescrStatsW
+    from scipy.stats import t
 
-    if len(differences) < 2:
+    n = len(differences)
+    if n < 2:
         raise ValueError("an equivalence test needs two or more runs")
     if len(set(differences)) < 2:  # rounding would give them a spread
         raise ValueError("an equivalence test needs runs that differ")
-    sample = DescrStatsW(differences)
-    low, high = sample.tconfint_mean(2 * VERDICT_LEVEL)
-    return float(sample.ttost_mean(-margin, margin)[0]), float(low), float(high)
+    mean, error = fmean(differences), stdev(differences) * math.sqrt(1 / n + 1 / others)
+    half = error * float(t.isf(EQUIVALENCE_LEVEL, n - 1))
+    return float(t.sf((margin - abs(mean)) / error, n - 1)), mean - half, mean + half
 
 
-def seeds_needed(spread: float, difference: float, margin: float, power: float = POWER) -> int | None:
-    """The fewest seeds that would give a verdict with probability ``power``; None over 1,000.
+def seeds_needed(spread: float, difference: float, margin: float, others: float = math.inf) -> int | None:
+    """The fewest seeds that would give a verdict with probability :data:`POWER`; None over 1,000.
 
     Inside the margin: the power of TOST, P(T < -t, T' > t) by Bonferroni's inequality, T and T' noncentral t
     (Phillips, J. Pharmacokin. 18, 1990). Beyond it: that of the one-sided test against the margin.
 
     Args:
-        spread: standard deviation over seeds. difference: assumed true one. margin: > 0.
+        spread: standard deviation over seeds. difference: assumed true one. margin: > 0. others: as for :func:`tost`.
     """
     from scipy.special import nctdtr, stdtrit
 
     n = np.arange(2, MOST_SEEDS + 1)
+    error = spread * np.sqrt(1 / n + 1 / others)
     off = abs(difference)
     distances = [off - margin] if off >= margin else [margin - off, margin + off]
     # scipy.stats.nct warns where the noncentral t has no value: there nothing is left below the critical t
-    below = [nctdtr(n - 1, d * np.sqrt(n) / spread, stdtrit(n - 1, 1 - VERDICT_LEVEL)) for d in distances]
-    enough = np.flatnonzero(1 - np.nan_to_num(below).sum(axis=0) >= power)
+    below = [nctdtr(n - 1, d / error, stdtrit(n - 1, 1 - EQUIVALENCE_LEVEL)) for d in distances]
+    enough = np.flatnonzero(1 - np.nan_to_num(below).sum(axis=0) >= POWER)
     return int(n[enough[0]]) if len(enough) else None
 
 

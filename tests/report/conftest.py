@@ -72,7 +72,7 @@ def latex_log(tmp_path):
 
 @pytest.fixture
 def several() -> SuiteResults:
-    """Three seeds, two data sets (one not the paper's), ties, failed, partial and missing cells."""
+    """Three seeds, two data sets (one not the paper's), ties, failed, partial and missing cells, a floor."""
     ml, planted = "movielens-1m", "planted-tiny"
     return SuiteResults(
         suite="several",
@@ -97,6 +97,7 @@ def several() -> SuiteResults:
         methods=("pnn", "dcn", "deepfm", "afn", "dcnv2", "my_model"),
         versions=VERSIONS,
         notes=("Planted-tiny has a Bayes-optimal AUC of 0.8123.",),
+        floors=frozenset({"my_model"}),
     )
 
 

@@ -158,7 +158,7 @@ def test_every_cell_that_ran_opens_its_evidence(page):
             continue
         assert len({a["href"] for a in links}) == 1
         assert [a.attributes.get("tabindex") for a in links] == [None] + ["-1"] * (len(links) - 1)
-        assert len(links) == (4 if cell.method.label == "flip" else 6 if cell.method.label != "afn" else 5)
+        assert len(links) == {"flip": 4, "afn": 5}.get(cell.method.label, 7)
         (content,) = root.find(id=links[0]["href"][1:])
         assert content.parent.name == "details"
         for stage in cell.evaluations:

@@ -13,6 +13,7 @@ from flipbench.plan.suite import Compare
 from flipbench.report.caption import signature
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
 from flipbench.report.columns import TableCell, TableColumn
+from flipbench.report.latex import to_latex
 from flipbench.report.markdown import to_markdown
 from flipbench.report.table import ResultTable, overall_table
 from flipbench.report.write import to_json
@@ -51,6 +52,38 @@ def test_an_incomplete_cell_has_no_mean_no_rank_and_no_gain(several: SuiteResult
         assert at(table, method, "movielens-1m", "rel_impr").text == "—"
     assert at(table, "pnn", "planted-tiny", "auc").text == "failed 3/3"
     assert at(table, "my_model", "planted-tiny", "auc") == TableCell("—", "not-run")
+
+
+def test_the_share_of_the_way_from_floor_to_best() -> None:
+    results = suite(
+        {"a": (0.84, 0.40), "b": (0.85, 0.39), "c": (0.81, 0.43), "low": (0.80, 0.45), "high": (0.82, 0.41)}
+    )
+    table = overall_table(replace(results, floors=frozenset({"low", "high"})))
+    shares = {row: at(table, row, "d", "share").text for row in results.methods}
+    assert shares == {"a": "67 %", "b": "100 %", "c": "-33 %", "low": "-67 %", "high": "0 %"}
+    assert at(table, "a", "d", "logloss").share == pytest.approx(50)
+    assert "way in AUC from the best floor" in table.caption()
+    for floors in ({"b"}, {"not_run"}, set()):  # nothing above the floor, or no floor
+        without = overall_table(replace(results, floors=frozenset(floors)))
+        assert TableColumn("d", "share", "ours") not in without.columns
+        assert at(without, "a", "d", "auc").share is None
+        assert "floor" not in without.caption()
+
+
+def test_a_verdict_out_of_reach_says_so(several: SuiteResults) -> None:
+    """One printed run that moves by .001, as ours do, cannot be matched to .001, however often we run."""
+    table = overall_table(several)
+    cell = at(table, "dcnv2", "movielens-1m", "auc")
+    assert cell.verdict is not None
+    assert (cell.verdict.outcome, cell.verdict.seeds_needed, cell.symbol) == ("out-of-reach", None, "⊘")
+    assert "⊘ out of reach (no number of our seeds would settle it)" in table.caption()
+    assert r"$\oslash$" in to_latex(table)
+
+
+def test_an_incomplete_floor_is_none(several: SuiteResults) -> None:
+    assert at(overall_table(several), "pnn", "movielens-1m", "share").text == "86 %"
+    table = overall_table(replace(several, floors=frozenset({"afn", "dcn"})))
+    assert TableColumn("movielens-1m", "share", "ours") not in table.columns
 
 
 def test_a_failed_reference_leaves_no_gain(several: SuiteResults) -> None:

@@ -14,7 +14,7 @@ from flipbench.stats.difference import holm, t_difference
 from flipbench.stats.equivalence import paired_t, seeds_needed, tost, verdict
 
 
-def test_the_four_verdicts():
+def test_the_five_verdicts():
     def of(*sample, higher=True):
         return verdict([0.8548 + d for d in sample], 0.8548, 0.001, higher).outcome
 
@@ -23,7 +23,9 @@ def test_the_four_verdicts():
     assert of(0.0030, 0.0031, 0.0029, higher=False) == "worse"
     assert of(-0.0030, -0.0031, -0.0029) == "worse"
     assert of(-0.0030, -0.0031, -0.0029, higher=False) == "better"
-    assert of(0.0009, 0.0015, -0.0001) == "inconclusive"
+    assert of(0.0004, 0.0008, 0.0006) == "inconclusive"
+    assert of(0.0009, 0.0015, -0.0001) == "out-of-reach", "one printed run moves by more than the margin"
+    assert of(0.0100, 0.0140, 0.0180) == "inconclusive", "but more seeds may call this better"
     assert of(0.05) == "inconclusive", "one seed"
     assert of(0.05, 0.05, 0.05) == "inconclusive", "one run under three names"
 
@@ -32,29 +34,54 @@ def test_a_verdict_and_its_interval_say_the_same():
     random = np.random.default_rng(0)
     seen = set()
     for _ in range(60):
-        found = verdict(list(random.normal(random.uniform(-3, 3), 0.5, 5)), 0.0, 1.0, True)
+        found = verdict(list(random.normal(random.uniform(-3, 3), random.uniform(0, 0.6), 5)), 0.0, 1.0, True)
         inside = found.low > -1 and found.high < 1
         assert (found.outcome == "reproduced") == inside == (found.p < 0.05)
         assert (found.outcome == "better") == (found.low > 1)
         assert (found.outcome == "worse") == (found.high < -1)
         seen.add(found.outcome)
-    assert len(seen) == 4
+        if found.outcome == "out-of-reach":
+            assert found.seeds_needed is None
+            assert found.reach.margin_at_best > 1
+    assert len(seen) == 5
 
 
-def test_at_the_margin_tost_is_wrong_one_time_in_twenty():
+@pytest.mark.parametrize("others", [math.inf, 1])
+def test_at_the_margin_tost_is_wrong_one_time_in_twenty(others):
     random = np.random.default_rng(7)
-    wrong = sum(tost(random.normal(1.0, 0.3, 6), 1.0)[0] < 0.05 for _ in range(1200))
+    printed = random.normal(0.0, 0.3 / math.sqrt(others), 1200)
+    wrong = sum(tost(random.normal(1.0, 0.3, 6) - paper, 1.0, others)[0] < 0.05 for paper in printed)
     assert 0.034 < wrong / 1200 < 0.069  # .05 +- 3 standard errors
 
 
+def test_what_a_verdict_can_resolve_comes_at_the_stated_rate():
+    """``better`` at the true difference that the reach gives, ``reproduced`` within its margin: 4 times in 5."""
+    random = np.random.default_rng(12)
+    spread, margin, n = 0.3, 1.0, 6
+    steps = np.linspace(-1, 1, n)
+    can = verdict(list(spread * steps / np.std(steps, ddof=1)), 0.0, margin, True).reach
+
+    def share(outcome, difference, margin):
+        samples = random.normal(difference, spread, (300, n)), random.normal(0.0, spread, 300)
+        return np.mean(
+            [verdict(list(s), paper, margin, True).outcome == outcome for s, paper in zip(*samples, strict=True)]
+        )
+
+    assert share("better", can.difference, margin) == pytest.approx(0.8, abs=0.055)
+    assert share("reproduced", 0.0, can.margin) == pytest.approx(0.8, abs=0.055)
+    assert (can.margin_at_best, can.difference_at_best) == pytest.approx((0.8779, 1.7459), abs=1e-4)
+
+
+@pytest.mark.parametrize("others", [math.inf, 1])
 @pytest.mark.parametrize(("difference", "outcome"), [(0.0, "reproduced"), (0.0018, "better"), (0.0004, "reproduced")])
-def test_the_seeds_said_to_be_needed_give_the_power_promised(difference, outcome):
-    n = seeds_needed(0.0006, difference, 0.001)
+def test_the_seeds_said_to_be_needed_give_the_power_promised(difference, outcome, others):
+    spread = 0.0006 if math.isinf(others) else 0.0002
+    n = seeds_needed(spread, difference, 0.001, others)
     random = np.random.default_rng(9)
 
     def power(seeds):
-        samples = random.normal(difference, 0.0006, (300, seeds))
-        tests = [tost(sample, 0.001) for sample in samples]
+        samples = random.normal(difference, spread, (300, seeds)) - random.normal(0, spread / others, (300, 1))
+        tests = [tost(sample, 0.001, others) for sample in samples]
         return np.mean([p < 0.05 if outcome == "reproduced" else low > 0.001 for p, low, _ in tests])
 
     assert power(n) > 0.74  # .8 less 2.6 standard errors
@@ -65,6 +92,7 @@ def test_the_seeds_said_to_be_needed_give_the_power_promised(difference, outcome
 def test_seeds_needed_is_unknown_where_no_number_will_do():
     assert seeds_needed(0.01, 0.001, 0.001) is None  # at the margin itself
     assert seeds_needed(1e-6, 0.0, 0.001) == 2
+    assert seeds_needed(0.0006, 0.0, 0.001, 1) is None, "the one printed run moves too much"
     assert seeds_needed(0.002, 0.0, 0.001) > seeds_needed(0.001, 0.0, 0.001) > seeds_needed(0.0005, 0.0, 0.001)
 
 

@@ -18,6 +18,11 @@ def interval(limits: tuple[float | None, float | None]) -> str:
     return UNKNOWN if None in limits else f"[{signed(limits[0])}, {signed(limits[1])}]"
 
 
+def resolvable(reach: dict[str, float] | None) -> str:
+    """The smallest resolvable difference, and whatever the seeds."""
+    return UNKNOWN if reach is None else f"{reach['difference']:.4f} ({reach['difference_at_best']:.4f})"
+
+
 def probability(p: float | None) -> str:
     return UNKNOWN if p is None else "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
@@ -34,4 +39,4 @@ def setting(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-FILTERS = {f.__name__: f for f in (digits, signed, interval, probability, plural, setting)}
+FILTERS = {f.__name__: f for f in (digits, signed, interval, resolvable, probability, plural, setting)}
