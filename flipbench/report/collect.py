@@ -118,9 +118,10 @@ def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Ite
     """Rows whose probabilities are worth less than one and the same for every test row."""
     below: dict[str, list[str]] = defaultdict(list)
     for cell, runs in ran:
-        if not runs.runs:
+        stage = next(filter(store.done, cell.evaluations), None)
+        if stage is None or stage.is_floor:
             continue
-        metrics = store.metrics(next(stage for stage in cell.evaluations if store.done(stage)))
+        metrics = store.metrics(stage)
         share = metrics["positives"] / metrics["rows"]
         constant = -sum(p * math.log(p) for p in (share, 1 - share) if p)
         mean = fmean(run.logloss for run in runs.runs)
@@ -152,6 +153,6 @@ def run_of(stage: Stage, store: Store) -> ScoredRun:
         raise UserError(f"{where}: no AUC and logloss; delete its folder and run the suite again") from None
     if not (math.isfinite(auc) and math.isfinite(logloss)):
         raise UserError(f"{where}: AUC {auc}, logloss {logloss}: a metric is not finite")
-    if auc == 0.5:  # to the last bit: no model that ranks at all
+    if auc == 0.5 and not stage.is_floor:  # to the last bit: no model that ranks at all
         raise UserError(f"{where}: AUC is exactly 0.5: every prediction is the same")
     return ScoredRun(stage.key, stage.seed, auc, logloss)

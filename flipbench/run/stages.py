@@ -134,7 +134,7 @@ class Fit:
             self.epochs = int(store.metrics(stage.parents["select"])["best"]["epoch"]) + 1
             self.train = split.training_rows(table, stage.spec["order"])
         else:
-            self.epochs = self.task.config.max_epochs
+            self.epochs = self.task.max_epochs
             self.train, self.valid = split.selection_rows(table, stage.spec["order"], stage.spec["protocol"])
         self.model = self.task.build()
         self.initial = weights_sha256(self.model.state_dict())
