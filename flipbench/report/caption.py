@@ -73,6 +73,8 @@ def caption(results: SuiteResults, statuses: set[str], compares: bool) -> tuple[
     if compares and results.paper:
         recomputed = ", its Rel.Impr recomputed" if results.compare.reference else ""
         lines.append(f"Under paper, or in grey: Table {TABLES[results.paper]} of arXiv 2310.19453{recomputed}.")
+    for other in results.published.values():
+        lines.append(f"Under {other.name}, or in grey: {other.where}. {other.differs}")
     if results.comparisons:
         lines.append(
             f"Significance: p < {results.compare.alpha:g}, {TESTS[results.compare.test]}, Holm over "

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flipbench.paper.others import Published
 from flipbench.plan.suite import Compare
 from flipbench.protocol import Metric
 from flipbench.report.settings import Unstated
@@ -89,6 +90,7 @@ class SuiteResults:
         registered: method by row, where the row has another name.
         comparisons: rows tested against each other; none where one seed was run.
         unstated: by row with runs, the settings whose values are neither the paper's nor released code's.
+        published: what others publish, by the data set that it is printed beside.
     """
 
     suite: str
@@ -106,3 +108,4 @@ class SuiteResults:
     registered: Mapping[str, str] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
     unstated: Mapping[str, Unstated] = field(default_factory=dict)
+    published: Mapping[str, Published] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import flipbench
 from flipbench.data import dataset as datasets
 from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name, row_name
+from flipbench.paper.others import published
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
@@ -52,6 +53,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
         comparisons=tested,
         unstated=unstated(cell for cell, _ in ran),
+        published={d.label: published(d.published, d.name, d.order) for d in suite.data if d.published},
     )
 
 

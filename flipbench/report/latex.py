@@ -7,7 +7,7 @@ from flipbench.report.columns import METRIC_NAMES, TableCell
 from flipbench.report.table import ResultTable
 
 GREY = r"@{\hspace{3pt}}>{\color{gray}\scriptsize}r"
-"""Column of the paper's values, close to ours on its left."""
+"""Column of the paper's values, or another source's, close to ours on its left."""
 
 PACKAGES = ("array", "booktabs", "graphicx", "xcolor")
 
@@ -73,12 +73,12 @@ def _tabular(table: ResultTable) -> list[str]:
     spec, upper, lower, rules, at = "@{}l", [""], ["Model"], [], 2
     for dataset in table.datasets:
         columns = [table.columns[i] for i in table.columns_of(dataset)]
-        paired = any(column.source == "paper" for column in columns)
+        sources = len({column.source for column in columns})
         for column in columns:
-            spec += GREY if column.source == "paper" else r"@{\hspace{10pt}}r" if column is columns[0] else "r"
+            spec += GREY if column.source != "ours" else r"@{\hspace{10pt}}r" if column is columns[0] else "r"
             if column.source == "ours":
                 name = METRIC_NAMES[column.metric]
-                lower.append(rf"\multicolumn{{{1 + paired}}}{{c}}{{{name}}}")
+                lower.append(rf"\multicolumn{{{sources}}}{{c}}{{{name}}}")
         upper.append(rf"\multicolumn{{{len(columns)}}}{{c}}{{{escape(dataset_name(dataset))}}}")
         rules.append(rf"\cmidrule(lr){{{at}-{at + len(columns) - 1}}}")
         at += len(columns)
