@@ -87,7 +87,8 @@ class Costs:
         epochs, at_most = self._epochs_of(stage)
         fitted = fitting_size(training) if stage.role == "select" else training
         scored = {"select": training - fitted, "fit": rows - training, "refit": 0}[stage.role]
-        return epochs * math.ceil(fitted / settings["batch_size"]), epochs * scored, at_most
+        batch_size = settings.get("batch_size", fitted)  # a floor takes all rows at once
+        return epochs * math.ceil(fitted / batch_size), epochs * scored, at_most
 
     def _epochs_of(self, stage: Stage) -> tuple[int, bool]:
         """Epochs that a training will last, and whether that is only an upper bound.
@@ -98,6 +99,8 @@ class Costs:
         selection = stage.parents.get("select")
         if selection and self.store.done(selection):
             return int(self.store.metrics(selection)["best"]["epoch"]) + 1, False
+        if "max_epochs" not in stage.spec["settings"]:
+            return 1, False
         usual = self._epochs.get((_place(stage.spec), stage.method, _lengths(stage.spec)))
         if not usual:
             return int(stage.spec["settings"]["max_epochs"]), True

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-FAMILIES = ("ID-based", "PLM-based", "ID+PLM", "Other")
+FAMILIES = ("Floors", "ID-based", "PLM-based", "ID+PLM", "Other")
 """Row groups in printing order; ``Other`` holds your own methods."""
 
 
@@ -20,6 +20,10 @@ class MethodName:
 
 
 METHODS = {
+    "constant": MethodName("Constant", "Floors"),
+    "item_mean": MethodName("Item mean", "Floors"),
+    "bias": MethodName("User and item bias", "Floors"),
+    "linear": MethodName("LR", "Floors"),
     "afm": MethodName("AFM", "ID-based"),
     "pnn": MethodName("PNN", "ID-based"),
     "wide_deep": MethodName("Wide&Deep", "ID-based"),

@@ -14,6 +14,7 @@ from flipbench.plan import settings
 
 BASES = {
     "flipbench.models.id_model.IDModel",
+    "flipbench.methods.floor.Floor",
     "flipbench.methods.base.PLMMethod",
     "flipbench.methods.base.PretrainingMethod",
     "flipbench.methods.base.InspectionMethod",

@@ -132,7 +132,7 @@ def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, tri
             lambda point: not declared.problem(nest(point)),
         )
         best = None if search.best is None else nest(search.points[search.best])
-    seeds = range(suite.seeds) if best else ()
+    seeds = range(0 if best is None else suite.seeds)
     evaluations = tuple(evaluation_stage(condition, declared, best or {}, seed) for seed in seeds)
     return Cell(row, data, search.trials if search else (), evaluations, best, search)
 

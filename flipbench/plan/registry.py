@@ -27,8 +27,13 @@ from flipbench.plan.settings import (
 
 T = TypeVar("T")
 
-GROUPS = {"id": "flipbench.id_models", "plm": "flipbench.plm_methods", "hybrid": "flipbench.hybrid_methods"}
-"""Entry-point group by kind of method: an ID-based model, a PLM alone, or both."""
+GROUPS = {
+    "floor": "flipbench.floors",
+    "id": "flipbench.id_models",
+    "plm": "flipbench.plm_methods",
+    "hybrid": "flipbench.hybrid_methods",
+}
+"""Entry-point group by kind of method: a floor, an ID-based model, a PLM alone, or the last two together."""
 
 PRETRAININGS = "flipbench.pretrainings"
 """Entry-point group of the pretrainings that methods name."""

@@ -70,6 +70,11 @@ class Stage:
         return not self.trains and self.role != "evaluate"
 
     @property
+    def is_floor(self) -> bool:
+        """Whether its method is a floor, which may score all rows alike."""
+        return registry.get(self.method).kind == "floor"
+
+    @property
     def leaves_weights(self) -> bool:
         """Whether its run folder holds weights: of a selection before a refit only the epoch count is read."""
         return self.role in ("pretrain", "refit", "fit") or self.is_scored
@@ -120,7 +125,7 @@ def evaluation_stage(condition: DataCondition, declared: Declaration, settings: 
     }
     first: dict[str, Stage] = {}
     local_paths: dict[str, str] = {}
-    if declared.kind != "id":
+    if declared.kind in ("plm", "hybrid"):
         from flipbench.text.source import fingerprint
 
         local_paths = {"plm": str(settings["plm"])}

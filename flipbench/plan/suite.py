@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from flipbench import yamlfile
 from flipbench.data import dataset as datasets
 from flipbench.errors import UserError, nearest
+from flipbench.paper.others import published
 from flipbench.plan import named_settings, registry
 from flipbench.plan.settings import Value, flatten, nest
 from flipbench.protocol import Order, Protocol, Validation
@@ -47,6 +48,9 @@ class DataEntry(_Strict):
     """Instead of the suite's."""
     refit: bool | None = None
     """Instead of the suite's."""
+    published: str | None = None
+    """Numbers of another source than the paper to print beside ours (``recbole-ml-1m``): a key of
+    ``flipbench/paper/others.yaml``, of the same data set and order."""
 
     @property
     def label(self) -> str:
@@ -224,6 +228,8 @@ class Suite(_Strict):
         for entry in self.data:
             if entry.order not in (orders := datasets.get(entry.name).orders):
                 raise UserError(f"data: '{entry.name}' has no order '{entry.order}'; valid: {', '.join(orders)}")
+            if entry.published:
+                published(entry.published, entry.name, entry.order)
         labels = [row.label for row in self.methods]
         for what, names in (("method", labels), ("data set", [entry.label for entry in self.data])):
             if twice := _repeated(names):

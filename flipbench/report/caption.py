@@ -96,6 +96,8 @@ def caption(
     if "share" in shown:
         words = "the way in AUC from the best floor (a rule that any model must beat) to the best row, in %"
         lines.append(f"{METRIC_NAMES['share']}: a row's share of {words}; negative below the floor.")
+    for other in results.published.values():
+        lines.append(f"Under {other.name}, or in grey: {other.where}. {other.differs}")
     if results.comparisons:
         lines.append(
             f"Significance: p < {results.compare.alpha:g}, {TESTS[results.compare.test]}, Holm over "

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flipbench.paper.others import Published
 from flipbench.plan.suite import Compare
 from flipbench.protocol import Metric, Validation
 from flipbench.report.settings import Unstated
@@ -94,6 +95,7 @@ class SuiteResults:
         comparisons: rows tested against each other; none where one seed was run.
         unstated: by row with runs, the settings whose values are neither the paper's nor released code's.
         floors: rows that any model must beat: those whose method is of the kind ``floor``.
+        published: what others publish, by the data set that it is printed beside.
     """
 
     suite: str
@@ -114,3 +116,4 @@ class SuiteResults:
     validations: tuple[Validation, ...] = ("known-users",)
     refits: tuple[bool, ...] = (True,)
     floors: frozenset[str] = frozenset()
+    published: Mapping[str, Published] = field(default_factory=dict)

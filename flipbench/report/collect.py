@@ -10,6 +10,7 @@ import flipbench
 from flipbench.data import dataset as datasets
 from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name, row_name
+from flipbench.paper.others import published
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
@@ -64,6 +65,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         validations=tuple(dict.fromkeys(entry.validation or suite.validation for entry in suite.data)),
         refits=tuple(dict.fromkeys(suite.refit if entry.refit is None else entry.refit for entry in suite.data)),
         floors=frozenset(m.label for m in suite.methods if registry.get(m.method).kind == "floor"),
+        published={d.label: published(d.published, d.name, d.order) for d in suite.data if d.published},
     )
 
 
@@ -149,9 +151,10 @@ def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Ite
     """Rows whose probabilities are worth less than one and the same for every test row."""
     below: dict[str, list[str]] = defaultdict(list)
     for cell, runs in ran:
-        if not runs.runs:
+        stage = next(filter(store.done, cell.evaluations), None)
+        if stage is None or stage.is_floor:
             continue
-        metrics = store.metrics(next(stage for stage in cell.evaluations if store.done(stage)))
+        metrics = store.metrics(stage)
         share = metrics["positives"] / metrics["rows"]
         constant = -sum(p * math.log(p) for p in (share, 1 - share) if p)
         mean = fmean(run.logloss for run in runs.runs)
@@ -183,6 +186,6 @@ def run_of(stage: Stage, store: Store) -> ScoredRun:
         raise UserError(f"{where}: no AUC and logloss; delete its folder and run the suite again") from None
     if not (math.isfinite(auc) and math.isfinite(logloss)):
         raise UserError(f"{where}: AUC {auc}, logloss {logloss}: a metric is not finite")
-    if auc == 0.5:  # to the last bit: no model that ranks at all
+    if auc == 0.5 and not stage.is_floor:  # to the last bit: no model that ranks at all
         raise UserError(f"{where}: AUC is exactly 0.5: every prediction is the same")
     return ScoredRun(stage.key, stage.seed, auc, logloss)

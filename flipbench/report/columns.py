@@ -6,13 +6,13 @@ from statistics import fmean, stdev
 from typing import Literal, get_args
 
 from flipbench.paper.names import BOLD_ONLY, family, is_proposed
+from flipbench.paper.others import Published
 from flipbench.paper.values import paper_starred, paper_value
 from flipbench.protocol import Metric
 from flipbench.report.cells import CellRuns, Comparison, SuiteResults
 from flipbench.stats.equivalence import Outcome, Verdict, verdict
 
 TableMetric = Literal["auc", "share", "logloss", "rel_impr", "resolvable"]
-Source = Literal["ours", "paper"]
 Mark = Literal["best", "second"]
 Status = Literal["complete", "partial", "failed", "not-run"]
 
@@ -41,11 +41,14 @@ SYMBOLS: dict[Outcome, str] = {
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One column of numbers; the header is two-level, the data set over the metric."""
+    """One column of numbers; the header is two-level, the data set over the metric.
+
+    ``source`` is ``ours``, ``paper``, or the name of another that publishes numbers.
+    """
 
     dataset: str
     metric: TableMetric
-    source: Source
+    source: str
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,11 @@ def theirs(results: SuiteResults, rows: Sequence[str], dataset: str) -> dict[Tab
                 printed = _number(metric, paper_value(paper, row, dataset, metric))
                 cells[row] = replace(printed, starred=paper_starred(paper, row, dataset, metric))
     return _ranked(columns, results)
+
+
+def others(results: SuiteResults, rows: Sequence[str], source: Published) -> dict[TableMetric, CellsByRow]:
+    """The columns of what another source publishes."""
+    return _ranked({m: {row: _number(m, source.value(row, m)) for row in rows} for m in get_args(Metric)}, results)
 
 
 def _summary(cell: CellRuns, results: SuiteResults, metric: Metric) -> TableCell:

@@ -11,7 +11,7 @@ from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import ScoredRun, SuiteResults
 from flipbench.report.collect import failure_of
-from flipbench.report.columns import Source, TableCell, TableColumn
+from flipbench.report.columns import TableCell, TableColumn
 from flipbench.report.settings import settings_of
 from flipbench.report.significance import Evidence, pairs, reach_of
 from flipbench.report.table import ResultTable, overall_table, rounded
@@ -70,7 +70,7 @@ def _cell(plan: Plan, row: str, dataset: str) -> Cell:
 def _metric(table: ResultTable, row: str, dataset: str, metric: Metric) -> dict[str, Any]:
     cells = next(r.cells for r in table.rows if r.method == row)
     by_column = dict(zip(table.columns, cells, strict=True))
-    ours, printed = (by_column.get(TableColumn(dataset, metric, source), TableCell()) for source in get_args(Source))
+    ours, printed = (by_column.get(TableColumn(dataset, metric, source), TableCell()) for source in ("ours", "paper"))
     return {
         "text": ours.text,
         "value": ours.value,

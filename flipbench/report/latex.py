@@ -7,7 +7,7 @@ from flipbench.report.columns import METRIC_NAMES, TableCell
 from flipbench.report.table import ResultTable
 
 GREY = r"@{\hspace{3pt}}>{\color{gray}\scriptsize}r"
-"""Column of the paper's values, close to ours on its left."""
+"""Column of the paper's values, or another source's, close to ours on its left."""
 
 PACKAGES = ("array", "booktabs", "graphicx", "xcolor")
 
@@ -75,7 +75,7 @@ def _tabular(table: ResultTable) -> list[str]:
     for dataset in table.datasets:
         columns = [table.columns[i] for i in table.columns_of(dataset)]
         for column in columns:
-            spec += GREY if column.source == "paper" else r"@{\hspace{10pt}}r" if column is columns[0] else "r"
+            spec += GREY if column.source != "ours" else r"@{\hspace{10pt}}r" if column is columns[0] else "r"
             if column.source == "ours":
                 width = sum(other.metric == column.metric for other in columns)
                 lower.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(METRIC_NAMES[column.metric])}}}")

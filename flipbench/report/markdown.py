@@ -15,7 +15,7 @@ def to_markdown(table: ResultTable) -> str:
     for dataset in table.datasets:
         places = table.columns_of(dataset)
         columns = [table.columns[i] for i in places]
-        header = ["Model", *(METRIC_NAMES[c.metric] if c.source == "ours" else "paper" for c in columns)]
+        header = ["Model", *(METRIC_NAMES[c.metric] if c.source == "ours" else escape(c.source) for c in columns)]
         rows: list[list[str]] = []
         for group in table.groups:
             rows.append([f"*{escape(group.family)}*"] + [""] * len(places))

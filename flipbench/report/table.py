@@ -10,7 +10,7 @@ from flipbench.paper.values import paper_datasets, paper_methods
 from flipbench.protocol import Metric
 from flipbench.report.caption import caption, legend, signature
 from flipbench.report.cells import Comparison, SuiteResults
-from flipbench.report.columns import METRIC_NAMES, SOMETIMES, TableCell, TableColumn, ours, theirs
+from flipbench.report.columns import METRIC_NAMES, SOMETIMES, TableCell, TableColumn, others, ours, theirs
 from flipbench.report.settings import Unstated
 from flipbench.stats.equivalence import Verdict
 
@@ -107,21 +107,24 @@ class ResultTable:
 
 
 def overall_table(results: SuiteResults) -> ResultTable:
-    """Methods by data sets: AUC, logloss and Rel.Impr, the paper's values beside ours.
+    """Methods by data sets: AUC, logloss and Rel.Impr, the values of the paper and of other sources beside ours.
 
-    Rows and data sets of the paper's table that the suite lacks are shown too, so that a reader
-    sees what is covered. Rel.Impr is ``100 * (AUC_reference / AUC_row - 1)``, from unrounded means.
+    Rows and data sets of the paper's table that the suite lacks, and rows of other sources, are shown too, so that a
+    reader sees what is covered. Rel.Impr is ``100 * (AUC_reference / AUC_row - 1)``, from unrounded means.
 
     Raises:
         UserError: ``results.paper`` is not a result table of the paper.
     """
     paper = results.paper
-    methods = list(dict.fromkeys((*(paper_methods(paper) if paper else ()), *results.methods)))
+    elsewhere = [*(paper_methods(paper) if paper else ()), *(row for p in results.published.values() for row in p.rows)]
+    methods = list(dict.fromkeys((*elsewhere, *results.methods)))
     datasets = list(dict.fromkeys((*(paper_datasets(paper) if paper else ()), *results.datasets)))
     columns: list[TableColumn] = []
     values: list[dict[str, TableCell]] = []  # one a column, by method
     for dataset in datasets:
-        run, printed = ours(results, methods, dataset), theirs(results, methods, dataset)
+        run, printed = ours(results, methods, dataset), {"paper": theirs(results, methods, dataset)}
+        if other := results.published.get(dataset):
+            printed[other.name] = others(results, methods, other)
         for metric in METRIC_NAMES:
             if metric == "rel_impr" and not results.compare.reference:
                 continue
@@ -129,9 +132,10 @@ def overall_table(results: SuiteResults) -> ResultTable:
                 continue
             columns.append(TableColumn(dataset, metric, "ours"))
             values.append(run[metric])
-            if metric in printed and any(cell.value is not None for cell in printed["auc"].values()):
-                columns.append(TableColumn(dataset, metric, "paper"))
-                values.append(printed[metric])
+            for source, numbers in printed.items():
+                if metric in numbers and any(cell.value is not None for cell in numbers["auc"].values()):
+                    columns.append(TableColumn(dataset, metric, source))
+                    values.append(numbers[metric])
     of_group: dict[str, list[Row]] = {name: [] for name in FAMILIES}
     for method in methods:
         row = Row(method, method_name(method), tuple(column[method] for column in values))

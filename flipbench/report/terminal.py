@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flipbench.paper.names import dataset_name
-from flipbench.report.columns import METRIC_NAMES, Mark, Source, TableCell
+from flipbench.report.columns import METRIC_NAMES, Mark, TableCell
 from flipbench.report.table import ResultTable
 
 PLAIN_WIDTH = 100
@@ -77,7 +77,7 @@ class _Printer:
         widths = {i: max((len(self._marks(row.cells[i])) for row in table.rows), default=0) for i in places}
         for i in places:
             column = table.columns[i]
-            name, style = (METRIC_NAMES[column.metric], "bold") if column.source == "ours" else ("paper", "dim")
+            name, style = (METRIC_NAMES[column.metric], "bold") if column.source == "ours" else (column.source, "dim")
             grid.add_column(self.text(name, style) + " " * widths[i], justify="right", no_wrap=True)
         for group in table.groups:
             grid.add_row(self.text(group.family, "italic"))
@@ -89,12 +89,12 @@ class _Printer:
     def _marks(self, cell: TableCell) -> str:
         return SUFFIXES[cell.mark] * self.plain + "†" * cell.starred + "~" * cell.best_baseline
 
-    def _number(self, cell: TableCell, source: Source, width: int) -> Text:
+    def _number(self, cell: TableCell, source: str, width: int) -> Text:
         """A number with its marks, which take ``width`` so that digits stay in line."""
         number = Text() + self.text(cell.text, STYLES[cell.mark] or STATUS_STYLES.get(cell.status, ""))
         number += self.text(self._marks(cell).ljust(width))
         number += self.text(f" ± {cell.spread}" if cell.spread else "")
         number += self.text(f" {cell.symbol}" if cell.symbol else "")
-        if source == "paper" and not self.plain:
+        if source != "ours" and not self.plain:
             number.stylize("dim")
         return number

@@ -135,12 +135,11 @@ class Fit:
         if stage.role == "refit":
             selected = store.metrics(stage.parents["select"])
             self.epochs = int(selected["best"]["epoch"]) + 1
-            if self.task.config.decay == "plateau":
+            if stage.spec["settings"].get("decay") == "plateau":
                 self.rate_factors = plateau_factors([epoch["auc"] for epoch in selected["history"]])
             self.train = split.training_rows(table, stage.spec["order"])
         else:
-            self.epochs = self.task.config.max_epochs
-            spec = stage.spec
+            self.epochs, spec = self.task.max_epochs, stage.spec
             validation = spec.get("validation", "last-ninth")
             self.train, self.valid = split.selection_rows(table, spec["order"], spec["protocol"], validation)
         self.model = self.task.build()

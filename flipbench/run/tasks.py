@@ -1,4 +1,4 @@
-"""What a stage trains or scores: an ID-based model, a method with a PLM, or a pretraining."""
+"""What a stage trains or scores: a floor, an ID-based model, a method with a PLM, or a pretraining."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from flipbench import metrics
 from flipbench.data.split import Rows
 from flipbench.data.table import Table
 from flipbench.methods.base import PLMMethod, PretrainingMethod
 from flipbench.methods.context import MethodContext, fresh_id_model
+from flipbench.methods.floor import Floor
 from flipbench.models.click_model import ClickModel
 from flipbench.models.id_model import IDModel
 from flipbench.plan import registry
@@ -21,8 +23,8 @@ from flipbench.store.runs import Store
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.config import TrainConfig
 from flipbench.train.finetune import finetune
-from flipbench.train.history import Fitted
-from flipbench.train.id_models import fit, predict
+from flipbench.train.history import Epoch, Fitted
+from flipbench.train.id_models import click_metrics, fit, predict
 from flipbench.train.pretrain import PretrainModel, pretrain
 from flipbench.train.rng import Streams
 from flipbench.train.trainer import Progress
@@ -32,10 +34,10 @@ class FitTask(Protocol):
     """A run's model and how it is trained and scored.
 
     Attributes:
-        config: how it is trained; ``max_epochs`` is the upper limit of a training with a validation part.
+        max_epochs: the upper limit of a training with a validation part.
     """
 
-    config: TrainConfig
+    max_epochs: int
 
     def build(self) -> nn.Module:
         """The model as training starts from it."""
@@ -69,6 +71,7 @@ class IDTask:
     def __init__(self, stage: Stage, table: Table, device: str) -> None:
         self.stage, self.table, self.device = stage, table, device
         self.config, self._settings = TrainConfig.split(stage.spec["settings"])
+        self.max_epochs = self.config.max_epochs
 
     def build(self) -> IDModel:
         return fresh_id_model(self.stage.method, self._settings, self.table, self.stage.seed)
@@ -106,6 +109,7 @@ class PLMTask:
         self.device = device
         self.method: type[PLMMethod] = registry.get(stage.method).load()
         self.config, self._settings = TrainConfig.split(stage.spec["settings"])
+        self.max_epochs = self.config.max_epochs
         self.context = MethodContext(stage, table, store)
         self.collator = self.method.collator(self.context, **self._settings)
         self.scorer = self.method.scorer()
@@ -143,6 +147,38 @@ class PLMTask:
         return self.scorer(model, rows, self.collator, self.config.precision, self.device)
 
 
+class FloorTask:
+    """A :class:`Floor`, fitted at once on the CPU: its only epoch."""
+
+    max_epochs = 1
+
+    def __init__(self, stage: Stage, table: Table) -> None:
+        self.method: type[Floor] = registry.get(stage.method).load()
+        self.table, self._settings = table, stage.spec["settings"]
+
+    def build(self) -> Floor:
+        return self.method(self.table, **self._settings)
+
+    def fit(
+        self,
+        model: Floor,
+        train: Rows,
+        valid: Rows | None,
+        epochs: int,
+        rate_factors: Sequence[float],
+        checkpoint: Checkpoint,
+        progress: Progress,
+    ) -> Fitted:
+        model.fit(train)
+        loss = {"loss": metrics.logloss(train.labels, self.predict(model, train))}
+        epoch = Epoch(0, loss | click_metrics(valid, None if valid is None else self.predict(model, valid)))
+        progress(0, 1.0, epoch)
+        return Fitted([epoch])
+
+    def predict(self, model: Floor, rows: Rows) -> NDArray[np.float32]:
+        return model(torch.from_numpy(rows.ids)).float().numpy()  # type: ignore[no-any-return]
+
+
 class PretrainTask:
     """A :class:`PretrainingMethod` on the training rows, whose labels it does not read.
 
@@ -177,6 +213,9 @@ class PretrainTask:
 
 def fit_task(stage: Stage, table: Table, store: Store, device: str) -> FitTask:
     """The task of a stage that fits or scores."""
-    if registry.get(stage.method).kind == "id":
+    kind = registry.get(stage.method).kind
+    if kind == "floor":
+        return FloorTask(stage, table)
+    if kind == "id":
         return IDTask(stage, table, device)
     return PLMTask(stage, table, store, device)

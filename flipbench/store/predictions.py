@@ -20,7 +20,7 @@ class Predictions:
     """A run's test rows, in the table's order.
 
     Attributes:
-        labels: [N] bool. groups: [N] int32, which user. logits: [N] float32, finite and not all equal.
+        labels: [N] bool. groups: [N] int32, which user. logits: [N] float32, finite.
     """
 
     labels: NDArray[np.bool_]
@@ -28,11 +28,12 @@ class Predictions:
     logits: NDArray[np.float32]
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path, may_be_equal: bool = False) -> Predictions:
     """What :func:`write_predictions` wrote, checked to be something that can be scored.
 
     Raises:
-        UserError: unreadable or other columns, no rows, labels of one class, logits that are not finite or all equal.
+        UserError: unreadable or other columns, no rows, labels of one class, logits that are not finite, or, unless
+            they ``may_be_equal``, all the same.
     """
     try:
         with pq.ParquetFile(path) as file:  # neither this nor DLPack imports pandas
@@ -47,7 +48,7 @@ def read_predictions(path: Path) -> Predictions:
         raise UserError(f"{path}: AUC needs rows of both classes; all {len(labels)} labels are equal")
     if bad := int((~np.isfinite(logits)).sum()):
         raise UserError(f"{path}: {bad} of {len(logits)} predictions are NaN or infinite")
-    if (logits == logits[0]).all():
+    if not may_be_equal and (logits == logits[0]).all():
         raise UserError(f"{path}: every prediction is {logits[0]:g}: the model distinguishes no rows")
     return Predictions(labels, groups, logits)
 

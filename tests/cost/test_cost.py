@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flipbench.cost import calibration
 from flipbench.cost import estimate as cost
 from flipbench.cost.calibration import Rates, kind_of
-from flipbench.cost.measure import of_each, train_until
+from flipbench.cost.measure import measure, of_each, train_until
 from flipbench.data import split
 from flipbench.data.store import open_table
 from flipbench.errors import UserError
@@ -123,6 +123,16 @@ def test_the_steps_counted_are_the_steps_taken(suite_file, home, protocol, metho
             assert cost.Costs(Store(home), "cpu").of(stage).seconds == figures["rows"]
         elif stage.role in ("select", "fit"):
             assert cost.Costs(Store(home), "cpu").of(stage).seconds == 2 * figures["rows"]["valid"]
+
+
+def test_a_floor_is_one_step(suite_file, home):
+    store, planned = plan_of(suite_file(methods="[bias]", settings=""))
+    rates = measure(planned.stages()[0], "cpu")
+    assert (rates.steps, rates.step > 0, rates.setup > 0, rates.row > 0) == (1, True, True, True)
+    calibrate(planned.stages(), setup=3, step=4)
+    assert {s.role: cost.Costs(store, "cpu").of(s).seconds for s in planned.stages()} == {
+        "select": 7, "refit": 7, "evaluate": 3
+    }  # fmt: skip
 
 
 def test_usual_epochs_are_those_of_finished_selections(suite_file, home):

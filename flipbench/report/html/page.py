@@ -28,7 +28,6 @@ _WORDS = {
     "METRIC_NAMES": METRIC_NAMES,
     "DRAWN_BY": DRAWN_BY,
     "MARKS": {"best": "best", "second": "second best"},
-    "SOURCES": {"ours": "here", "paper": "paper"},
     "PROVENANCES": {
         "overridden": "Stated, and set otherwise here",
         "guess": "Neither the paper nor released code states it",
@@ -94,11 +93,11 @@ def _template() -> Template:
 
 
 def _result_parts(table: ResultTable) -> list[dict[str, Any]]:
-    """The table by data set; of those that were not run the paper's columns, where it has any."""
+    """The table by data set; of those that were not run the published columns, where there are any."""
     parts = []
     for dataset in table.datasets:
         ran = table.has_ours(dataset)
-        places = [i for i in table.columns_of(dataset) if ran or table.columns[i].source == "paper"]
+        places = [i for i in table.columns_of(dataset) if ran or table.columns[i].source != "ours"]
         groups = {
             group.family: [(row, [(table.columns[i], row.cells[i]) for i in places]) for row in group.rows]
             for group in table.groups
