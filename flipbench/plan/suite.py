@@ -163,12 +163,12 @@ class Suite(_Strict):
     data: Annotated[list[DataEntry], BeforeValidator(lambda v: _entries(v, "name")), Field(min_length=1)]
     """Columns: names, or ``name: {order, settings}``."""
     protocol: Protocol = "held-out"
-    """``held-out``: select on the ``validation`` part of the training rows, refit on all of them, score the test once.
+    """``held-out``: select on the ``validation`` part of the training rows, score the test once.
     ``as-released``: select on the test rows, as the authors' code does."""
     validation: Validation = "known-users"
     """Of ``held-out``. ``known-users``: the last third of the rows of a third of the users. ``last-ninth``: the last
     ninth of the training rows."""
-    refit: bool = True
+    refit: bool = False
     """Of ``held-out``: whether the model is fitted again, on all training rows, before it is scored."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """Runs a cell, seeds 0 .. seeds-1."""

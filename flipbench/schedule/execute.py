@@ -11,6 +11,7 @@ from flipbench.cost.plan_cost import PlanCost
 from flipbench.errors import UserError
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan
+from flipbench.plan.stage import Stage
 from flipbench.plan.suite import Suite
 from flipbench.schedule.devices import slots_of, usable
 from flipbench.schedule.events import Event, Finished, Listener, Note, Planned
@@ -92,7 +93,7 @@ def execute(suite: Suite, store: Store, options: RunOptions, tell: Listener) -> 
     if not stages:
         record(plan.cells)
         return failures
-    _refuse_retired(suite)
+    _refuse_retired(suite, stages)
     pool = options.pool(store)  # before anything is written: its options may be wrong
     store.prepare()
 
@@ -116,10 +117,11 @@ def execute(suite: Suite, store: Store, options: RunOptions, tell: Listener) -> 
     return failures
 
 
-def _refuse_retired(suite: Suite) -> None:
-    """Raises UserError where the suite's runs are of a version of the code that is gone."""
+def _refuse_retired(suite: Suite, stages: Iterable[Stage]) -> None:
+    """Raises UserError where a stage is of a version of the code that is gone."""
+    methods = {stage.method for stage in stages}
     for name, version in suite.versions.items():
-        if version != (now := registry.version_of(name)):
+        if name in methods and version != (now := registry.version_of(name)):
             raise UserError(
                 f"{suite.place}versions: its runs were made with version {version} of '{name}', which is at {now}: "
                 "they can be reported, but no further ones be made; without 'versions' the suite runs anew"

@@ -25,7 +25,17 @@ def test_the_flavours_differ_by_these_settings_only():
     paper, released = (flatten(resolve(FLIP, {"flavour": flavour})) for flavour in ("paper", "released"))
     switches = ("icl_head", "icl_weight", "mtm_query", "mtm_scale", "mtm_padding", "mtm_pad_to", "mtm_head", "mtm_loss")
     assert {name for name in paper if paper[name] != released[name]} == {
-        *("flavour", "backbone", "backbone_start", "learning_rate", "weight_decay", "embedding_l2", "fused_biases"),
+        *(
+            "flavour",
+            "backbone",
+            "backbone_start",
+            "decay",
+            "max_epochs",
+            "learning_rate",
+            "weight_decay",
+            "embedding_l2",
+            "fused_biases",
+        ),
         *(f"pretrain.{name}" for name in (*switches, "mlm_average", "learning_rate")),
     }
     assert flatten(resolve(FLIP, {})) == paper

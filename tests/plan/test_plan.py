@@ -150,7 +150,7 @@ def test_a_search_decides_the_runs_once_its_trials_are_done(suite_file):
     assert pending.choosing
     assert {stage.role for stage in pending.stages()} == {"select"}, "a trial never reads the test rows"
     (decided,) = expand(path, lambda stage, metric: float(stage.key == cell.trials[2].key)).cells
-    assert {**cell.trials[2].spec["settings"], "precision": "float32"} == decided.settings
+    assert {**cell.trials[2].spec["settings"], "precision": "float32", "oov": "random"} == decided.settings
     selection = decided.evaluations[0].parents["fit"].parents["select"]
     assert selection.key == cell.trials[2].key, "the trial is seed 0's selection"
 

@@ -29,7 +29,8 @@ def test_every_suite_can_be_planned(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("table")])
 def test_the_rows_of_a_table_are_the_papers(name):
-    rows = {entry.label for entry in suite.load(name).methods}
+    ours = {"constant", "item_mean", "bias", "linear", "without_field_level_masking_equal"}
+    rows = {entry.label for entry in suite.load(name).methods} - ours
     papers = set(paper_methods(name.removesuffix("_tuned")))
     assert rows < papers if name == "table2_tuned" else rows == papers
 

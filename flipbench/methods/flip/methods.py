@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flipbench.methods.flip.batch import PretrainBatch
     from flipbench.methods.flip.model import Pretraining
     from flipbench.models.click_model import ClickModel
+    from flipbench.models.soft_prompt import Pooling
     from flipbench.train.pretrain import MakeBatch
 
 
@@ -83,11 +84,10 @@ class FLIP(PLMMethod):
     pretraining = "pretraining"
 
     @staticmethod
-    def model(context: "MethodContext", **settings: Any) -> "ClickModel":
+    def model(context: "MethodContext", *, alpha_start: float, fused_biases: bool = False, **_: Any) -> "ClickModel":
         from flipbench.methods.flip import ctr
 
-        biases = settings.get("fused_biases", False)
-        return ctr.FLIP(context.id_model(), context.encoder(), settings["alpha_start"], biases)
+        return ctr.FLIP(context.id_model(), context.encoder(), alpha_start, fused_biases)
 
 
 class FLIPID(FLIP):
@@ -116,7 +116,7 @@ class FLIPPLM(FLIP):
     flavours: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "released": RELEASED_PLM}
 
     @staticmethod
-    def model(context: "MethodContext", **settings: Any) -> "ClickModel":
+    def model(context: "MethodContext", *, pooling: "Pooling" = "cls", dropout: float = 0.0, **_: Any) -> "ClickModel":
         from flipbench.methods.flip import ctr
 
-        return ctr.FLIPPLM(context.encoder(), settings.get("pooling", "cls"), settings.get("dropout", 0.0))
+        return ctr.FLIPPLM(context.encoder(), pooling, dropout)
