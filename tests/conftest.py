@@ -36,6 +36,7 @@ def suite_file(tmp_path: Path):
             "suite": "mini",
             "title": "A small suite",
             "data": "[planted-tiny]",
+            "refit": "true",  # the longest chain of stages
             "methods": "[dcnv2]",
             "settings": "{max_epochs: 1, batch_size: 256}",
             "outputs": f"{{results: {tmp_path / 'results'}, reports: {tmp_path / 'reports'}}}",
