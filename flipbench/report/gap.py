@@ -90,9 +90,9 @@ def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]
     first, planned = cell.evaluations[0], {stage.key for stage in cell.evaluations}
     others: dict[str, list[tuple[str, str, float]]] = {}
     for done in sorted((store.root / first.dataset / first.method).glob(f"evaluate-*/{DONE}")):
-        spec = read_json(done.with_name("spec.json"))
-        key = key_of(spec)
-        differs = {name for name in {*spec, *first.spec} if spec.get(name) != first.spec.get(name)}
+        whole = read_json(done.with_name("spec.json"))
+        key, spec, ours = key_of(whole), _with_selection(whole), _with_selection(first.spec)
+        differs = {name for name in {*spec, *ours} if spec.get(name) != ours.get(name)}
         differs.discard("parents")  # follow from the rest
         if key in planned or differs - _FIELDS.keys():
             continue
@@ -101,15 +101,24 @@ def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]
         if len(differs) == 1:
             name = differs.pop()
             auc = float(read_json(done.with_name("metrics.json"))["auc"])
-            others.setdefault(_FIELDS[name], []).append((key, _what(name, first.spec, spec), auc))
+            others.setdefault(_FIELDS[name], []).append((key, _what(name, ours, spec), auc))
     return others
+
+
+def _with_selection(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification whose protocol says in one what epochs were selected on, and whether the model was refitted."""
+    rest = {name: value for name, value in spec.items() if name not in ("validation", "refit")}
+    if spec["protocol"] != "held-out":
+        return rest
+    refit = "refitted" if spec.get("refit", True) else "not refitted"
+    return {**rest, "protocol": f"held-out on {spec.get('validation', 'last-ninth')}, {refit}"}
 
 
 def _what(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     if name == "settings":
         a, b = flatten(ours["settings"]), flatten(theirs["settings"])
         return ", ".join(f"{k} {b.get(k, 'default')}" for k in sorted({*a, *b}) if a.get(k) != b.get(k))
-    return str(theirs[name])[:12]
+    return str(theirs[name]) if name == "protocol" else str(theirs[name])[:12]
 
 
 def _command(factor: str, cell: Cell, suite: Suite, file: str) -> str:
@@ -132,6 +141,8 @@ def _command(factor: str, cell: Cell, suite: Suite, file: str) -> str:
         "title": f"{cell.method.label} on {cell.data.label}: {FACTORS[factor]}",
         "data": [{cell.data.name: {"order": order, "users": cell.data.users}}],
         "protocol": suite.protocol,
+        "validation": cell.data.validation or suite.validation,
+        "refit": suite.refit if cell.data.refit is None else cell.data.refit,
         "methods": [{cell.method.label: {"method": cell.method.method, **_set(cell, factor == "grid")}}],
         "outputs": suite.outputs.model_dump(),
     }
