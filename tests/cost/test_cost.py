@@ -99,7 +99,7 @@ def test_kinds_of_stages(suite_file):
 def test_the_steps_counted_are_the_steps_taken(suite_file, home, protocol, method, users):
     data = f"[planted-tiny: {{users: {users}}}]"
     settings = "{max_epochs: 2, batch_size: 256, patience: 9}"
-    path = suite_file(data=data, methods=f"[{method}]", settings=settings, protocol=protocol)
+    path = suite_file(data=data, methods=f"[{method}]", settings=settings, protocol=protocol, validation="last-ninth")
     rows = len(split.of_users(open_table("planted-tiny"), users))
     store, planned = plan_of(path)
     store.prepare()

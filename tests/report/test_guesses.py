@@ -68,10 +68,11 @@ def test_every_format_counts_them_by_row(stored, tmp_path, capsys):
     assert main(["report", str(tmp_path / "mini.yaml"), "--no-figures"]) == 0
     for text in (files["mini.md"], files["mini.tex"], to_html(plan, store, results), capsys.readouterr().out):
         assert all(sentence in " ".join(text.split()) for sentence in said)
+    shared = ["embedding_l2", "decay", "max_epochs", "oov"]
     assert json.loads(files["mini.json"])["unstated_settings"] == {
-        "deepfm": {"guesses": ["embedding_l2"], "overridden": []},
-        "dcnv2": {"guesses": ["embedding_l2", "cross_layers"], "overridden": []},
-        "plain": {"guesses": ["embedding_l2", "cross_layers"], "overridden": ["patience"]},
+        "deepfm": {"guesses": shared, "overridden": []},
+        "dcnv2": {"guesses": [*shared, "cross_layers"], "overridden": []},
+        "plain": {"guesses": [*shared, "cross_layers"], "overridden": ["patience"]},
     }
 
 

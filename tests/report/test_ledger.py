@@ -37,7 +37,7 @@ def ledger_of(suite_file, tmp_path):
     """The ledger after trials with the given figures (NaN: failed, None: yet to run), and the suite's path."""
 
     def make(figures, options="budget: 4"):
-        path, store = suite_file(methods="[deepfm]", tune=f"{{{options}}}"), Store(tmp_path / "results")
+        path, store = suite_file(methods="[deepfm]", tune=f"{{search: grid, {options}}}"), Store(tmp_path / "results")
         store.prepare()
         found = suite.load(str(path))
         prints = {"planted-tiny": fingerprint("planted-tiny")}

@@ -158,7 +158,7 @@ def test_the_order_of_cells_and_runs_changes_nothing(several: SuiteResults) -> N
 def test_the_signature_names_the_runs(several: SuiteResults) -> None:
     line = signature(several)
     assert line.startswith(
-        "flipbench:0.1.0|protocol:held-out|order:chronological|seeds:3|data:3fa9c1d2+77e0aa10|torch:2.13.0|runs:"
+        "flipbench:0.1.0|protocol:held-out|validation:known-users|order:chronological|seeds:3|data:3fa9c1d2+77e0aa10|torch:2.13.0|runs:"
     )
     other = replace(several, cells=several.cells[1:])
     assert signature(other) != line
