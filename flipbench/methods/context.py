@@ -62,15 +62,13 @@ class MethodContext:
                 with torch.device("meta"):  # dropout may be a layer that counts in the names of those after it
                     names = fresh_id_model(before["name"], before["settings"], self.table, 0).state_dict()
                 weights = {new: weights[old] for new, old in zip(model.state_dict(), names, strict=True)}
-        if weights:
-            model.load_state_dict(weights)
-        return model
+        return _with_weights(model, weights)
 
     def encoder(self) -> Encoder:
         """The PLM's encoder; every call gives another copy."""
         with torch.random.fork_rng(devices=[]):
             encoder = load(self.plm, table=self.table, seed=self.streams.seed_of("init", 2))
-        return self._pretrained("encoder.", encoder)
+        return _with_weights(encoder, self.pretrained("encoder."))
 
     def pretrained(self, part: str) -> dict[str, Tensor]:
         """The weights of another part (``prompts.``) that the pretraining left, without its name; empty without one."""
@@ -93,10 +91,11 @@ class MethodContext:
         pretraining = self._stage.parents.get("pretrain")
         return saved_weights(self._store, pretraining) if self._store and pretraining else {}
 
-    def _pretrained(self, part: str, module: M) -> M:
-        if weights := self.pretrained(part):
-            module.load_state_dict(weights)
-        return module
+
+def _with_weights(module: M, weights: Mapping[str, Tensor]) -> M:
+    if weights:
+        module.load_state_dict(weights)
+    return module
 
 
 def fresh_id_model(name: str, settings: Mapping[str, Any], table: Table, seed: int) -> IDModel:

@@ -145,8 +145,7 @@ def condition_of(suite: Suite, data: DataEntry, fingerprint: str) -> DataConditi
         fingerprint,
         data.order,
         data.users,
-        data.validation or suite.validation,
-        suite.refit if data.refit is None else data.refit,
+        *suite.selection_on(data),
         suite.versions,
     )
 

@@ -190,6 +190,17 @@ def _protocol(condition: DataCondition) -> dict[str, Any]:
     return {"protocol": condition.protocol, **({"validation": condition.validation} if held_out else {})}
 
 
+def validation_of(spec: Mapping[str, Any]) -> Validation:
+    """What a held-out specification's epochs were selected on."""
+    validation: Validation = spec.get("validation", "last-ninth")
+    return validation
+
+
+def is_refitted(spec: Mapping[str, Any]) -> bool:
+    """Whether a held-out evaluation scores a model that was fitted on all training rows after its selection."""
+    return bool(spec.get("refit", True))
+
+
 def _data(condition: DataCondition) -> dict[str, Any]:
     return {
         "engine": ENGINE_VERSION,

@@ -211,6 +211,10 @@ class Suite(_Strict):
         """Those of ``settings`` that are not a named set's."""
         return {} if isinstance(self.settings, str) else self.settings
 
+    def selection_on(self, data: DataEntry) -> tuple[Validation, bool]:
+        """What a column's epochs are selected on, and whether the model is then fitted on all training rows."""
+        return data.validation or self.validation, self.refit if data.refit is None else data.refit
+
     def named_settings_of(self, row: MethodEntry, data: DataEntry) -> Mapping[str, Any]:
         """What named sets say of a row on a data set, the row's own over the suite's."""
         of_suite = named_settings.load(self.settings) if isinstance(self.settings, str) else None

@@ -38,6 +38,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
     for label in dict.fromkeys(cell.data.label for cell, _ in ran):
         stages = [stage for cell, _ in ran if cell.data.label == label for stage in cell.evaluations]
         evidence.check(tuple(filter(store.done, stages)))
+    validations, refits = zip(*map(suite.selection_on, suite.data), strict=True)
     torch = sorted({str(store.read(stage, "env.json")["torch"]) for stage in done})
     fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.evaluations}
     return SuiteResults(
@@ -62,8 +63,8 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
         comparisons=tested,
         unstated=unstated(cell for cell, _ in ran),
-        validations=tuple(dict.fromkeys(entry.validation or suite.validation for entry in suite.data)),
-        refits=tuple(dict.fromkeys(suite.refit if entry.refit is None else entry.refit for entry in suite.data)),
+        validations=tuple(dict.fromkeys(validations)),
+        refits=tuple(dict.fromkeys(refits)),
         floors=frozenset(m.label for m in suite.methods if registry.get(m.method).kind == "floor"),
         published={d.label: published(d.published, d.name, d.order) for d in suite.data if d.published},
     )

@@ -10,7 +10,7 @@ from flipbench.errors import UserError
 from flipbench.identity import key_of
 from flipbench.plan.expand import Plan
 from flipbench.plan.settings import flatten
-from flipbench.plan.stage import Stage
+from flipbench.plan.stage import Stage, is_refitted, validation_of
 from flipbench.report.collect import run_of
 from flipbench.report.significance import Evidence
 from flipbench.store.runs import Store, read_json
@@ -174,8 +174,7 @@ def _conditions(stage: Stage) -> dict[str, str]:
 def _selection(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What rows a run's epochs were selected on, and whether it was then fitted on all training rows."""
     held_out = spec["protocol"] == "held-out"
-    validation = spec.get("validation", "last-ninth") if held_out else "test"
-    return {"validation": validation, "refit": held_out and spec.get("refit", True)}
+    return {"validation": validation_of(spec) if held_out else "test", "refit": held_out and is_refitted(spec)}
 
 
 def _where_they_differ(labels: "pd.Series[str]", values: "pd.Series[str]") -> "pd.Series[str]":

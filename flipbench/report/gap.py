@@ -13,6 +13,7 @@ from flipbench.paper.values import paper_value
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell
 from flipbench.plan.settings import flatten, nest
+from flipbench.plan.stage import is_refitted, validation_of
 from flipbench.plan.suite import Suite
 from flipbench.store.runs import DONE, Store, read_json
 
@@ -110,8 +111,8 @@ def _with_selection(spec: Mapping[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in spec.items() if name not in ("validation", "refit")}
     if spec["protocol"] != "held-out":
         return rest
-    refit = "refitted" if spec.get("refit", True) else "not refitted"
-    return {**rest, "protocol": f"held-out on {spec.get('validation', 'last-ninth')}, {refit}"}
+    refit = "refitted" if is_refitted(spec) else "not refitted"
+    return {**rest, "protocol": f"held-out on {validation_of(spec)}, {refit}"}
 
 
 def _what(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
@@ -135,14 +136,15 @@ def _command(factor: str, cell: Cell, suite: Suite, file: str) -> str:
     if factor == "split" and not orders:
         return ""
     order = max(orders, key=lambda o: o == "random") if factor == "split" else cell.data.order
+    validation, refit = suite.selection_on(cell.data)
     # JSON is YAML: one line is a suite of this one cell, at its settings
     document = {
         "suite": "gap",
         "title": f"{cell.method.label} on {cell.data.label}: {FACTORS[factor]}",
         "data": [{cell.data.name: {"order": order, "users": cell.data.users}}],
         "protocol": suite.protocol,
-        "validation": cell.data.validation or suite.validation,
-        "refit": suite.refit if cell.data.refit is None else cell.data.refit,
+        "validation": validation,
+        "refit": refit,
         "methods": [{cell.method.label: {"method": cell.method.method, **_set(cell, factor == "grid")}}],
         "outputs": suite.outputs.model_dump(),
     }

@@ -23,7 +23,7 @@ from flipbench.data.table import Table
 from flipbench.errors import UserError
 from flipbench.methods.base import InspectionMethod
 from flipbench.plan import registry
-from flipbench.plan.stage import Stage
+from flipbench.plan.stage import Stage, validation_of
 from flipbench.run.tasks import PretrainTask, fit_task
 from flipbench.store.predictions import write_predictions
 from flipbench.store.runs import DRAWN, Store
@@ -140,8 +140,7 @@ class Fit:
             self.train = split.training_rows(table, stage.spec["order"])
         else:
             self.epochs, spec = self.task.max_epochs, stage.spec
-            validation = spec.get("validation", "last-ninth")
-            self.train, self.valid = split.selection_rows(table, spec["order"], spec["protocol"], validation)
+            self.train, self.valid = split.selection_rows(table, spec["order"], spec["protocol"], validation_of(spec))
         self.model = self.task.build()
         self.initial = weights_sha256(self.model.state_dict())
         self.parameters = sum(p.numel() for p in self.model.parameters())
