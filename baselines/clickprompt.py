@@ -18,7 +18,7 @@ from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
 from flipbench.models.prompted import Fusion, PromptedClicks
 from flipbench.models.soft_prompt import Form, Pooling, SoftPrompts
-from flipbench.plan.settings import DECAY, MAX_EPOCHS, TINYBERT, TRAINING_GRID, Code, Guess, Range, Valid
+from flipbench.plan.settings import DECAY, MAX_EPOCHS, PLM_RATE_GRID, TINYBERT, TRAINING_GRID, Code, Guess, Range, Valid
 from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
 from flipbench.train.pretrain import MakeBatch, PretrainModel
@@ -95,9 +95,8 @@ class ClickPrompt(PLMMethod):
         "decay": ["cosine", "linear"],  # code
         "weight_decay": [0.0, 0.1, 0.5],  # code
         "fusion": ["add", "weighted", "plm"],  # code
-        "learning_rate": TRAINING_GRID["learning_rate"],
-        "plm_learning_rate": [1e-5, 5e-5, 1e-4, 5e-4, 1e-3],  # FLIP_PLM's range, up to the one rate of the code
-        "embedding_l2": TRAINING_GRID["embedding_l2"],
+        **TRAINING_GRID,
+        "plm_learning_rate": PLM_RATE_GRID,
     }
 
     @staticmethod
@@ -126,7 +125,7 @@ class ClickPromptID(PLMMethod):
         "patience": Code(3, "ID-based launcher", Valid.EPOCHS),
         "precision": Guess("float32", "as the other methods; the code has float16", Valid.PRECISION),
     }
-    grid = {"learning_rate": TRAINING_GRID["learning_rate"], "embedding_l2": TRAINING_GRID["embedding_l2"]}
+    grid = {**TRAINING_GRID}
 
     @staticmethod
     def model(context: MethodContext) -> ClickModel:

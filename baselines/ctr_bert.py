@@ -14,7 +14,7 @@ from flipbench.models.click_model import ClickModel, TanhHead
 from flipbench.models.encoder import Encoder
 from flipbench.models.precision import autocast, full_precision
 from flipbench.models.soft_prompt import pooled
-from flipbench.plan.settings import TINYBERT, Code, Guess, Paper, Valid
+from flipbench.plan.settings import DECAY, PLM_RATE_GRID, TINYBERT, Code, Guess, Paper, Valid
 from flipbench.protocol import Precision
 from flipbench.text.sides import Sides, SideTexts
 from flipbench.train.finetune import SCORING_BATCH, Scorer
@@ -39,12 +39,13 @@ class CTRBERT(PLMMethod):
         "learning_rate": Code(5e-5, "released ctr_bert.py", Valid.LEARNING_RATE),
         "weight_decay": Code(1e-3, "released ctr_bert.py", Valid.PENALTY),
         "batch_size": Paper(256, "V-A4; 2048 for GoodReads", Valid.ROWS),
+        "decay": DECAY,
         "max_epochs": Code(10, "released ctr_bert.py", Valid.EPOCHS),
         "patience": Code(3, "released ctr_bert.py", Valid.EPOCHS),
         "precision": Guess("float32", "neither says; bfloat16 is for speed", Valid.PRECISION),
     }
     grid = {
-        "learning_rate": [1e-5, 5e-5, 1e-4, 5e-4],  # about the code's 5e-5, as for FLIP_PLM
+        "learning_rate": PLM_RATE_GRID,
         "weight_decay": [0.0, 1e-3, 1e-2, 0.1],  # about the code's 1e-3; ClickPrompt's code tries 0 and .1
         "dropout": [0.0, 0.2, 0.4],  # about the code's .2
         "pooling": ["cls", "avg"],  # as released; ClickPrompt's code

@@ -12,7 +12,7 @@ from flipbench.models.encoder import Encoder
 from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
 from flipbench.models.soft_prompt import pooled
-from flipbench.plan.settings import TINYBERT, Code, Guess, Paper, Valid
+from flipbench.plan.settings import DECAY, PLM_RATE_GRID, TINYBERT, Code, Guess, Paper, Valid
 from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
 from flipbench.train.pretrain import MakeBatch, PretrainModel
@@ -74,12 +74,13 @@ class PTab(PLMMethod):
         "learning_rate": Code(5e-5, "released ptab.py", Valid.LEARNING_RATE),
         "weight_decay": Code(1e-3, "released ptab.py", Valid.PENALTY),
         "batch_size": Paper(256, "V-A4; 2048 for GoodReads", Valid.ROWS),
+        "decay": DECAY,
         "max_epochs": Code(10, "released ptab.py", Valid.EPOCHS),
         "patience": Code(3, "released ptab.py", Valid.EPOCHS),
         "precision": Guess("float32", "neither says; bfloat16 is for speed", Valid.PRECISION),
     }
     grid = {
-        "learning_rate": [1e-5, 5e-5, 1e-4, 5e-4],  # about the code's 5e-5, as for FLIP_PLM
+        "learning_rate": PLM_RATE_GRID,
         "weight_decay": [0.0, 1e-3, 1e-2, 0.1],  # about the code's 1e-3; ClickPrompt's code tries 0 and .1
         "dropout": [0.0, 0.2, 0.4],  # about the code's .2
         "pooling": ["cls", "avg"],  # as released; ClickPrompt's code

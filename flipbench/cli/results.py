@@ -73,7 +73,7 @@ def ledger(args: argparse.Namespace) -> None:
     print(f"{suite.suite} · {suite.tune.search}, {suite.tune.budget} points a method, chosen on validation rows")
     if any(e.missing for e in entries):
         print(
-            "missing: points that a row's space has less than the budget; search: random refines it between its points"
+            "missing: points that a row's space has less than the budget; search: sobol refines it between its points"
         )
 
 

@@ -125,8 +125,14 @@ TRAINING: dict[str, Setting] = {
 }
 """How an ID-based model is trained: settings that every one of them has beside its own."""
 
+RATE_GRID: list[Any] = [1e-4, 5e-4, 1e-3, 5e-3]
+"""Of the learning rate of an ID-based model, alone or beside a PLM: the upper part of V-A4's range (1e-5 to 5e-3)."""
+
+PLM_RATE_GRID: list[Any] = [1e-5, 5e-5, 1e-4, 5e-4, 1e-3]
+"""Of a PLM's learning rate: about the released 5e-5, up to the one rate of ClickPrompt's code."""
+
 TRAINING_GRID: dict[str, list[Any]] = {
-    "learning_rate": [1e-4, 5e-4, 1e-3],
+    "learning_rate": RATE_GRID,
     "embedding_l2": L2_GRID,
 }
 """The shared part of every ID-based model's grid, one for all nine."""

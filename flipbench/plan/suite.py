@@ -82,10 +82,10 @@ class MethodEntry(_Strict):
 class Tune(_Strict):
     """How settings are searched, the same budget for every method."""
 
-    search: Literal["random", "tpe", "grid"] = "random"
-    """``random``, ``tpe``: Optuna's samplers over the method's declared grid and between its points, from fixed seeds,
-    so that every method has the same number of points. ``grid``: the points of the grid alone, of which a small one has
-    fewer."""
+    search: Literal["sobol", "tpe", "grid"] = "sobol"
+    """``sobol``, ``tpe``: Optuna's quasi-random and TPE samplers over the method's declared grid and between its
+    points, from fixed seeds, so that every method has the same number of points. ``grid``: the points of the grid
+    alone, of which a small one has fewer."""
     budget: Annotated[int, Field(ge=1)]
     """Points that a method tries, the declared settings among them, each trained once on the selection part; of a
     larger grid as many are sampled by the seed 0."""

@@ -135,7 +135,7 @@ def test_what_a_key_leaves_out_is_the_codes_default(name):
 def test_every_method_has_ninety_points(suite_file):
     """A search has the same number of points for every row: a grid's numbers are refined between its points."""
     searched = [name for name in registry.names() if registry.get(name).grid]
-    path = suite_file(methods=f"[{', '.join(searched)}]", tune="{search: random, budget: 90}", settings="{plm: small}")
+    path = suite_file(methods=f"[{', '.join(searched)}]", tune="{search: sobol, budget: 90}", settings="{plm: small}")
     planned = expand.expand(suite.load(str(path)), {"planted-tiny": "a" * 64}, lambda *_: None)
     assert {c.method.label: len({t.key for t in c.trials}) for c in planned.cells} == dict.fromkeys(searched, 90)
 

@@ -96,7 +96,7 @@ def test_settings_that_go_together_are_planned(suite_file):
     assert len(expand(suite_file(methods=rows, settings="{batch_size: 1}")).cells) == 4
 
 
-@pytest.mark.parametrize("how", ["grid", "random", "tpe"])
+@pytest.mark.parametrize("how", ["grid", "sobol", "tpe"])
 def test_search_skips_invalid_points(suite_file, how):
     tune = f"{{search: {how}, budget: 40, round: 40}}"
     (cell,) = expand(

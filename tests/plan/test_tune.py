@@ -65,11 +65,18 @@ def test_tpe_learns_from_what_it_saw():
         late = to_the_end(Tune(search=how, budget=30))[0].points[-12:]
         return sum(abs(math.log10(point["rate"] / 3e-4)) for point in late) / len(late)
 
-    assert distance("tpe") < distance("random")
+    assert distance("tpe") < distance("sobol")
 
 
-def test_random_search_repeats():
-    how = Tune(search="random", budget=12)
+def test_a_dozen_points_cover_every_axis():
+    points = looked(Tune(search="sobol", budget=12), lambda point: None).points
+    quarters = [min(3, int(4 * math.log10(point["rate"] / 1e-4))) for point in points[1:]]
+    assert min(quarters.count(q) for q in range(4)) >= 2
+    assert {point["l2"] for point in points} == {0.0, 1e-5, 1e-3}
+
+
+def test_quasi_random_search_repeats():
+    how = Tune(search="sobol", budget=12)
     one, two = (looked(how, lambda point: None).points for _ in range(2))
     assert one == two
     assert len({canonical(point) for point in one}) == 12
@@ -80,11 +87,11 @@ def test_random_search_repeats():
 
 
 def test_what_the_suite_fixes_is_not_searched():
-    points = looked(Tune(search="random", budget=12), lambda point: None, fixed=["rate", "norm"]).points
+    points = looked(Tune(search="sobol", budget=12), lambda point: None, fixed=["rate", "norm"]).points
     assert {(point["rate"], point["norm"]) for point in points} == {(5e-4, False)}
 
 
-@pytest.mark.parametrize("how", ["grid", "random", "tpe"])
+@pytest.mark.parametrize("how", ["grid", "sobol", "tpe"])
 def test_a_space_smaller_than_the_budget_is_tried_once_over(how):
     result = looked(Tune(search=how, budget=50, round=50), lambda point: 0.5, {"norm": [False, True], "heads": [1, 2]})
     assert sorted((p["norm"], p["heads"]) for p in result.points) == [(False, 1), (False, 2), (True, 1), (True, 2)]

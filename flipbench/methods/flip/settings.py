@@ -37,6 +37,8 @@ from flipbench.plan.settings import (
     DECAY,
     L2_GRID,
     MAX_EPOCHS,
+    PLM_RATE_GRID,
+    RATE_GRID,
     TINYBERT,
     AtLeast,
     Code,
@@ -164,7 +166,7 @@ FINETUNE_SETTINGS: dict[str, Setting] = {
     "backbone_start": Guess("own", "as the backbone has it; see dcnv2_mix", ("own", "fuxictr", "released")),
     "plm": Paper(TINYBERT, "V-A4"),
     "flavour": Guess("paper", "the paper's equations, rather than the released code where they differ"),
-    "learning_rate": Guess(1e-3, "of all but the PLM; searched over 1e-5 to 5e-3 (V-A4)", Valid.LEARNING_RATE),
+    "learning_rate": Guess(1e-3, "of all but the PLM; V-A4 searches 1e-5 to 5e-3", Valid.LEARNING_RATE),
     "plm_learning_rate": Code(5e-5, "the paper does not split the two", Valid.LEARNING_RATE),
     "weight_decay": Paper(0.0, "V-A4: Adam; 1e-3 on every parameter with AdamW in code", Valid.PENALTY),
     "embedding_l2": Guess(1e-4, "as for the baselines", Valid.PENALTY),
@@ -239,15 +241,15 @@ RELEASED_ID: Mapping[str, Any] = {
 """finetune_ctr.py: a summed loss with 1e-3 |E|^2, in this code's terms."""
 
 ID_GRID: dict[str, list[Any]] = {
-    "learning_rate": [1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3],  # V-A4
+    "learning_rate": RATE_GRID,
     "embedding_l2": L2_GRID,
     "weight_decay": [0.0, 1e-4, 1e-3, 1e-2],  # about the code's 1e-3; 0: the paper's Adam
     "backbone_dropout": [0.0, 0.2, 0.4],  # as the baselines'
     "backbone_batch_norm": [False, True],  # as the baselines'
 }
-GRID: dict[str, list[Any]] = {**ID_GRID, "plm_learning_rate": [1e-5, 5e-5, 1e-4, 5e-4]}  # about the code's 5e-5
+GRID: dict[str, list[Any]] = {**ID_GRID, "plm_learning_rate": PLM_RATE_GRID}
 PLM_GRID: dict[str, list[Any]] = {
-    "plm_learning_rate": GRID["plm_learning_rate"],
+    "plm_learning_rate": PLM_RATE_GRID,
     "weight_decay": ID_GRID["weight_decay"],
     "pooling": ["cls", "avg"],
     "dropout": [0.0, 0.1, 0.2],  # the code's comment has .2
