@@ -1,11 +1,11 @@
 """What a suite's tests can resolve, and how many seeds or users it would take: answered before and after its runs."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean, median
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from flipbench.data.store import open_table
 from flipbench.errors import NotPreparedError, UserError
 from flipbench.identity import key_of
 from flipbench.paper.values import paper_value
+from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan
-from flipbench.plan.stage import Stage
+from flipbench.plan.stage import Stage, is_refitted, validation_of
 from flipbench.protocol import Metric
 from flipbench.report.significance import Evidence, pairs
 from flipbench.stats.delong import hanley_mcneil
@@ -25,7 +26,7 @@ from flipbench.stats.power import Reach, reach, seeds_for, users_for
 from flipbench.store.runs import Store, read_json
 
 Known = Literal["runs", "other runs", "assumed"]
-"""Where the luck of a pair is known from: its own runs, the median of other rows' on these test rows, or nowhere."""
+"""Where the luck of a pair is known from: its own runs, the median of other rows' under its protocol, or nowhere."""
 
 ASSUMED_AUC = 0.8
 """Of a row that was neither run nor printed."""
@@ -134,21 +135,21 @@ def powers(plan: Plan, store: Store, metric: Metric, difference: float | None = 
 
 
 class _Pilots:
-    """Finished runs on the test rows of each data set, whatever suite they were for."""
+    """Finished runs on the test rows of each data set under the plan's protocol, whatever suite they were for."""
 
     def __init__(self, plan: Plan, store: Store, metric: Metric) -> None:
         self.store, self.metric, self.test = store, metric, plan.suite.compare.test
-        self.paper, self.evidence = plan.suite.paper, Evidence(store)
+        self.suite, self.evidence = plan.suite, Evidence(store)
         self._rows: dict[str, list[tuple[Stage, ...]]] = {}
-        self._others: dict[str, list[Luck]] = {}
+        self._others: dict[tuple[str, frozenset[bool]], list[Luck]] = {}
         self._sizes: dict[str, tuple[int, NDArray[np.intp]]] = {}
 
     def luck(self, row: Cell, other: Cell) -> tuple[Known, str, Luck]:
-        """Of a pair: measured with its own runs; else the median of other pairs on these rows; else assumed."""
+        """Of a pair: measured with its own runs; else the median of pairs run likewise; else assumed."""
         own = self._measured(row.evaluations, other.evaluations)
         if own and own.seeds is not None:
             return "runs", f"{len(self._common(row.evaluations, other.evaluations))} seeds of both", own
-        others = self._lucks(row)
+        others = self._lucks(row, other)
         several = [luck for luck in others if luck.seeds is not None]
         seeds = median(luck.seeds for luck in several if luck.seeds is not None) if several else SEEDS_SD
         of_seeds = f"seeds' spread {'the median of other rows' if several else f'assumed, {SEEDS_SD:g}'}"
@@ -157,8 +158,12 @@ class _Pilots:
         if several or others:
             middle = {n: median(getattr(luck, n) for luck in several or others) for n in ("users", "both", "df")}
             words = "" if several else f" of one seed; {of_seeds}"
-            return "other runs", f"median of {len(several or others)} pairs{words}", Luck(seeds=seeds, **middle)
-        return "assumed", "no runs on these test rows", self._assumed(row, other)
+            return (
+                "other runs",
+                f"median of {len(several or others)} pairs of this protocol{words}",
+                Luck(seeds=seeds, **middle),
+            )
+        return "assumed", "no such runs on these test rows", self._assumed(row, other)
 
     def users(self, cell: Cell) -> int:
         """Of the test rows.
@@ -177,7 +182,7 @@ class _Pilots:
         error = ROW_LOSS_SD / math.sqrt(rows)
         if self.metric == "auc":
             printed = (
-                paper_value(self.paper, c.method.label, c.data.label, "auc") if self.paper else None
+                paper_value(paper, c.method.label, c.data.label, "auc") if (paper := self.suite.paper) else None
                 for c in (row, other)
             )
             error = hanley_mcneil(fmean(auc or ASSUMED_AUC for auc in printed), positives, rows - positives)
@@ -210,23 +215,36 @@ class _Pilots:
         one, other = (tuple(side) for side in zip(*both, strict=True))
         return self.evidence.difference(one, other, self.metric, self.test).luck
 
-    def _lucks(self, cell: Cell) -> list[Luck]:
-        """Of every pair of unlike methods that was run on these test rows with common seeds."""
-        if cell.data.label not in self._others:
-            unlike = ((a, b) for a, b in combinations(self._runs(cell), 2) if a[0].method != b[0].method)
-            self._others[cell.data.label] = [luck for a, b in unlike if (luck := self._measured(a, b))]
-        return self._others[cell.data.label]
+    def _lucks(self, row: Cell, other: Cell) -> list[Luck]:
+        """Of every pair of unlike methods that was run as this one, floors with floors, with common seeds."""
+        floors = frozenset(registry.get(cell.method.method).kind == "floor" for cell in (row, other))
+        if (key := (row.data.label, floors)) not in self._others:
+            alike = (
+                (a, b)
+                for a, b in combinations(self._runs(row), 2)
+                if a[0].method != b[0].method and {a[0].is_floor, b[0].is_floor} == floors
+            )
+            self._others[key] = [luck for a, b in alike if (luck := self._measured(a, b))]
+        return self._others[key]
 
     def _runs(self, cell: Cell) -> list[tuple[Stage, ...]]:
-        """The finished runs on a cell's test rows, those that differ in the seed alone together."""
+        """The finished runs on a cell's test rows under its protocol, those that differ in the seed alone together."""
         data, planned = cell.data, (*cell.evaluations, *cell.trials)
         if data.label not in self._rows:
-            wanted = (planned[0].spec["data"] if planned else None, data.order, data.users)
+            fingerprint = planned[0].spec["data"] if planned else None
+            selection = self.suite.selection_on(data) if self.suite.protocol == "held-out" else None
+            wanted = fingerprint, data.order, data.users, selection
             rows: dict[str, list[Stage]] = {}
             for folder in self.store.finished_folders(data.name):
                 spec = read_json(folder / "spec.json")
-                if spec["role"] == "evaluate" and (spec["data"], spec["order"], spec.get("users", 1.0)) == wanted:
+                if spec["role"] == "evaluate" and _condition(spec) == wanted:
                     name = key_of({n: value for n, value in spec.items() if n not in ("seed", "parents")})
                     rows.setdefault(name, []).append(Stage("evaluate", spec))
             self._rows[data.label] = [tuple(stages) for stages in rows.values()]
         return self._rows[data.label]
+
+
+def _condition(spec: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The test rows of a run and what it was selected on; None for what selects on the test rows themselves."""
+    selection = (validation_of(spec), is_refitted(spec)) if spec["protocol"] == "held-out" else None
+    return spec["data"], spec["order"], spec.get("users", 1.0), selection

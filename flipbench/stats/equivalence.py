@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from flipbench.stats.difference import Difference, t_difference
-from flipbench.stats.power import EQUIVALENCE_LEVEL, MOST_SEEDS, POWER, Reach, noncentrality
+from flipbench.stats.power import EQUIVALENCE_LEVEL, MOST_SEEDS, POWER, Reach
 
 PRINTED_RUNS = 1
 """Seeds behind a number of the paper's: its released code has one, and the text tells of no other."""
@@ -23,15 +23,15 @@ class Verdict:
 
     Attributes:
         outcome: ``reproduced`` (inside the margin), ``better`` or ``worse`` (beyond it); else ``inconclusive``, or
-            ``out-of-reach`` where no number of our seeds would settle it.
+            ``out-of-reach`` where endless seeds of ours, at the spread and difference seen, would not settle it.
         difference: ours minus the paper's.
         low, high: its 90 % interval over seeds, ours and the paper's; None for one seed, which has no spread.
         p: of the equivalence test: the chance of such runs if the true difference were at the margin or beyond.
         margin: differences smaller than this count as none.
         seeds: runs it is from.
         seeds_needed: runs for power .8, at the spread and difference seen; None where unknown, or over 1,000.
-        reach: the smallest true difference that would be called better or worse, and the smallest margin within which
-            an equal row would be called reproduced; None for one seed.
+        reach: how far our mean over endless seeds must lie from the printed value to be called better or worse, and
+            the smallest margin within which a mean that equals it would be called reproduced; None for one seed.
     """
 
     outcome: Outcome
@@ -50,9 +50,9 @@ def verdict(sample: Sequence[float], printed: float, margin: float, higher_is_be
 
     ``reproduced``: both reject "off by the margin or more" at 5 %. ``better`` or ``worse``: the 90 % interval lies
     wholly beyond the margin. The printed value is :data:`PRINTED_RUNS` run whose seed moves it as much as ours do; no
-    seed of ours takes that away. The test rows are the same on both sides and count as given. ``out-of-reach``: even
-    without any true difference, endless seeds would not show equivalence with power .8, and the difference seen is
-    smaller than what they would call better or worse. One seed, or seeds that agree to the last bit (one run under
+    seed of ours takes that away. The test rows are the same on both sides and count as given. ``out-of-reach``: at the
+    spread seen endless seeds could show no equivalence, however small the difference, and the one seen is too small
+    for them to call. One seed, or seeds that agree to the last bit (one run under
     several names), are ``inconclusive``.
 
     Args:
@@ -69,20 +69,26 @@ def verdict(sample: Sequence[float], printed: float, margin: float, higher_is_be
         outcome = "reproduced"
     elif low > margin or high < -margin:
         outcome = "better" if (difference > 0) == higher_is_better else "worse"
-    elif can.margin_at_best > margin and abs(difference) < can.difference_at_best:
+    elif can.margin_at_best >= margin and abs(difference) <= can.difference_at_best:
         outcome = "out-of-reach"
     needed = seeds_needed(spread, difference, margin, PRINTED_RUNS)
     return Verdict(outcome, difference, low, high, p, margin, n, needed, can)
 
 
 def _reach(spread: float, seeds: int, margin: float) -> Reach:
-    def settled(error: float, df: float) -> tuple[float, float]:
-        beyond = noncentrality(df, EQUIVALENCE_LEVEL, POWER)
-        return margin + error * beyond, error * noncentrality(df, EQUIVALENCE_LEVEL, (1 + POWER) / 2)
+    from scipy.special import nctdtrinc, ndtri
 
-    difference, within = settled(spread * math.sqrt(1 / seeds + 1 / PRINTED_RUNS), seeds - 1)
-    difference_at_best, within_at_best = settled(spread / math.sqrt(PRINTED_RUNS), math.inf)
-    return Reach(difference, difference_at_best, within, within_at_best)
+    error, critical = spread / math.sqrt(seeds), _critical(seeds, PRINTED_RUNS)
+    beyond, within = (error * float(nctdtrinc(seeds - 1, 1 - p, critical)) for p in (POWER, (1 + POWER) / 2))
+    at_best = spread / math.sqrt(PRINTED_RUNS) * float(-ndtri(EQUIVALENCE_LEVEL))
+    return Reach(margin + beyond, margin + at_best, within, at_best)
+
+
+def _critical(seeds: Any, others: float) -> Any:
+    """The least t, in standard errors of our mean, at which one of the two tests rejects."""
+    from scipy.special import stdtrit
+
+    return stdtrit(seeds - 1, 1 - EQUIVALENCE_LEVEL) * np.sqrt(1 + seeds / others)
 
 
 def tost(differences: Sequence[float], margin: float, others: float = math.inf) -> tuple[float, float, float]:
@@ -114,19 +120,20 @@ def seeds_needed(spread: float, difference: float, margin: float, others: float 
     """The fewest seeds that would give a verdict with probability :data:`POWER`; None over 1,000.
 
     Inside the margin: the power of TOST, P(T < -t, T' > t) by Bonferroni's inequality, T and T' noncentral t
-    (Phillips, J. Pharmacokin. 18, 1990). Beyond it: that of the one-sided test against the margin.
+    (Phillips, J. Pharmacokin. 18, 1990). Beyond it: that of the one-sided test against the margin. The constant has
+    been drawn already: its luck is in the tests' error, but only our mean is yet to move.
 
     Args:
-        spread: standard deviation over seeds. difference: assumed true one. margin: > 0. others: as for :func:`tost`.
+        spread: standard deviation over seeds. difference: assumed true one of our mean from the constant. margin: > 0.
+        others: as for :func:`tost`.
     """
-    from scipy.special import nctdtr, stdtrit
+    from scipy.special import nctdtr
 
     n = np.arange(2, MOST_SEEDS + 1)
-    error = spread * np.sqrt(1 / n + 1 / others)
     off = abs(difference)
     distances = [off - margin] if off >= margin else [margin - off, margin + off]
     # scipy.stats.nct warns where the noncentral t has no value: there nothing is left below the critical t
-    below = [nctdtr(n - 1, d / error, stdtrit(n - 1, 1 - EQUIVALENCE_LEVEL)) for d in distances]
+    below = [nctdtr(n - 1, d * np.sqrt(n) / spread, _critical(n, others)) for d in distances]
     enough = np.flatnonzero(1 - np.nan_to_num(below).sum(axis=0) >= POWER)
     return int(n[enough[0]]) if len(enough) else None
 

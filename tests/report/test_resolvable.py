@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from flipbench import api
+from flipbench.errors import NotPreparedError
 from flipbench.report.collect import collect
 from flipbench.report.columns import TableColumn
 from flipbench.report.explain import explain
@@ -88,9 +89,12 @@ def test_power_of_own_runs_of_others_and_of_none(three):
     for stage in plan.cells[1].evaluations:  # dcnv2's: what remains are two rows that no test compares
         shutil.rmtree(store.folder(stage))
     others = powers(plan, store, "logloss", 0.05)
-    assert {(p.known, p.basis) for p in others} == {("other runs", "median of 1 pairs")}
+    assert {(p.known, p.basis) for p in others} == {("other runs", "median of 1 pairs of this protocol")}
     assert others[0].difference == 0.05
 
+    refitted = plan.suite.model_copy(update={"refit": not plan.suite.refit})
+    with pytest.raises(NotPreparedError):  # nothing is known from runs of another protocol, not even the users
+        api.power(refitted, difference=0.05)
     for stage in plan.cells[2].evaluations:
         shutil.rmtree(store.folder(stage))
     none = powers(plan, store, "auc")[0]

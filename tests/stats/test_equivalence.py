@@ -25,7 +25,8 @@ def test_the_five_verdicts():
     assert of(-0.0030, -0.0031, -0.0029, higher=False) == "better"
     assert of(0.0004, 0.0008, 0.0006) == "inconclusive"
     assert of(0.0009, 0.0015, -0.0001) == "out-of-reach", "one printed run moves by more than the margin"
-    assert of(0.0100, 0.0140, 0.0180) == "inconclusive", "but more seeds may call this better"
+    assert of(0.0070, 0.0100, 0.0130) == "inconclusive", "more seeds may call this better"
+    assert of(*[0.0070, 0.0100, 0.0130] * 5) == "better", "and do"
     assert of(0.05) == "inconclusive", "one seed"
     assert of(0.05, 0.05, 0.05) == "inconclusive", "one run under three names"
 
@@ -42,7 +43,7 @@ def test_a_verdict_and_its_interval_say_the_same():
         seen.add(found.outcome)
         if found.outcome == "out-of-reach":
             assert found.seeds_needed is None
-            assert found.reach.margin_at_best > 1
+            assert 1 - found.reach.margin_at_best <= abs(found.difference) <= found.reach.difference_at_best
     assert len(seen) == 5
 
 
@@ -55,21 +56,19 @@ def test_at_the_margin_tost_is_wrong_one_time_in_twenty(others):
 
 
 def test_what_a_verdict_can_resolve_comes_at_the_stated_rate():
-    """``better`` at the true difference that the reach gives, ``reproduced`` within its margin: 4 times in 5."""
+    """``better`` at the difference that the reach gives, ``reproduced`` within its margin: 4 times in 5."""
     random = np.random.default_rng(12)
     spread, margin, n = 0.3, 1.0, 6
     steps = np.linspace(-1, 1, n)
     can = verdict(list(spread * steps / np.std(steps, ddof=1)), 0.0, margin, True).reach
 
     def share(outcome, difference, margin):
-        samples = random.normal(difference, spread, (300, n)), random.normal(0.0, spread, 300)
-        return np.mean(
-            [verdict(list(s), paper, margin, True).outcome == outcome for s, paper in zip(*samples, strict=True)]
-        )
+        samples = random.normal(difference, spread, (300, n))
+        return np.mean([verdict(list(sample), 0.0, margin, True).outcome == outcome for sample in samples])
 
     assert share("better", can.difference, margin) == pytest.approx(0.8, abs=0.055)
     assert share("reproduced", 0.0, can.margin) == pytest.approx(0.8, abs=0.055)
-    assert (can.margin_at_best, can.difference_at_best) == pytest.approx((0.8779, 1.7459), abs=1e-4)
+    assert (can.margin_at_best, can.difference_at_best) == pytest.approx((0.4935, 1.4935), abs=1e-4)
 
 
 @pytest.mark.parametrize("others", [math.inf, 1])
@@ -80,7 +79,7 @@ def test_the_seeds_said_to_be_needed_give_the_power_promised(difference, outcome
     random = np.random.default_rng(9)
 
     def power(seeds):
-        samples = random.normal(difference, spread, (300, seeds)) - random.normal(0, spread / others, (300, 1))
+        samples = random.normal(difference, spread, (300, seeds))
         tests = [tost(sample, 0.001, others) for sample in samples]
         return np.mean([p < 0.05 if outcome == "reproduced" else low > 0.001 for p, low, _ in tests])
 
@@ -92,7 +91,7 @@ def test_the_seeds_said_to_be_needed_give_the_power_promised(difference, outcome
 def test_seeds_needed_is_unknown_where_no_number_will_do():
     assert seeds_needed(0.01, 0.001, 0.001) is None  # at the margin itself
     assert seeds_needed(1e-6, 0.0, 0.001) == 2
-    assert seeds_needed(0.0006, 0.0, 0.001, 1) is None, "the one printed run moves too much"
+    assert seeds_needed(0.0007, 0.0, 0.001, 1) is None, "the one printed run moves too much"
     assert seeds_needed(0.002, 0.0, 0.001) > seeds_needed(0.001, 0.0, 0.001) > seeds_needed(0.0005, 0.0, 0.001)
 
 
