@@ -109,10 +109,7 @@ def expand(suite: Suite, fingerprints: Mapping[str, str], trial_metric: TrialMet
 
 def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, trial_metric: TrialMetric) -> Cell:
     declared = registry.get(row.method)
-    known = flatten(declared.settings)
-    shared = {n: v for n, v in {**flatten(suite.own_settings), **flatten(data.settings)}.items() if n in known}
-    of_row = {**flatten(row.settings), **flatten(data.rows.get(row.label, {}))}
-    fixed = {**suite.named_settings_of(row, data), **shared, **of_row}
+    fixed = suite.settings_of(row, data)
     settings = resolve(declared, fixed)
     condition = condition_of(suite, data, fingerprint)
     if suite.inspect:

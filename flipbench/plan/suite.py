@@ -215,12 +215,24 @@ class Suite(_Strict):
         """What a column's epochs are selected on, and whether the model is then fitted on all training rows."""
         return data.validation or self.validation, self.refit if data.refit is None else data.refit
 
-    def named_settings_of(self, row: MethodEntry, data: DataEntry) -> Mapping[str, Any]:
-        """What named sets say of a row on a data set, the row's own over the suite's."""
+    def settings_of(self, row: MethodEntry, data: DataEntry) -> dict[str, Any]:
+        """What the suite sets of a row on a data set, by dotted names: what is said of less stands over what of more.
+
+        From the suite's named set over its own settings and the data set's to the row's named set, its settings, and
+        those on this data set. Of what is said of all rows, what the method has.
+        """
+        known = flatten(registry.get(row.method).settings)
         of_suite = named_settings.load(self.settings) if isinstance(self.settings, str) else None
-        shared = of_suite.of(row.method, data.name) if of_suite and row.method in of_suite.methods else {}
+        named = of_suite.of(row.method, data.name) if of_suite and row.method in of_suite.methods else {}
+        shared = {**flatten(self.own_settings), **flatten(data.settings)}
         of_row = named_settings.load(row.named).of(row.method, data.name) if row.named else {}
-        return {**flatten(shared), **flatten(of_row)}
+        return {
+            **flatten(named),
+            **{name: value for name, value in shared.items() if name in known},
+            **flatten(of_row),
+            **flatten(row.settings),
+            **flatten(data.rows.get(row.label, {})),
+        }
 
     @property
     def runs(self) -> int:

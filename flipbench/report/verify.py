@@ -101,9 +101,12 @@ def _wrong_in_run(stage: Stage, store: Store) -> Iterator[Mismatch]:
             return
         rows = Evidence(store).predictions(stage)
         stored = store.metrics(stage)
+        fitted = store.metrics(fit) if store.done(fit := stage.parents["fit"]) else None
     except UserError as error:
         yield Mismatch(where, str(error).removeprefix(f"{where}: "))
         return
+    if fitted and stored["epochs"] != (epochs := fitted["best"]["epoch"] + 1):
+        yield Mismatch(where, f"is of {stored['epochs']} epochs, and its {fit.role} has {epochs}")
     for metric in get_args(Metric):
         again = getattr(metric_functions, metric)(rows.labels, rows.logits)
         if not abs(again - float(stored.get(metric, "nan"))) <= TOLERANCE:

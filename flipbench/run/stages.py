@@ -94,6 +94,19 @@ class StageRun:
         self.store.commit(self.stage, {"metrics.json": result, "env.json": env})
         return result
 
+    def check_weights(self, digest: str) -> None:
+        """Where the stage was done before and runs again for its weights: they are those that were recorded.
+
+        Raises:
+            UserError: they are others, and what was made from the first does not follow from these.
+        """
+        if self.store.done(self.stage) and (recorded := self.store.metrics(self.stage)["weights"]) != digest:
+            raise UserError(
+                f"{self.store.folder(self.stage)}: made again for its weights, which are not those recorded "
+                f"({digest[:12]}, not {recorded[:12]}: another processor or torch); use another --results folder, or "
+                "delete this one and what was made from it"
+            )
+
     def failed(self, error: Exception, seconds: float | None = None, **circumstances: Any) -> None:
         """Record the failure in the store."""
         reason, detail = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
@@ -148,13 +161,15 @@ class Fit:
 
     def result(self, fitted: Fitted) -> dict[str, Any]:
         """The metrics; the weights are written beside them where a child reads them."""
+        digest = weights_sha256(self.model.state_dict())
+        self.run.check_weights(digest)
         if self.run.stage.leaves_weights:
             save_weights(self.model, self.run.work)
         return {
             "best": fitted.best.as_dict(),
             "history": [epoch.as_dict() for epoch in fitted.history],
             "initial_weights": self.initial,
-            "weights": weights_sha256(self.model.state_dict()),
+            "weights": digest,
             "parameters": self.parameters,
             "rows": {"train": len(self.train), "valid": 0 if self.valid is None else len(self.valid)},
         }
@@ -183,11 +198,13 @@ def pretrain(run: StageRun, tick: Tick | None) -> dict[str, Any]:
     task = PretrainTask(run.stage, table, rows, run.device)
     run.event("built", parameters=sum(p.numel() for p in task.model.parameters()))
     fitted = task.run(run.checkpoint, run.progress(task.config.max_epochs, tick))
+    digest = weights_sha256(task.model.state_dict())
+    run.check_weights(digest)
     save_weights(task.model, run.work)
     return {
         "best": fitted.best.as_dict(),
         "history": [epoch.as_dict() for epoch in fitted.history],
-        "weights": weights_sha256(task.model.state_dict()),
+        "weights": digest,
         "rows": {"train": len(rows)},
     }
 

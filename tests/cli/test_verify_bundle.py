@@ -74,6 +74,10 @@ def test_changes_name_their_run(mini, mismatch):
     err = mismatch(path)
     assert "auc is 0.99 in metrics.json, 0." in err
     assert err.count("\n") == 2
+    fit = second.parents["fit"]
+    store.work(fit)
+    store.commit(fit, {"metrics.json": {"best": {"epoch": 8}}})
+    assert "epochs, and its refit has 9" in mismatch(path)
 
 
 def test_figures_and_the_page_follow_too(mini, cli, mismatch, tmp_path):

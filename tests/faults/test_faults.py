@@ -21,7 +21,7 @@ from flipbench.run import stages as engine
 from flipbench.schedule.events import Failed, Finished, Progress
 from flipbench.schedule.local import Pool
 from flipbench.schedule.worker import MAX_DEATHS
-from flipbench.store.runs import DONE, Store
+from flipbench.store.runs import DONE, WEIGHTS, Store, write_json
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.trainer import DivergedError
 
@@ -200,6 +200,22 @@ def test_seconds_of_a_resumed_stage(staged, told, least, most, train):
         Checkpoint(path, stage.key, spent=lambda: told).save(state)
     train(store, [stage])
     assert least < store.read(stage, "env.json")["seconds"] < most
+
+
+def test_weights_made_again_are_those_recorded_or_refused(staged, train):
+    _, store, stages = staged(**SHORT)
+    train(store, stages)
+    fit = stages[-1].parents["fit"]
+    (store.folder(fit) / WEIGHTS).unlink()
+    before = store.metrics(fit)
+    engine.run_stage(fit, store, "cpu", 1)
+    assert (store.metrics(fit), store.has_weights(fit)) == (before, True)
+
+    (store.folder(fit) / WEIGHTS).unlink()
+    write_json(store.folder(fit) / "metrics.json", before | {"weights": "0" * 64})  # as another processor leaves them
+    with pytest.raises(UserError, match=r"not those recorded .*, not 000000000000: another processor"):
+        engine.run_stage(fit, store, "cpu", 1)
+    assert store.metrics(fit)["weights"] == "0" * 64
 
 
 def test_a_run_folder_without_done_is_run_again(staged, calm, train):

@@ -8,6 +8,7 @@ import pytest
 from flipbench.errors import UserError
 from flipbench.plan import named_settings, registry
 from flipbench.plan.expand import resolve
+from flipbench.plan.suite import Suite
 
 TEXT = """
 settings: mine
@@ -57,6 +58,22 @@ def test_clickprompts_code(method, dataset, expected):
     found = named_settings.load("clickprompt-code").of(method, dataset)
     assert found.items() >= {**expected, "embedding_l2": 0.0, "max_epochs": 10}.items()
     assert "batch_size" not in found, "the source gives none"
+
+
+def test_a_rows_set_stands_over_the_suites_settings(written):
+    mine = written()
+    loaded = Suite.model_validate(
+        {
+            "suite": "mine",
+            "title": "Mine",
+            "data": ["planted-tiny"],
+            "settings": {"learning_rate": 0.1, "max_epochs": 30, "hidden": [4]},
+            "methods": [{"dcnv2": {"settings": mine, "cross_layers": 5}}, {"plain": {"method": "dcnv2"}}],
+        }
+    )
+    of_set, plain = (loaded.settings_of(row, loaded.data[0]) for row in loaded.methods)
+    assert of_set == {"learning_rate": 1e-3, "max_epochs": 30, "hidden": [8, 8], "cross_layers": 5}
+    assert plain == {"learning_rate": 0.1, "max_epochs": 30, "hidden": [4]}
 
 
 @pytest.mark.parametrize("name", named_settings.available())
