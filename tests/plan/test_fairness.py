@@ -3,7 +3,8 @@
 import pytest
 
 from flipbench.data import dataset
-from flipbench.plan import expand, suite
+from flipbench.plan import expand, registry, suite
+from flipbench.plan.settings import PLM_RATE_GRID, RATE_GRID
 from flipbench.report.fairness import SEARCHED, unequal
 
 PRINTS = {name: f"{i:x}" * 64 for i, name in enumerate(dataset.names())}
@@ -51,4 +52,19 @@ def test_searched_by_some_is_unequal():
             "methods": ["deepfm", {"dcnv2": {"embedding_l2": 1e-4}}],
         }
     )
-    assert differences(tuned)[1] == {"embedding_l2": {SEARCHED: ("deepfm",), "0.0001": ("dcnv2",)}}
+    searched = f"{SEARCHED} 0.0, 1e-05, 0.0001, 0.0003, 0.001, 0.005, 0.01, 0.05"
+    assert differences(tuned)[1] == {"embedding_l2": {searched: ("deepfm",), "0.0001": ("dcnv2",)}}
+
+
+def test_learning_rates_are_searched_over_one_range():
+    """Of ID-based models, alone or beside a PLM, and of PLMs; P5's schedule and optimizer are its own."""
+    found = {"of ID-based models": set(), "of PLMs": set()}
+    for name in registry.names():
+        declared = registry.get(name)
+        rates = {n: tuple(declared.grid[n]) for n in ("learning_rate", "plm_learning_rate") if n in declared.grid}
+        has_id_model = declared.kind == "id" or "backbone" in declared.settings
+        if name != "p5" and "learning_rate" in rates:
+            found["of ID-based models" if has_id_model else "of PLMs"].add(rates["learning_rate"])
+        if "plm_learning_rate" in rates:
+            found["of PLMs"].add(rates["plm_learning_rate"])
+    assert found == {"of ID-based models": {tuple(RATE_GRID)}, "of PLMs": {tuple(PLM_RATE_GRID)}}
