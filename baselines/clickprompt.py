@@ -2,7 +2,7 @@
 
 The ID-based model's representation c becomes K vectors that the PLM reads before the row's text. Both are pretrained
 on predicting hidden tokens (PA-MLM), then finetuned together, or the ID-based model alone. ClickPrompt splits 8:1:1 in
-time and selects on the middle part: that is ``held-out`` here, but for the refit on both before the test.
+time and selects on the middle part: that is ``held-out`` with ``validation: last-ninth`` here.
 """
 
 from dataclasses import replace

@@ -1,6 +1,8 @@
 """Floors: known values, the optimum of their regressions, what was never seen, and their way to a report."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from scipy.special import expit, logit
 
 from flipbench import metrics
 from flipbench.data import split
+from flipbench.data.fetch import import_from
 from flipbench.data.split import Rows
 from flipbench.data.store import open_table
 from flipbench.errors import UserError
@@ -87,3 +90,18 @@ def test_through_every_stage_to_the_report(cli, suite_file):
     assert table["constant"]["value"] == pytest.approx(constant, abs=1e-6)
     assert "Worse than a constant" not in written["caption"]
     assert max(table["bias"]["value"], table["linear"]["value"]) < table["item_mean"]["value"] < constant
+
+
+DATA = os.environ.get("FLIPBENCH_DATA", "")
+
+
+@pytest.mark.skipif(not (Path(DATA) / "ml-1m").is_dir(), reason="FLIPBENCH_DATA names no folder that holds ml-1m")
+def test_user_and_item_bias_on_movielens():
+    table = import_from("movielens-1m", DATA)
+    model, test = (
+        fitted("bias", table, split.training_rows(table, "chronological")),
+        split.test_rows(table, "chronological"),
+    )
+    logits = scores(model, test.ids)
+    assert 0.840 < metrics.auc(test.labels, logits) < 0.843
+    assert 0.396 < metrics.logloss(test.labels, logits) < 0.399
