@@ -98,10 +98,9 @@ DATA = os.environ.get("FLIPBENCH_DATA", "")
 @pytest.mark.skipif(not (Path(DATA) / "ml-1m").is_dir(), reason="FLIPBENCH_DATA names no folder that holds ml-1m")
 def test_user_and_item_bias_on_movielens():
     table = import_from("movielens-1m", DATA)
-    model, test = (
-        fitted("bias", table, split.training_rows(table, "chronological")),
-        split.test_rows(table, "chronological"),
-    )
+    declared = {name: setting.value for name, setting in registry.get("bias").settings.items()}
+    model = fitted("bias", table, split.training_rows(table, "chronological"), **declared)
+    test = split.test_rows(table, "chronological")
     logits = scores(model, test.ids)
     assert 0.840 < metrics.auc(test.labels, logits) < 0.843
     assert 0.396 < metrics.logloss(test.labels, logits) < 0.399
