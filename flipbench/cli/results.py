@@ -167,7 +167,10 @@ def _metric(shown: dict[str, Any], seeds: int) -> str:
 
 def _resolved(reach: dict[str, Any] | None) -> list[str]:
     """The smallest resolvable difference with these seeds, and whatever the seeds."""
-    return [_digits(reach[name] if reach else None) for name in ("difference", "difference_at_best")]
+    if reach is None:
+        return ["—", "—"]
+    at_best = reach["difference_at_best"]
+    return [_digits(reach["difference"]), "not estimable" if at_best is None else _digits(at_best)]
 
 
 def _interval(bounds: dict[str, Any]) -> str:

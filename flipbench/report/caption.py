@@ -1,15 +1,16 @@
 """The sentences under a table, and the signature that says which runs it was made from."""
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 
 from flipbench.paper.names import TABLES, dataset_name, method_name, row_name
 from flipbench.protocol import Metric, Validation
-from flipbench.report.cells import SuiteResults
+from flipbench.report.cells import Comparison, SuiteResults
 from flipbench.report.columns import METRIC_NAMES, SYMBOLS, TableCell, TableMetric
 from flipbench.report.settings import Unstated
 from flipbench.stats.equivalence import Outcome, Verdict
-from flipbench.stats.power import POWER, Reach
+from flipbench.stats.power import EQUIVALENCE_LEVEL, POWER, Reach
 
 VALIDATION: dict[Validation, str] = {
     "known-users": "the last third of the training rows of a third of the users",
@@ -134,38 +135,67 @@ def protocol_sentence(protocol: str, validations: Sequence[Validation], refits: 
 
 
 def _resolvable(results: SuiteResults) -> Iterator[str]:
-    """What the tests between rows can find, and for how many pairs equivalence can never be shown, by data set."""
+    """What the tests between rows can find, and for how many pairs equivalence can never be shown, by data set.
+
+    Floors have no part in the ranges and counts: they are rules, and how near a model comes to one is not the question.
+    """
     if not (compared := [c for c in results.comparisons if c.reach]):
         return
     tests = len(results.comparisons) // 2
     level = f"{results.compare.alpha:g}" + (f"/{tests}, Holm's strictest step" if tests > 1 else "")
-    reference = results.compare.reference
-    other = method_name(reference) if reference else "the best row that it is tested against"
     yield (
-        f"{METRIC_NAMES['resolvable']}: smallest true difference in AUC from {other} that this test finds with power "
-        f"{POWER:g} at p < {level}; in brackets whatever the seeds, where users limit it at all."
+        f"{METRIC_NAMES['resolvable']}: smallest true difference in AUC from {_others(compared, results)} that this "
+        f"test finds with power {POWER:g} at p < {level}, estimated from these {results.seeds} seeds; in brackets "
+        "whatever the seeds, where that can be estimated."
     )
-    for dataset in dict.fromkeys(c.dataset for c in compared):
+    models = [c for c in compared if not {c.row, c.against} & results.floors]
+    without = ", pairs without floors" if len(models) < len(compared) else ""
+    if models:
+        yield (
+            f"Equivalence of two rows: two one-sided tests at {100 * EQUIVALENCE_LEVEL:g} % each, unadjusted, power "
+            f"{POWER:g}."
+        )
+    for dataset in dict.fromkeys(c.dataset for c in models):
         for metric, margin in results.compare.margin.items():
-            here = [c.reach for c in compared if c.reach and (c.dataset, c.metric) == (dataset, metric)]
-            never = sum(reach.margin_at_best > margin for reach in here)
-            yield (
-                f"{METRIC_NAMES[metric]} on {dataset_name(dataset)}: {_range(here)}; equivalence within {margin:g} is "
-                f"out of reach whatever the seeds for {never} of {len(here)} pairs."
-            )
+            here = [c.reach for c in models if c.reach and (c.dataset, c.metric) == (dataset, metric)]
+            where = f"{METRIC_NAMES[metric]} on {dataset_name(dataset)}{without}"
+            if here:
+                yield f"{where}: {_range(here)}; {_never(here, margin)}."
+
+
+def _others(compared: Sequence[Comparison], results: SuiteResults) -> str:
+    """What the column of resolvable differences measures each row from, in words."""
+    best, reference = "the best row that it is tested against", results.compare.reference
+    with_it = {row for c in compared if reference in (c.row, c.against) for row in (c.row, c.against)}
+    if not reference or not with_it:
+        return best
+    without = [row_name(row) for row in dict.fromkeys(c.row for c in compared) if row not in with_it]
+    return method_name(reference) + (f" (of {', '.join(without)}, from {best})" if without else "")
+
+
+def _never(reaches: Sequence[Reach], margin: float) -> str:
+    """For how many pairs no number of seeds would show equivalence, of those where that can be estimated."""
+    known = [reach.margin_at_best for reach in reaches if not math.isnan(reach.margin_at_best)]
+    if not known:
+        return f"whether equivalence within {margin:g} is in reach is not estimable"
+    never = sum(at_best > margin for at_best in known)
+    counted = f"equivalence within {margin:g} is out of reach whatever the seeds for {never} of {len(known)} pairs"
+    unknown = len(reaches) - len(known)
+    return f"{counted}, not estimable for {unknown}" if unknown else counted
 
 
 def _settled(verdicts: Mapping[Metric, Sequence[Verdict]]) -> Iterator[str]:
     """The smallest differences from printed numbers that become a verdict."""
     ranges = {metric: [v.reach for v in found if v.reach] for metric, found in verdicts.items()}
     if words := "; ".join(f"{METRIC_NAMES[metric]} {_range(found)}" for metric, found in ranges.items() if found):
-        yield f"Smallest true difference from the paper that is called better or worse, with power {POWER:g}: {words}."
+        yield f"Smallest difference from the paper that becomes a verdict, with power {POWER:g}: {words}."
 
 
 def _range(reaches: Sequence[Reach]) -> str:
     low, high = (f"{end(reach.difference for reach in reaches):.4f}" for end in (min, max))
-    limit = max(reach.difference_at_best for reach in reaches)
-    return f"{low}{f' to {high}' if low != high else ''} with these seeds, up to {limit:.4f} whatever the seeds"
+    known = [reach.difference_at_best for reach in reaches if not math.isnan(reach.difference_at_best)]
+    limit = f"up to {max(known):.4f} whatever the seeds" if known else "the limit whatever the seeds not estimable"
+    return f"{low}{f' to {high}' if low != high else ''} with these seeds, {limit}"
 
 
 def _unstated(results: SuiteResults) -> Iterator[str]:
