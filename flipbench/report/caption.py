@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from typing import get_args
 
 from flipbench.paper.names import TABLES, dataset_name, method_name, row_name
 from flipbench.protocol import Metric, Validation
@@ -19,8 +20,7 @@ VALIDATION: dict[Validation, str] = {
 """The rows that choices are made on, in words."""
 
 PROTOCOLS = {
-    "held-out": "Protocol held-out: choices (epochs, tuned settings) were made on {validation}, {refit}the test rows "
-    "were scored once.",
+    "held-out": "Protocol held-out: choices (epochs, tuned settings) were made on {validation}, {scored}.",
     "as-released": "Protocol as-released, like the authors' code: test rows were used for selection, "
     "which flatters every AUC and logloss here.",
 }
@@ -68,6 +68,7 @@ def caption(
     compares: bool,
     shown: Set[TableMetric],
     verdicts: Mapping[Metric, Sequence[Verdict]],
+    left_out: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """What a reader must know to read the table, but for how the best values are marked.
 
@@ -77,6 +78,7 @@ def caption(
         compares: whether the table shows the paper's values.
         shown: what its columns are of.
         verdicts: all that it holds.
+        left_out: data sets that it does not show, since nothing of them was run.
     """
     lines = [protocol_sentence(results.protocol, results.validations, results.refits)]
     orders = results.order.split("+")
@@ -88,17 +90,19 @@ def caption(
         judged = ", no star of ours, and every verdict against the paper is inconclusive" if results.paper else ""
         lines.append(f"One seed: no spread known{judged}.")
     else:
-        lines.append(f"Mean ± sample standard deviation over {results.seeds} seeds.")
+        agree = any(cell.agrees(metric) for cell in results.cells for metric in get_args(Metric))
+        unspread = ", without ± where all agree to the last bit" if agree else ""
+        lines.append(f"Mean ± sample standard deviation over {results.seeds} seeds{unspread}.")
     if results.compare.reference:
         lines.append(f"Rel.Impr: relative AUC gain of {method_name(results.compare.reference)} over the row, in %.")
     if compares and results.paper:
         recomputed = ", its Rel.Impr recomputed" if results.compare.reference else ""
-        lines.append(f"Under paper, or in grey: Table {TABLES[results.paper]} of arXiv 2310.19453{recomputed}.")
+        lines.append(f"Right of ours, the paper's: Table {TABLES[results.paper]} of arXiv 2310.19453{recomputed}.")
     if "share" in shown:
         words = "the way in AUC from the best floor (a rule that any model must beat) to the best row, in %"
         lines.append(f"{METRIC_NAMES['share']}: a row's share of {words}; negative below the floor.")
     for other in results.published.values():
-        lines.append(f"Under {other.name}, or in grey: {other.where}. {other.differs}")
+        lines.append(f"Right of ours, {other.name}'s: {other.where}. {other.differs}")
     if results.comparisons:
         lines.append(
             f"Significance: p < {results.compare.alpha:g}, {TESTS[results.compare.test]}, Holm over "
@@ -113,6 +117,8 @@ def caption(
         )
         lines += _settled(verdicts)
     lines += _unstated(results)
+    if left_out:
+        lines.append(f"Not run here: {', '.join(map(dataset_name, left_out))}.")
     if "not-run" in statuses:
         lines.append("—: not run, or no value.")
     if "partial" in statuses:
@@ -126,12 +132,14 @@ def protocol_sentence(protocol: str, validations: Sequence[Validation], refits: 
     """What the protocol of a table's columns means; where columns differ, their headers say which is which."""
     parts = " or ".join(VALIDATION[part] for part in validations)
     fitted: dict[tuple[bool, ...], str] = {
-        (True,): "the model was then fitted on all training rows, and ",
-        (False,): "and, without fitting it again, ",
+        (True,): "the model was then fitted on all training rows, and the test rows were scored once",
+        (False,): "and the weights so chosen were scored once on the test rows",
     }
-    some = "the model was then fitted on all training rows but where a column says not, and "
-    refit = fitted.get(tuple(refits), some)
-    return PROTOCOLS.get(protocol, f"Protocol {protocol}.").format(validation=parts, refit=refit)
+    some = (
+        "the model was then fitted on all training rows but where a column says not, and the test rows were scored once"
+    )
+    scored = fitted.get(tuple(refits), some)
+    return PROTOCOLS.get(protocol, f"Protocol {protocol}.").format(validation=parts, scored=scored)
 
 
 def _resolvable(results: SuiteResults) -> Iterator[str]:
@@ -217,7 +225,7 @@ def _unstated(results: SuiteResults) -> Iterator[str]:
 def signature(results: SuiteResults) -> str:
     """One short line to quote with a score; equal signatures mean the same runs on the same data.
 
-    ``data`` is the fingerprint of each data set that has runs, in the suite's order; ``runs`` the
+    ``data`` is the fingerprint of each data set that has runs, in the suite's order and each once; ``runs`` the
     SHA-256 of the sorted run keys. Modelled on sacrebleu's.
     """
     ran = {cell.dataset for cell in results.cells if cell.runs}
@@ -229,7 +237,7 @@ def signature(results: SuiteResults) -> str:
         **({"validation": "+".join(results.validations)} if results.protocol == "held-out" else {}),
         "order": results.order,
         "seeds": str(results.seeds),
-        "data": "+".join(prints) or "none",
+        "data": "+".join(dict.fromkeys(prints)) or "none",
         "torch": results.versions.get("torch", "unknown"),
         "runs": hashlib.sha256("\n".join(keys).encode()).hexdigest()[:12] if keys else "none",
     }

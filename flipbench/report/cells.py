@@ -48,6 +48,10 @@ class CellRuns:
         """One number a finished run, by seed."""
         return [run.auc if metric == "auc" else run.logloss for run in sorted(self.runs, key=lambda run: run.seed)]
 
+    def agrees(self, metric: Metric) -> bool:
+        """Whether all seeds, two or more, have the same value to the last bit."""
+        return not self.failed and 1 < len(self.runs) == self.expected and len(set(self.values(metric))) == 1
+
 
 @dataclass(frozen=True)
 class Comparison:

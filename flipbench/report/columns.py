@@ -82,8 +82,8 @@ class TableCell:
 
     @property
     def spread(self) -> str | None:
-        """``sd`` in printed digits."""
-        return None if self.sd is None else f"{self.sd:.4f}"
+        """``sd`` in printed digits; None where all seeds agree to the last bit, as those of a floor do."""
+        return f"{self.sd:.4f}" if self.sd else None
 
     @property
     def symbol(self) -> str:

@@ -102,6 +102,16 @@ def test_what_looks_equal_is_marked_alike(several: SuiteResults) -> None:
     assert [at(near, m, "d", "auc").mark for m in "abc"] == ["best", "best", "second"]
 
 
+def test_seeds_that_agree_have_no_spread(several: SuiteResults) -> None:
+    table = overall_table(several)
+    assert (at(table, "deepfm", "movielens-1m", "auc").sd, at(table, "deepfm", "movielens-1m", "auc").spread) == (
+        0,
+        None,
+    )
+    spread = replace(several, cells=tuple(c for c in several.cells if c.method == "pnn"))
+    assert "over 3 seeds. " in overall_table(spread).caption()
+
+
 def test_a_lone_value_is_not_called_best() -> None:
     table = overall_table(suite({"a": (0.8, 0.4)}))
     assert at(table, "a", "d", "auc").mark is None
@@ -114,11 +124,14 @@ def test_no_negative_zero() -> None:
 
 def test_paper_rows_are_shown(several: SuiteResults) -> None:
     table = overall_table(several)
-    assert table.datasets == ("movielens-1m", "bookcrossing", "goodreads", "planted-tiny")
+    assert table.datasets == ("movielens-1m", "planted-tiny")
     assert [group.family for group in table.groups] == ["ID-based", "PLM-based", "ID+PLM", "Other"]
     assert [row.method for row in table.rows] == [*paper_methods("table2"), "my_model"]
-    assert at(table, "flip", "goodreads", "auc").text == "—"
-    assert at(table, "flip", "goodreads", "auc", "paper").text == "0.7787"
+    assert at(table, "flip", "movielens-1m", "auc").text == "—"
+    assert at(table, "flip", "movielens-1m", "auc", "paper").text == "0.8621"
+    before = overall_table(replace(several, cells=()))
+    assert before.datasets == ("movielens-1m", "bookcrossing", "goodreads", "planted-tiny")
+    assert at(before, "flip", "goodreads", "auc", "paper").text == "0.7787"
     assert TableColumn("planted-tiny", "auc", "paper") not in table.columns  # a column of dashes says nothing
 
 
@@ -160,6 +173,8 @@ def test_the_signature_names_the_runs(several: SuiteResults) -> None:
     assert line.startswith(
         "flipbench:0.1.0|protocol:held-out|validation:known-users|order:chronological|seeds:3|data:3fa9c1d2+77e0aa10|torch:2.13.0|runs:"
     )
+    alike = replace(several, versions={**several.versions, "data/planted-tiny": several.versions["data/movielens-1m"]})
+    assert "|data:3fa9c1d2|" in signature(alike), "each once"
     other = replace(several, cells=several.cells[1:])
     assert signature(other) != line
     assert signature(replace(several, cells=())).endswith("|data:none|torch:2.13.0|runs:none")
@@ -177,7 +192,9 @@ def test_the_caption_warns(special: SuiteResults, several: SuiteResults) -> None
     assert "order" not in words
     assert "Best per column marked *, second +." in words
     assert "test rows were scored once" in words
-    assert "over 3 seeds" in words
+    unfitted = overall_table(replace(several, refits=(False,))).caption()
+    assert "a third of the users, and the weights so chosen were scored once on the test rows." in unfitted
+    assert "over 3 seeds, without ± where all agree to the last bit." in words
     assert "Table II of arXiv 2310.19453" in words
     assert "Bayes-optimal AUC of 0.8123" in words
 

@@ -113,7 +113,8 @@ def test_explain_prints_it(three, cli):
     plan, _ = three(paper="table2")
     code, out, _ = cli("explain", plan.suite.file, "pnn", "movielens-1m")
     assert code == 0
-    assert "(resolvable 0." in out
+    assert "(smallest difference from the paper that becomes a verdict 0." in out
+    assert "p after Holm" in out
     assert "whatever the seeds" in out
 
 
