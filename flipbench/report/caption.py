@@ -118,7 +118,9 @@ def caption(
         lines += _settled(verdicts)
     lines += _unstated(results)
     if left_out:
-        lines.append(f"Not run here: {', '.join(map(dataset_name, left_out))}.")
+        names = [dataset_name(dataset) for dataset in left_out]
+        between = "; " if any("," in name for name in names) else ", "
+        lines.append(f"Not run here: {between.join(names)}.")
     if "not-run" in statuses:
         lines.append("—: not run, or no value.")
     if "partial" in statuses:
@@ -178,7 +180,7 @@ def _others(compared: Sequence[Comparison], results: SuiteResults) -> str:
     if not reference or not with_it:
         return best
     without = [row_name(row) for row in dict.fromkeys(c.row for c in compared) if row not in with_it]
-    return method_name(reference) + (f" (of {', '.join(without)}, from {best})" if without else "")
+    return method_name(reference) + (f" (for {', '.join(without)}, from {best})" if without else "")
 
 
 def _never(reaches: Sequence[Reach], margin: float) -> str:

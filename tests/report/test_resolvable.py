@@ -76,7 +76,7 @@ def test_the_caption_says_what_from_and_of_which_pairs(several):
     tests = (compared("flip", "dcnv2", seen), compared("flip_id", "dcnv2", unseen), compared("flip", "my_model", seen))
     results = replace(several, compare=Compare(reference="flip"), comparisons=tests)
     words = overall_table(results).caption()
-    assert "difference in AUC from FLIP (of FLIP_ID, from the best row that it is tested against) that" in words
+    assert "difference in AUC from FLIP (for FLIP_ID, from the best row that it is tested against) that" in words
     assert "estimated from these 3 seeds" in words
     assert "two one-sided tests at 5 % each, unadjusted, power 0.8" in words
     here = [tests[0].reach, tests[1].reach]
