@@ -3,25 +3,18 @@
 import json
 import math
 import shutil
-from dataclasses import replace
 
 import pytest
 
 from flipbench import api
-from flipbench.cli.results import _resolved
-from flipbench.plan.suite import Compare
-from flipbench.report.cells import Comparison
 from flipbench.report.collect import collect
 from flipbench.report.columns import TableColumn
 from flipbench.report.explain import explain
-from flipbench.report.html import formats
 from flipbench.report.html.page import to_html
 from flipbench.report.power import ALIKE, SEEDS_SD, WITHIN_USERS, powers
-from flipbench.report.significance import reach_of
 from flipbench.report.table import overall_table
 from flipbench.report.write import table_files
 from flipbench.stats.delong import hanley_mcneil
-from flipbench.stats.difference import Difference, Luck
 from flipbench.stats.power import resolvable
 
 STRENGTH = {"deepfm": 0.8, "dcnv2": 0.9, "pnn": 1.0}
@@ -64,41 +57,6 @@ def test_every_format_has_it_beside_the_comparison(three):
         "equivalence within 0.001 is out of reach whatever the seeds for",
     ):
         assert words in table.caption()
-
-
-def compared(row, against, luck, metric="auc"):
-    difference = Difference(0.01, 0.01, 9, -0.01, 0.03, 0.3, "user-bootstrap", 0.6, luck)
-    return Comparison("planted-tiny", metric, row, against, difference, reach_of(difference, 3, 0.001 / 3))
-
-
-def test_the_caption_says_what_from_and_of_which_pairs(several):
-    seen, unseen = Luck(0.002, 0.001, 0.001, 99), Luck(0.0, 0.001, 0.001, 99)
-    tests = (compared("flip", "dcnv2", seen), compared("flip_id", "dcnv2", unseen), compared("flip", "my_model", seen))
-    results = replace(several, compare=Compare(reference="flip"), comparisons=tests)
-    words = overall_table(results).caption()
-    assert "difference in AUC from FLIP (for FLIP_ID, from the best row that it is tested against) that" in words
-    assert "estimated from these 3 seeds" in words
-    assert "two one-sided tests at 5 % each, unadjusted, power 0.8" in words
-    here = [tests[0].reach, tests[1].reach]
-    assert (
-        f"AUC on planted-tiny, pairs without floors: {here[0].difference:.4f} to {here[1].difference:.4f} with these "
-        f"seeds, up to {here[0].difference_at_best:.4f} whatever the seeds; equivalence within 0.001 is out of reach "
-        "whatever the seeds for 1 of 1 pairs, not estimable for 1."
-    ) in words
-    words = overall_table(replace(results, comparisons=tests[1:2])).caption()
-    assert "difference in AUC from the best row that it is tested against that" in words
-    assert (
-        "the limit whatever the seeds not estimable; whether equivalence within 0.001 is in reach is not estimable."
-        in words
-    )
-    assert "without floors" not in words
-
-
-def test_what_cannot_be_estimated_is_no_number():
-    for at_best, words in ((None, "0.0123 (not estimable)"), (0.0045, "0.0123 (0.0045)")):
-        assert formats.resolvable({"difference": 0.0123, "difference_at_best": at_best}) == words
-    assert _resolved({"difference": 0.0123, "difference_at_best": None}) == ["0.0123", "not estimable"]
-    assert _resolved(None) == ["—", "—"]
 
 
 def test_one_seed_tells_nothing_of_others(three):
