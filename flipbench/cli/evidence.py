@@ -53,7 +53,7 @@ def power(args: argparse.Namespace) -> None:
         here = [answer for answer in answers if answer.dataset == dataset]
         first, tests = here[0], round(suite.compare.alpha / here[0].alpha)
         print(f"{chr(10) * bool(number)}{dataset}: {args.metric}, {first.users:,} test users", end=", ")
-        print(f"power .8 at p < {suite.compare.alpha:g}/{tests}; in brackets whatever the seeds")
+        print(f"power .8 at p < {suite.compare.alpha:g}/{tests}; in brackets whatever the seeds, where estimable")
         alike: dict[tuple[str, ...], list[str]] = {}
         for answer in here:
             alike.setdefault((answer.row, *_answer(answer)), []).append(answer.against)
@@ -73,14 +73,16 @@ def power(args: argparse.Namespace) -> None:
 
 
 def _power(answer: "Power") -> dict[str, Any]:
-    """As plain data: degrees of freedom that are infinite are None."""
+    """As plain data: what has no finite value is None."""
     document = asdict(answer)
-    document["luck"]["df"] = None if math.isinf(answer.luck.df) else answer.luck.df
+    for part in ("luck", "reach"):
+        numbers = document[part] or {}
+        numbers |= {name: None for name, n in numbers.items() if n is not None and not math.isfinite(n)}
     return document
 
 
 def _answer(answer: "Power") -> tuple[str, ...]:
-    """In words, but for the rows that it is of; no brackets where users limit nothing."""
+    """In words, but for the rows that it is of; no brackets where the users' part is not estimable."""
     reach, told, limited = answer.reach, ["—", "—"], answer.luck.users > 0
     if reach:
         either = (reach.difference, reach.difference_at_best), (reach.margin, reach.margin_at_best)

@@ -131,10 +131,11 @@ def explain(args: argparse.Namespace) -> None:
     differences = []
     for d in record["differences"]:
         what = [f"{d['row']} − {d['against']}", METRIC_NAMES[d["metric"]]]
-        told = [f"{d['value']:+.4f}", _interval(d), f"{d['p']:.2g}", str(d["seeds"]), *_resolved(d["reach"])]
+        after = "—" if d["adjusted"] is None else f"{d['adjusted']:.2g}"
+        told = [f"{d['value']:+.4f}", _interval(d), f"{d['p']:.2g}", after, str(d["seeds"]), *_resolved(d["reach"])]
         differences.append([*what, *told])
-    columns = ["row less other", "metric", "difference", "95 %", "p", "seeds", "resolvable", "whatever the seeds"]
-    _section("differences", columns, differences)
+    columns = ["row less other", "metric", "difference", "95 %", "p", "p after Holm", "seeds"]
+    _section("differences", [*columns, "resolvable", "whatever the seeds"], differences)
     for provenance, title in PROVENANCES.items():
         settings = [
             [s["name"], str(s["value"]), str(s["default"]), f"{s['source']}: {s['where']}"]
@@ -150,24 +151,28 @@ def explain(args: argparse.Namespace) -> None:
 
 
 def _metric(shown: dict[str, Any], seeds: int) -> str:
-    spread, verdict = "" if shown["sd"] is None else f" ± {shown['sd']:.4f}", shown["verdict"]
+    spread, verdict = f" ± {shown['sd']:.4f}" if shown["sd"] else "", shown["verdict"]
     text = f"{shown['text']}{spread} ({counted(seeds, 'seed')})"
     if shown["share"] is not None:
-        text += f"  {shown['share']:.0f} % of the way from floor to best"
+        text += f"  {round(shown['share'])} % of the way from floor to best"
     if shown["paper"] is None or verdict is None:
         return text
     text += f"  paper {shown['paper']:.4f}  difference {verdict['difference']:+.4f}"
     if verdict["low"] is not None:
         text += f" {_interval(verdict)}"
     if verdict["reach"]:
-        text += " (resolvable {}, whatever the seeds {})".format(*_resolved(verdict["reach"]))
+        least = "smallest difference from the paper that becomes a verdict"
+        text += " ({} {}, whatever the seeds {})".format(least, *_resolved(verdict["reach"]))
     needed = "" if verdict["seeds_needed"] is None else f"; {verdict['seeds_needed']} seeds for power .8"
     return f"{text} → {verdict['outcome']} (margin ±{verdict['margin']:g}{needed})"
 
 
 def _resolved(reach: dict[str, Any] | None) -> list[str]:
     """The smallest resolvable difference with these seeds, and whatever the seeds."""
-    return [_digits(reach[name] if reach else None) for name in ("difference", "difference_at_best")]
+    if reach is None:
+        return ["—", "—"]
+    at_best = reach["difference_at_best"]
+    return [_digits(reach["difference"]), "not estimable" if at_best is None else _digits(at_best)]
 
 
 def _interval(bounds: dict[str, Any]) -> str:

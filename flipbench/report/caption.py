@@ -1,15 +1,17 @@
 """The sentences under a table, and the signature that says which runs it was made from."""
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from typing import get_args
 
 from flipbench.paper.names import TABLES, dataset_name, method_name, row_name
 from flipbench.protocol import Metric, Validation
-from flipbench.report.cells import SuiteResults
+from flipbench.report.cells import Comparison, SuiteResults
 from flipbench.report.columns import METRIC_NAMES, SYMBOLS, TableCell, TableMetric
 from flipbench.report.settings import Unstated
 from flipbench.stats.equivalence import Outcome, Verdict
-from flipbench.stats.power import POWER, Reach
+from flipbench.stats.power import EQUIVALENCE_LEVEL, POWER, Reach
 
 VALIDATION: dict[Validation, str] = {
     "known-users": "the last third of the training rows of a third of the users",
@@ -18,8 +20,7 @@ VALIDATION: dict[Validation, str] = {
 """The rows that choices are made on, in words."""
 
 PROTOCOLS = {
-    "held-out": "Protocol held-out: choices (epochs, tuned settings) were made on {validation}, {refit}the test rows "
-    "were scored once.",
+    "held-out": "Protocol held-out: choices (epochs, tuned settings) were made on {validation}, {scored}.",
     "as-released": "Protocol as-released, like the authors' code: test rows were used for selection, "
     "which flatters every AUC and logloss here.",
 }
@@ -67,6 +68,7 @@ def caption(
     compares: bool,
     shown: Set[TableMetric],
     verdicts: Mapping[Metric, Sequence[Verdict]],
+    left_out: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """What a reader must know to read the table, but for how the best values are marked.
 
@@ -76,6 +78,7 @@ def caption(
         compares: whether the table shows the paper's values.
         shown: what its columns are of.
         verdicts: all that it holds.
+        left_out: data sets that it does not show, since nothing of them was run.
     """
     lines = [protocol_sentence(results.protocol, results.validations, results.refits)]
     orders = results.order.split("+")
@@ -87,17 +90,19 @@ def caption(
         judged = ", no star of ours, and every verdict against the paper is inconclusive" if results.paper else ""
         lines.append(f"One seed: no spread known{judged}.")
     else:
-        lines.append(f"Mean ± sample standard deviation over {results.seeds} seeds.")
+        agree = any(cell.agrees(metric) for cell in results.cells for metric in get_args(Metric))
+        unspread = ", without ± where all agree to the last bit" if agree else ""
+        lines.append(f"Mean ± sample standard deviation over {results.seeds} seeds{unspread}.")
     if results.compare.reference:
         lines.append(f"Rel.Impr: relative AUC gain of {method_name(results.compare.reference)} over the row, in %.")
     if compares and results.paper:
         recomputed = ", its Rel.Impr recomputed" if results.compare.reference else ""
-        lines.append(f"Under paper, or in grey: Table {TABLES[results.paper]} of arXiv 2310.19453{recomputed}.")
+        lines.append(f"Right of ours, the paper's: Table {TABLES[results.paper]} of arXiv 2310.19453{recomputed}.")
     if "share" in shown:
         words = "the way in AUC from the best floor (a rule that any model must beat) to the best row, in %"
         lines.append(f"{METRIC_NAMES['share']}: a row's share of {words}; negative below the floor.")
     for other in results.published.values():
-        lines.append(f"Under {other.name}, or in grey: {other.where}. {other.differs}")
+        lines.append(f"Right of ours, {other.name}'s: {other.where}. {other.differs}")
     if results.comparisons:
         lines.append(
             f"Significance: p < {results.compare.alpha:g}, {TESTS[results.compare.test]}, Holm over "
@@ -112,6 +117,10 @@ def caption(
         )
         lines += _settled(verdicts)
     lines += _unstated(results)
+    if left_out:
+        names = [dataset_name(dataset) for dataset in left_out]
+        between = "; " if any("," in name for name in names) else ", "
+        lines.append(f"Not run here: {between.join(names)}.")
     if "not-run" in statuses:
         lines.append("—: not run, or no value.")
     if "partial" in statuses:
@@ -125,47 +134,78 @@ def protocol_sentence(protocol: str, validations: Sequence[Validation], refits: 
     """What the protocol of a table's columns means; where columns differ, their headers say which is which."""
     parts = " or ".join(VALIDATION[part] for part in validations)
     fitted: dict[tuple[bool, ...], str] = {
-        (True,): "the model was then fitted on all training rows, and ",
-        (False,): "and, without fitting it again, ",
+        (True,): "the model was then fitted on all training rows, and the test rows were scored once",
+        (False,): "and the weights so chosen were scored once on the test rows",
     }
-    some = "the model was then fitted on all training rows but where a column says not, and "
-    refit = fitted.get(tuple(refits), some)
-    return PROTOCOLS.get(protocol, f"Protocol {protocol}.").format(validation=parts, refit=refit)
+    some = (
+        "the model was then fitted on all training rows but where a column says not, and the test rows were scored once"
+    )
+    scored = fitted.get(tuple(refits), some)
+    return PROTOCOLS.get(protocol, f"Protocol {protocol}.").format(validation=parts, scored=scored)
 
 
 def _resolvable(results: SuiteResults) -> Iterator[str]:
-    """What the tests between rows can find, and for how many pairs equivalence can never be shown, by data set."""
+    """What the tests between rows can find, and for how many pairs equivalence can never be shown, by data set.
+
+    Floors have no part in the ranges and counts: they are rules, and how near a model comes to one is not the question.
+    """
     if not (compared := [c for c in results.comparisons if c.reach]):
         return
     tests = len(results.comparisons) // 2
     level = f"{results.compare.alpha:g}" + (f"/{tests}, Holm's strictest step" if tests > 1 else "")
-    reference = results.compare.reference
-    other = method_name(reference) if reference else "the best row that it is tested against"
     yield (
-        f"{METRIC_NAMES['resolvable']}: smallest true difference in AUC from {other} that this test finds with power "
-        f"{POWER:g} at p < {level}; in brackets whatever the seeds, where users limit it at all."
+        f"{METRIC_NAMES['resolvable']}: smallest true difference in AUC from {_others(compared, results)} that this "
+        f"test finds with power {POWER:g} at p < {level}, estimated from these {results.seeds} seeds; in brackets "
+        "whatever the seeds, where that can be estimated."
     )
-    for dataset in dict.fromkeys(c.dataset for c in compared):
+    models = [c for c in compared if not {c.row, c.against} & results.floors]
+    without = ", pairs without floors" if len(models) < len(compared) else ""
+    if models:
+        yield (
+            f"Equivalence of two rows: two one-sided tests at {100 * EQUIVALENCE_LEVEL:g} % each, unadjusted, power "
+            f"{POWER:g}."
+        )
+    for dataset in dict.fromkeys(c.dataset for c in models):
         for metric, margin in results.compare.margin.items():
-            here = [c.reach for c in compared if c.reach and (c.dataset, c.metric) == (dataset, metric)]
-            never = sum(reach.margin_at_best > margin for reach in here)
-            yield (
-                f"{METRIC_NAMES[metric]} on {dataset_name(dataset)}: {_range(here)}; equivalence within {margin:g} is "
-                f"out of reach whatever the seeds for {never} of {len(here)} pairs."
-            )
+            here = [c.reach for c in models if c.reach and (c.dataset, c.metric) == (dataset, metric)]
+            where = f"{METRIC_NAMES[metric]} on {dataset_name(dataset)}{without}"
+            if here:
+                yield f"{where}: {_range(here)}; {_never(here, margin)}."
+
+
+def _others(compared: Sequence[Comparison], results: SuiteResults) -> str:
+    """What the column of resolvable differences measures each row from, in words."""
+    best, reference = "the best row that it is tested against", results.compare.reference
+    with_it = {row for c in compared if reference in (c.row, c.against) for row in (c.row, c.against)}
+    if not reference or not with_it:
+        return best
+    without = [row_name(row) for row in dict.fromkeys(c.row for c in compared) if row not in with_it]
+    return method_name(reference) + (f" (for {', '.join(without)}, from {best})" if without else "")
+
+
+def _never(reaches: Sequence[Reach], margin: float) -> str:
+    """For how many pairs no number of seeds would show equivalence, of those where that can be estimated."""
+    known = [reach.margin_at_best for reach in reaches if not math.isnan(reach.margin_at_best)]
+    if not known:
+        return f"whether equivalence within {margin:g} is in reach is not estimable"
+    never = sum(at_best > margin for at_best in known)
+    counted = f"equivalence within {margin:g} is out of reach whatever the seeds for {never} of {len(known)} pairs"
+    unknown = len(reaches) - len(known)
+    return f"{counted}, not estimable for {unknown}" if unknown else counted
 
 
 def _settled(verdicts: Mapping[Metric, Sequence[Verdict]]) -> Iterator[str]:
     """The smallest differences from printed numbers that become a verdict."""
     ranges = {metric: [v.reach for v in found if v.reach] for metric, found in verdicts.items()}
     if words := "; ".join(f"{METRIC_NAMES[metric]} {_range(found)}" for metric, found in ranges.items() if found):
-        yield f"Smallest true difference from the paper that is called better or worse, with power {POWER:g}: {words}."
+        yield f"Smallest difference from the paper that becomes a verdict, with power {POWER:g}: {words}."
 
 
 def _range(reaches: Sequence[Reach]) -> str:
     low, high = (f"{end(reach.difference for reach in reaches):.4f}" for end in (min, max))
-    limit = max(reach.difference_at_best for reach in reaches)
-    return f"{low}{f' to {high}' if low != high else ''} with these seeds, up to {limit:.4f} whatever the seeds"
+    known = [reach.difference_at_best for reach in reaches if not math.isnan(reach.difference_at_best)]
+    limit = f"up to {max(known):.4f} whatever the seeds" if known else "the limit whatever the seeds not estimable"
+    return f"{low}{f' to {high}' if low != high else ''} with these seeds, {limit}"
 
 
 def _unstated(results: SuiteResults) -> Iterator[str]:
@@ -187,7 +227,7 @@ def _unstated(results: SuiteResults) -> Iterator[str]:
 def signature(results: SuiteResults) -> str:
     """One short line to quote with a score; equal signatures mean the same runs on the same data.
 
-    ``data`` is the fingerprint of each data set that has runs, in the suite's order; ``runs`` the
+    ``data`` is the fingerprint of each data set that has runs, in the suite's order and each once; ``runs`` the
     SHA-256 of the sorted run keys. Modelled on sacrebleu's.
     """
     ran = {cell.dataset for cell in results.cells if cell.runs}
@@ -199,7 +239,7 @@ def signature(results: SuiteResults) -> str:
         **({"validation": "+".join(results.validations)} if results.protocol == "held-out" else {}),
         "order": results.order,
         "seeds": str(results.seeds),
-        "data": "+".join(prints) or "none",
+        "data": "+".join(dict.fromkeys(prints)) or "none",
         "torch": results.versions.get("torch", "unknown"),
         "runs": hashlib.sha256("\n".join(keys).encode()).hexdigest()[:12] if keys else "none",
     }

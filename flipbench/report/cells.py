@@ -48,6 +48,10 @@ class CellRuns:
         """One number a finished run, by seed."""
         return [run.auc if metric == "auc" else run.logloss for run in sorted(self.runs, key=lambda run: run.seed)]
 
+    def agrees(self, metric: Metric) -> bool:
+        """Whether all seeds, two or more, have the same value to the last bit."""
+        return not self.failed and 1 < len(self.runs) == self.expected and len(set(self.values(metric))) == 1
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -83,7 +87,8 @@ class SuiteResults:
         protocol: ``held-out`` or ``as-released``.
         order: row order of the split; ``chronological`` unless the suite says otherwise; several, where its
             data sets differ, are joined by ``+``.
-        validations, refits: of the held-out protocol's columns, in the suite's order, each once.
+        validations, refits: of the held-out protocol's columns, in the suite's order, each once; as ``order``, of the
+            data sets with runs, or of all where there are none.
         seeds: runs expected of each cell.
         compare: how rows are compared; without a reference there is no column of Rel.Impr.
         cells: one for each method and data set with any run; those left out count as not run.

@@ -38,7 +38,9 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
     for label in dict.fromkeys(cell.data.label for cell, _ in ran):
         stages = [stage for cell, _ in ran if cell.data.label == label for stage in cell.evaluations]
         evidence.check(tuple(filter(store.done, stages)))
-    validations, refits = zip(*map(suite.selection_on, suite.data), strict=True)
+    labels = {cell.data.label for cell, _ in ran}
+    shown = [data for data in suite.data if data.label in labels] or suite.data  # as the table does
+    validations, refits = zip(*map(suite.selection_on, shown), strict=True)
     torch = sorted({str(store.read(stage, "env.json")["torch"]) for stage in done})
     fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.evaluations}
     return SuiteResults(
@@ -46,7 +48,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         title=suite.title,
         paper=suite.paper,
         protocol=suite.protocol,
-        order="+".join(sorted({d.order for d in suite.data})),
+        order="+".join(sorted({d.order for d in shown})),
         seeds=suite.seeds,
         compare=suite.compare,
         cells=tuple(runs for _, runs in ran),

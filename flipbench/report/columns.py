@@ -1,5 +1,6 @@
 """One column of numbers: means over seeds, who is best, what is significant, and the verdict against the paper."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
@@ -81,8 +82,8 @@ class TableCell:
 
     @property
     def spread(self) -> str | None:
-        """``sd`` in printed digits."""
-        return None if self.sd is None else f"{self.sd:.4f}"
+        """``sd`` in printed digits; None where all seeds agree to the last bit, as those of a floor do."""
+        return f"{self.sd:.4f}" if self.sd else None
 
     @property
     def symbol(self) -> str:
@@ -172,7 +173,7 @@ def _share(value: float | None) -> TableCell:
 
 
 def _resolvable(results: SuiteResults, cells: CellsByRow, dataset: str) -> CellsByRow:
-    """The smallest difference in AUC that each row's test resolves, and in brackets whatever the seeds, where not 0.
+    """The smallest difference in AUC that each row's test resolves, and in brackets whatever the seeds, where known.
 
     It is the test against the reference; of a row that is not tested against it, the one against the best of those
     that it is tested against, on which its star depends.
@@ -190,7 +191,8 @@ def _resolvable(results: SuiteResults, cells: CellsByRow, dataset: str) -> Cells
     for row, c in found.items():
         assert c.reach is not None
         now, at_best = (_number("resolvable", value) for value in (c.reach.difference, c.reach.difference_at_best))
-        column[row] = replace(now, text=f"{now.text} ({at_best.text})") if at_best.value else now
+        known = not math.isnan(c.reach.difference_at_best)
+        column[row] = replace(now, text=f"{now.text} ({at_best.text})") if known else now
     return column
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from flipbench.errors import UserError, nearest
+from flipbench.paper.values import paper_value
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.settings import flatten
 from flipbench.plan.stage import Stage
@@ -48,7 +49,7 @@ def explain(
         "method": cell.method.method,
         "dataset": dataset,
         "protocol": plan.suite.protocol,
-        "metrics": {metric: _metric(table, row, dataset, metric) for metric in get_args(Metric)},
+        "metrics": {metric: _metric(table, results.paper, row, dataset, metric) for metric in get_args(Metric)},
         "runs": [_run(stage, runs[stage.key], store) for stage in cell.evaluations if stage.key in runs],
         "failed": [reason for stage in cell.evaluations if (reason := failure_of(stage, store))],
         "sampling_error": _sampling_error(cell, store),
@@ -67,15 +68,14 @@ def _cell(plan: Plan, row: str, dataset: str) -> Cell:
     return cells[row, dataset]
 
 
-def _metric(table: ResultTable, row: str, dataset: str, metric: Metric) -> dict[str, Any]:
+def _metric(table: ResultTable, paper: str | None, row: str, dataset: str, metric: Metric) -> dict[str, Any]:
     cells = next(r.cells for r in table.rows if r.method == row)
-    by_column = dict(zip(table.columns, cells, strict=True))
-    ours, printed = (by_column.get(TableColumn(dataset, metric, source), TableCell()) for source in ("ours", "paper"))
+    ours = dict(zip(table.columns, cells, strict=True)).get(TableColumn(dataset, metric, "ours"), TableCell())
     return {
         "text": ours.text,
         "value": ours.value,
         "sd": ours.sd,
-        "paper": printed.value,
+        "paper": paper_value(paper, row, dataset, metric) if paper else None,
         "starred": ours.starred,
         "share": rounded(ours.share),
         "verdict": rounded(asdict(ours.verdict)) if ours.verdict else None,

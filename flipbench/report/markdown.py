@@ -17,7 +17,7 @@ def to_markdown(table: ResultTable) -> str:
         columns = [table.columns[i] for i in places]
         header = ["Model", *(METRIC_NAMES[c.metric] if c.source == "ours" else escape(c.source) for c in columns)]
         rows: list[list[str]] = []
-        for group in table.groups:
+        for group in table.groups_of(dataset):
             rows.append([f"*{escape(group.family)}*"] + [""] * len(places))
             rows += [[escape(row.label), *(number(row.cells[i]) for i in places)] for row in group.rows]
         align = ("left", *("right" for _ in places))

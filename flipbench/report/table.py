@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, get_args
 
 from flipbench.paper.names import FAMILIES, family, method_name
@@ -69,10 +69,24 @@ class ResultTable:
         """Positions of a data set's columns."""
         return [i for i, column in enumerate(self.columns) if column.dataset == dataset]
 
-    def has_ours(self, dataset: str) -> bool:
-        """Whether anything of a data set was run."""
-        columns = [i for i in self.columns_of(dataset) if self.columns[i].source == "ours"]
-        return any(row.cells[i].status != "not-run" for row in self.rows for i in columns)
+    def groups_of(self, dataset: str) -> tuple[Group, ...]:
+        """The rows that stand under a data set of its own: those with a run or a printed number there.
+
+        All of them where nothing of it was run: the table is then of what is to be run.
+        """
+        places = self.columns_of(dataset)
+        if not any(row.cells[i].status != "not-run" for row in self.rows for i in places if self._is_ours(i)):
+            return self.groups
+        kept = (
+            replace(
+                group, rows=tuple(row for row in group.rows if any(row.cells[i].status != "not-run" for i in places))
+            )
+            for group in self.groups
+        )
+        return tuple(group for group in kept if group.rows)
+
+    def _is_ours(self, column: int) -> bool:
+        return self.columns[column].source == "ours"
 
     def sentences(self, **marks: str) -> tuple[str, ...]:
         """All that a reader must know.
@@ -109,8 +123,9 @@ class ResultTable:
 def overall_table(results: SuiteResults) -> ResultTable:
     """Methods by data sets: AUC, logloss and Rel.Impr, the values of the paper and of other sources beside ours.
 
-    Rows and data sets of the paper's table that the suite lacks, and rows of other sources, are shown too, so that a
-    reader sees what is covered. Rel.Impr is ``100 * (AUC_reference / AUC_row - 1)``, from unrounded means.
+    Rows of the paper's table that the suite lacks, and rows of other sources, are shown too, so that a reader sees what
+    is covered. Data sets of which nothing was run are left out and named; where nothing at all was run, none is.
+    Rel.Impr is ``100 * (AUC_reference / AUC_row - 1)``, from unrounded means.
 
     Raises:
         UserError: ``results.paper`` is not a result table of the paper.
@@ -118,7 +133,7 @@ def overall_table(results: SuiteResults) -> ResultTable:
     paper = results.paper
     elsewhere = [*(paper_methods(paper) if paper else ()), *(row for p in results.published.values() for row in p.rows)]
     methods = list(dict.fromkeys((*elsewhere, *results.methods)))
-    datasets = list(dict.fromkeys((*(paper_datasets(paper) if paper else ()), *results.datasets)))
+    datasets, left_out = _datasets(results)
     columns: list[TableColumn] = []
     values: list[dict[str, TableCell]] = []  # one a column, by method
     for dataset in datasets:
@@ -152,13 +167,24 @@ def overall_table(results: SuiteResults) -> ResultTable:
     return ResultTable(
         name=results.suite,
         title=" ".join(results.title.split()),
-        notes=caption(results, statuses, compares, shown, verdicts),
+        notes=caption(results, statuses, compares, shown, verdicts, left_out),
         signature=signature(results),
         columns=tuple(columns),
         groups=tuple(groups),
         comparisons=results.comparisons,
         unstated=results.unstated,
     )
+
+
+def _datasets(results: SuiteResults) -> tuple[list[str], list[str]]:
+    """The paper's data sets and the suite's: those with any run, finished or failed, and the others.
+
+    Where nothing was run, all are of the first kind.
+    """
+    paper = paper_datasets(results.paper) if results.paper else ()
+    every = list(dict.fromkeys((*paper, *results.datasets)))
+    ran = {cell.dataset for cell in results.cells if cell.runs or cell.failed}
+    return ([d for d in every if d in ran], [d for d in every if d not in ran]) if ran else (every, [])
 
 
 def rounded(value: Any) -> Any:

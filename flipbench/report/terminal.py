@@ -38,14 +38,11 @@ def print_table(table: ResultTable, console: Console | None = None) -> None:
     text = printer.text
     printer.emit(text(table.title, "bold"))
     width = console.width
-    ran = [dataset for dataset in table.datasets if table.has_ours(dataset)]
-    for dataset in ran or table.datasets:
+    for dataset in table.datasets:
         block = printer.block(table, dataset)
         console.width = max(width, console.measure(block, options=console.options.update(max_width=10_000)).maximum)
         printer.emit(Text(), text(dataset_name(dataset), "bold"), block)
         console.width = width
-    if missing := [dataset_name(d) for d in table.datasets if ran and d not in ran]:
-        printer.emit(Text(), text(f"Not run: {', '.join(missing)}.", "dim"))
     printer.emit(Text(), text(table.caption(star="†", **(PLAIN_MARKS if printer.plain else {}))))
     console.print(text(table.signature, "dim"), soft_wrap=True)  # one line, to be copied
 
@@ -79,7 +76,7 @@ class _Printer:
             column = table.columns[i]
             name, style = (METRIC_NAMES[column.metric], "bold") if column.source == "ours" else (column.source, "dim")
             grid.add_column(self.text(name, style) + " " * widths[i], justify="right", no_wrap=True)
-        for group in table.groups:
+        for group in table.groups_of(dataset):
             grid.add_row(self.text(group.family, "italic"))
             for row in group.rows:
                 numbers = [self._number(row.cells[i], table.columns[i].source, widths[i]) for i in places]

@@ -31,7 +31,8 @@ def luck_of(per_seed: Sequence[float], each: float, mean: float, df: float) -> L
     """What several seeds tell of each kind of luck.
 
     A seed's difference has variance users² + both² over test sets, the mean of S seeds users² + both²/S, and the seeds
-    on one test set vary by both² + seeds². An estimate below 0 is 0.
+    on one test set vary by both² + seeds². An estimate below 0 is 0: it then says that none was seen, not that there is
+    none.
 
     Args:
         per_seed: differences of S seeds. each, mean: the standard error over test sets of one, and of their mean.

@@ -26,8 +26,8 @@ class Reach:
     Attributes:
         difference: smallest true difference that is found.
         margin: smallest margin within which two rows without any true difference are shown to be equivalent.
-        difference_at_best, margin_at_best: the same whatever the number of seeds; 0 where the runs of different seeds
-            show no luck of the users in common.
+        difference_at_best, margin_at_best: the same whatever the number of seeds; nan where they cannot be estimated:
+            the runs of different seeds show no luck of the users in common, which does not mean that there is none.
     """
 
     difference: float
@@ -37,18 +37,20 @@ class Reach:
 
 
 def reach(luck: Luck, seeds: int, alpha: float) -> Reach | None:
-    """What a comparison of two rows can resolve; None where one seed is known, which tells nothing of the others.
+    """What a comparison of two rows can resolve; None where its runs do not tell.
+
+    One seed tells nothing of the others; runs that are equal to the last bit show no luck of any kind.
 
     Args:
         seeds: how many of each row, at least two. alpha: two-sided, of the single test: a family's is divided already.
     """
-    if luck.seeds is None:
+    if luck.seeds is None or not (luck.users or luck.both or luck.seeds):
         return None
     return Reach(
         resolvable(luck, seeds, alpha),
-        resolvable(luck, math.inf, alpha),
+        resolvable(luck, math.inf, alpha) if luck.users else math.nan,
         equivalence_margin(luck, seeds),
-        equivalence_margin(luck, math.inf),
+        equivalence_margin(luck, math.inf) if luck.users else math.nan,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flipbench.cli import main
+from flipbench.cli.results import _metric
 from flipbench.data import store
 
 KINDS = ("pdf", "png", "csv")
@@ -167,3 +168,9 @@ def test_a_report_before_all_seeds_are_run_says_how_many(suite_file, cli):
     text = " ".join(cli("report", path, "--no-figures")[1].split())
     assert "The suite asks for 5 seeds; 1 so far." in text
     assert "One seed: no spread known." in text
+
+
+def test_a_share_that_rounds_to_none_has_no_sign_and_equal_seeds_no_spread():
+    shown = {"text": "0.8415", "sd": 0.0, "share": -0.0, "paper": None, "verdict": None}
+    assert _metric(shown, 3) == "0.8415 (3 seeds)  0 % of the way from floor to best"
+    assert "± 0.0010 (3 seeds)  0 %" in _metric({**shown, "sd": 0.001, "share": -0.4}, 3)

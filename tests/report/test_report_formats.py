@@ -60,17 +60,27 @@ def test_plain_text_fits_100_columns(several: SuiteResults) -> None:
 def test_a_narrow_terminal_cuts_no_number(several: SuiteResults, width: int) -> None:
     table = overall_table(several)
     text = to_text(table, width)
-    ran = [i for i, column in enumerate(table.columns) if table.has_ours(column.dataset)]
-    assert ran
     for row in table.rows:
-        assert all(row.cells[i].text in text for i in ran)
+        assert all(cell.text in text for cell in row.cells)
     assert "…" not in text
 
 
-def test_a_terminal_only_names_the_data_sets_without_runs(several: SuiteResults) -> None:
-    text = to_text(overall_table(several))
-    assert "Not run: BookCrossing, GoodReads." in text
+@pytest.mark.parametrize("suffix", RENDER)
+def test_data_sets_without_runs_are_only_named(several: SuiteResults, suffix: str) -> None:
+    text = " ".join(RENDER[suffix](overall_table(several)).split())
+    assert "Not run here: BookCrossing, GoodReads." in text
     assert text.count("BookCrossing") == 1
+    nothing = RENDER[suffix](overall_table(replace(several, cells=())))
+    assert "Not run here" not in nothing
+    assert all(name.lower() in nothing.lower() for name in ("BookCrossing", "GoodReads", "planted-tiny", "my"))
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".md"])
+def test_a_section_has_the_rows_that_have_anything_there(several: SuiteResults, suffix: str) -> None:
+    first, second = RENDER[suffix](overall_table(several)).split("planted-tiny\n")
+    assert all(name in first for name in ("AFM", "CTRL", "my_model"))
+    assert all(name in second for name in ("PNN", "DeepFM", "DCNv2"))
+    assert not any(name in second for name in ("AFM", "CTRL", "my_model", "PLM-based"))
 
 
 def test_only_a_terminal_gets_colours(several: SuiteResults, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,16 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flipbench.cli.results import _resolved
 from flipbench.errors import UserError
 from flipbench.paper.values import paper_methods
 from flipbench.plan.suite import Compare
 from flipbench.report.caption import signature
-from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
+from flipbench.report.cells import CellRuns, Comparison, ScoredRun, SuiteResults
 from flipbench.report.columns import TableCell, TableColumn
+from flipbench.report.html import formats
 from flipbench.report.latex import to_latex
 from flipbench.report.markdown import to_markdown
+from flipbench.report.significance import reach_of
 from flipbench.report.table import ResultTable, overall_table
 from flipbench.report.write import to_json
+from flipbench.stats.difference import Difference, Luck
 
 
 def at(table: ResultTable, method: str, dataset: str, metric: str, source: str = "ours") -> TableCell:
@@ -102,6 +106,16 @@ def test_what_looks_equal_is_marked_alike(several: SuiteResults) -> None:
     assert [at(near, m, "d", "auc").mark for m in "abc"] == ["best", "best", "second"]
 
 
+def test_seeds_that_agree_have_no_spread(several: SuiteResults) -> None:
+    table = overall_table(several)
+    assert (at(table, "deepfm", "movielens-1m", "auc").sd, at(table, "deepfm", "movielens-1m", "auc").spread) == (
+        0,
+        None,
+    )
+    spread = replace(several, cells=tuple(c for c in several.cells if c.method == "pnn"))
+    assert "over 3 seeds. " in overall_table(spread).caption()
+
+
 def test_a_lone_value_is_not_called_best() -> None:
     table = overall_table(suite({"a": (0.8, 0.4)}))
     assert at(table, "a", "d", "auc").mark is None
@@ -114,11 +128,14 @@ def test_no_negative_zero() -> None:
 
 def test_paper_rows_are_shown(several: SuiteResults) -> None:
     table = overall_table(several)
-    assert table.datasets == ("movielens-1m", "bookcrossing", "goodreads", "planted-tiny")
+    assert table.datasets == ("movielens-1m", "planted-tiny")
     assert [group.family for group in table.groups] == ["ID-based", "PLM-based", "ID+PLM", "Other"]
     assert [row.method for row in table.rows] == [*paper_methods("table2"), "my_model"]
-    assert at(table, "flip", "goodreads", "auc").text == "—"
-    assert at(table, "flip", "goodreads", "auc", "paper").text == "0.7787"
+    assert at(table, "flip", "movielens-1m", "auc").text == "—"
+    assert at(table, "flip", "movielens-1m", "auc", "paper").text == "0.8621"
+    before = overall_table(replace(several, cells=()))
+    assert before.datasets == ("movielens-1m", "bookcrossing", "goodreads", "planted-tiny")
+    assert at(before, "flip", "goodreads", "auc", "paper").text == "0.7787"
     assert TableColumn("planted-tiny", "auc", "paper") not in table.columns  # a column of dashes says nothing
 
 
@@ -160,6 +177,8 @@ def test_the_signature_names_the_runs(several: SuiteResults) -> None:
     assert line.startswith(
         "flipbench:0.1.0|protocol:held-out|validation:known-users|order:chronological|seeds:3|data:3fa9c1d2+77e0aa10|torch:2.13.0|runs:"
     )
+    alike = replace(several, versions={**several.versions, "data/planted-tiny": several.versions["data/movielens-1m"]})
+    assert "|data:3fa9c1d2|" in signature(alike), "each once"
     other = replace(several, cells=several.cells[1:])
     assert signature(other) != line
     assert signature(replace(several, cells=())).endswith("|data:none|torch:2.13.0|runs:none")
@@ -177,9 +196,48 @@ def test_the_caption_warns(special: SuiteResults, several: SuiteResults) -> None
     assert "order" not in words
     assert "Best per column marked *, second +." in words
     assert "test rows were scored once" in words
-    assert "over 3 seeds" in words
+    unfitted = overall_table(replace(several, refits=(False,))).caption()
+    assert "a third of the users, and the weights so chosen were scored once on the test rows." in unfitted
+    assert "over 3 seeds, without ± where all agree to the last bit." in words
     assert "Table II of arXiv 2310.19453" in words
     assert "Bayes-optimal AUC of 0.8123" in words
+
+
+def compared(row: str, against: str, luck: Luck) -> Comparison:
+    difference = Difference(0.01, 0.01, 9, -0.01, 0.03, 0.3, "user-bootstrap", 0.6, luck)
+    return Comparison("planted-tiny", "auc", row, against, difference, reach_of(difference, 3, 0.001 / 3))
+
+
+def test_the_caption_says_what_from_and_of_which_pairs(several: SuiteResults) -> None:
+    seen, unseen = Luck(0.002, 0.001, 0.001, 99), Luck(0.0, 0.001, 0.001, 99)
+    tests = (compared("flip", "dcnv2", seen), compared("flip_id", "dcnv2", unseen), compared("flip", "my_model", seen))
+    results = replace(several, compare=Compare(reference="flip"), comparisons=tests)
+    words = overall_table(results).caption()
+    assert "difference in AUC from FLIP (for FLIP_ID, from the best row that it is tested against) that" in words
+    assert "estimated from these 3 seeds" in words
+    assert "two one-sided tests at 5 % each, unadjusted, power 0.8" in words
+    here = [tests[0].reach, tests[1].reach]
+    assert here[0] is not None
+    assert here[1] is not None
+    assert (
+        f"AUC on planted-tiny, pairs without floors: {here[0].difference:.4f} to {here[1].difference:.4f} with these "
+        f"seeds, up to {here[0].difference_at_best:.4f} whatever the seeds; equivalence within 0.001 is out of reach "
+        "whatever the seeds for 1 of 1 pairs, not estimable for 1."
+    ) in words
+    words = overall_table(replace(results, comparisons=tests[1:2])).caption()
+    assert "difference in AUC from the best row that it is tested against that" in words
+    assert (
+        "the limit whatever the seeds not estimable; whether equivalence within 0.001 is in reach is not estimable."
+        in words
+    )
+    assert "without floors" not in words
+
+
+def test_what_cannot_be_estimated_is_no_number() -> None:
+    for at_best, words in ((None, "0.0123 (not estimable)"), (0.0045, "0.0123 (0.0045)")):
+        assert formats.resolvable({"difference": 0.0123, "difference_at_best": at_best}) == words
+    assert _resolved({"difference": 0.0123, "difference_at_best": None}) == ["0.0123", "not estimable"]
+    assert _resolved(None) == ["—", "—"]
 
 
 def test_an_unknown_table_of_the_paper_is_a_users_mistake(several: SuiteResults) -> None:

@@ -72,7 +72,8 @@ def test_explain_prints_it(three, cli):
     plan, _ = three(paper="table2")
     code, out, _ = cli("explain", plan.suite.file, "pnn", "movielens-1m")
     assert code == 0
-    assert "(resolvable 0." in out
+    assert "(smallest difference from the paper that becomes a verdict 0." in out
+    assert "p after Holm" in out
     assert "whatever the seeds" in out
 
 
@@ -128,7 +129,9 @@ def test_power_on_the_command_line(three, cli, refused):
     code, out, _ = cli("power", plan.suite.file, "--metric", "logloss", "--seeds", "50", "--json")
     first = json.loads(out)[0]
     assert (first["metric"], first["seeds"], first["difference"]) == ("logloss", 50, 0.002)
-    assert first["reach"]["difference"] > first["reach"]["difference_at_best"]
+    assert first["reach"]["difference"] > 0
+    assert first["luck"]["users"] == 0
+    assert (first["reach"]["difference_at_best"], first["reach"]["margin_at_best"]) == (None, None)
     assert "--difference -1: must be above 0" in refused("power", plan.suite.file, "--difference", "-1")
     assert "name a compare.reference" in refused("power", plan.suite.file, "--only", "model=pnn")
 

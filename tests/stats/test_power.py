@@ -63,6 +63,11 @@ def test_each_kind_of_luck_is_told_from_the_others():
     assert luck_of([0.1, 0.1], each=0.05, mean=0.01, df=9) == Luck(0.0, 0.05, 0.0, 9), "no estimate is below 0"
     assert luck_of([0.1], each=0.05, mean=0.05, df=9) == Luck(0.05, 0.0, None, 9)
     assert reach(Luck(0.05, 0.0, None, 9), 3, 0.05) is None
+    assert reach(Luck(0.0, 0.0, 0.0, 9), 3, 0.05) is None, "equal to the last bit"
+    unseen = reach(Luck(0.0, 0.05, 0.01, 9), 3, 0.05)
+    assert unseen.difference > unseen.margin > 0
+    assert math.isnan(unseen.difference_at_best)
+    assert math.isnan(unseen.margin_at_best), "no luck of the users was seen, which is not to say that there is none"
     with pytest.raises(ValueError, match="one seed"):
         resolvable(Luck(0.05, 0.0, None, 9), 3, 0.05)
 

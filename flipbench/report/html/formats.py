@@ -18,9 +18,12 @@ def interval(limits: tuple[float | None, float | None]) -> str:
     return UNKNOWN if None in limits else f"[{signed(limits[0])}, {signed(limits[1])}]"
 
 
-def resolvable(reach: dict[str, float] | None) -> str:
+def resolvable(reach: dict[str, float | None] | None) -> str:
     """The smallest resolvable difference, and whatever the seeds."""
-    return UNKNOWN if reach is None else f"{reach['difference']:.4f} ({reach['difference_at_best']:.4f})"
+    if reach is None:
+        return UNKNOWN
+    at_best = reach["difference_at_best"]
+    return f"{digits(reach['difference'], 4)} ({'not estimable' if at_best is None else digits(at_best, 4)})"
 
 
 def probability(p: float | None) -> str:

@@ -93,19 +93,15 @@ def _template() -> Template:
 
 
 def _result_parts(table: ResultTable) -> list[dict[str, Any]]:
-    """The table by data set; of those that were not run the published columns, where there are any."""
+    """The table by data set."""
     parts = []
     for dataset in table.datasets:
-        ran = table.has_ours(dataset)
-        places = [i for i in table.columns_of(dataset) if ran or table.columns[i].source != "ours"]
+        places = table.columns_of(dataset)
         groups = {
             group.family: [(row, [(table.columns[i], row.cells[i]) for i in places]) for row in group.rows]
-            for group in table.groups
-            if any(row.cells[i].status != "not-run" for row in group.rows for i in places)
+            for group in table.groups_of(dataset)
         }
-        if places:
-            columns = [table.columns[i] for i in places]
-            parts.append({"dataset": dataset, "ran": ran, "columns": columns, "groups": groups})
+        parts.append({"dataset": dataset, "columns": [table.columns[i] for i in places], "groups": groups})
     return parts
 
 
