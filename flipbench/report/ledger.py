@@ -25,7 +25,7 @@ class Entry:
         best: the best validation figure so far, None without one; with the settings that were searched.
         curve: best so far after each finished trial, in the order the points are tried.
         expected: expected best of 1, 2, ... trials, see :func:`expected_best`.
-        borders: searched numbers whose best value ends its axis, as ``name = value, lowest of a to b``.
+        borders: searched numbers whose best value ends what was tried: ``name = value, lowest of those tried, a to b``.
     """
 
     dataset: str
@@ -88,14 +88,14 @@ def expected_best(values: Sequence[float], trials: int, select: Metric = "auc") 
 
 
 def _borders(search: Search, point: dict[str, Value]) -> Iterator[str]:
-    """Numbers at an end of their axis; a least value of 0 is no border, nothing lies below it."""
+    """Numbers of which none beyond was tried; a least value of 0 is no border, nothing lies below it."""
     for name, axis in flatten(search.axes).items():
-        numbers = sorted(v for v in axis if isinstance(v, float | int) and not isinstance(v, bool))
-        if len(numbers) < max(2, len(axis)):
+        if any(isinstance(value, bool) or not isinstance(value, float | int) for value in axis):
             continue
-        for end, word in ((numbers[0], "lowest"), (numbers[-1], "highest")):
-            if point[name] == end != 0:
-                yield f"{name} = {end:g}, {word} of {numbers[0]:g} to {numbers[-1]:g}"
+        tried = sorted({flatten(other)[name] for other in search.points})
+        for end, word in ((tried[0], "lowest"), (tried[-1], "highest")):
+            if len(tried) > 1 and point[name] == end != 0:
+                yield f"{name} = {end:g}, {word} of those tried, {tried[0]:g} to {tried[-1]:g}"
 
 
 def _seconds(stage: Stage, store: Store) -> float:
