@@ -32,7 +32,7 @@ TESTS = {
 }
 """How a test is named in a caption."""
 
-OUTCOMES: dict[Outcome, str] = {"out-of-reach": "out of reach (no number of our seeds would settle it)"}
+OUTCOMES: dict[Outcome, str] = {"out-of-reach": "out of reach (endless seeds at the spread seen would not settle it)"}
 """Verdicts that a legend explains in more than their name."""
 
 

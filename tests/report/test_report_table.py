@@ -80,7 +80,7 @@ def test_a_verdict_out_of_reach_says_so(several: SuiteResults) -> None:
     cell = at(table, "dcnv2", "movielens-1m", "auc")
     assert cell.verdict is not None
     assert (cell.verdict.outcome, cell.verdict.seeds_needed, cell.symbol) == ("out-of-reach", None, "⊘")
-    assert "⊘ out of reach (no number of our seeds would settle it)" in table.caption()
+    assert "⊘ out of reach (endless seeds at the spread seen would not settle it)" in table.caption()
     assert r"$\oslash$" in to_latex(table)
 
 
