@@ -55,6 +55,20 @@ def test_the_smallest_resolvable_difference_is_found_at_the_stated_rate(own, bot
     assert can.difference_at_best < can.difference
 
 
+@pytest.mark.parametrize(("seeds", "alpha"), [(3, 0.001 / 10), (5, 0.001 / 4)])
+def test_the_rate_holds_at_the_level_that_suites_declare(seeds, alpha):
+    """On the test's own formula, the luck known: 20,000 test sets with so many seeds."""
+    random, df, n = np.random.default_rng(4), 1213, 20_000
+    luck = Luck(users=0.0005, both=0.0014, seeds=0.0012, df=df)
+    rows = math.hypot(luck.users, luck.both / math.sqrt(seeds))
+    each = random.normal(0.0, math.hypot(luck.seeds, luck.both), (n, seeds))
+    found = each.std(axis=1, ddof=1) / math.sqrt(seeds)
+    resampled = rows * np.sqrt(random.chisquare(df, n) / df)
+    freedom = (resampled**2 + found**2) ** 2 / (resampled**4 / df + found**4 / (seeds - 1))
+    value = resolvable(luck, seeds, alpha) + random.normal(0.0, luck.users, n) + each.mean(axis=1)
+    assert np.mean(2 * t.sf(value / np.hypot(resampled, found), freedom) < alpha) == pytest.approx(0.8, abs=0.012)
+
+
 def test_each_kind_of_luck_is_told_from_the_others():
     luck = luck_of(
         [0.1, 0.3, 0.2], each=0.05, mean=0.04, df=9
