@@ -18,7 +18,18 @@ from flipbench.models.mlm_head import TokenHead, token_head, token_loss
 from flipbench.models.precision import full_precision
 from flipbench.models.prompted import Fusion, PromptedClicks
 from flipbench.models.soft_prompt import Form, Pooling, SoftPrompts
-from flipbench.plan.settings import DECAY, MAX_EPOCHS, PLM_RATE_GRID, TINYBERT, TRAINING_GRID, Code, Guess, Range, Valid
+from flipbench.plan.settings import (
+    DECAY,
+    EMBEDDING_L2,
+    MAX_EPOCHS,
+    PLM_RATE_GRID,
+    TINYBERT,
+    TRAINING_GRID,
+    Code,
+    Guess,
+    Range,
+    Valid,
+)
 from flipbench.text.masking import TextMask, masked_token_batches
 from flipbench.text.tokens import TokenBatch, check_length
 from flipbench.train.pretrain import MakeBatch, PretrainModel
@@ -82,7 +93,7 @@ class ClickPrompt(PLMMethod):
             5e-5, "as in its pretraining; the launcher has one rate for all parts, as an argument", Valid.LEARNING_RATE
         ),
         "weight_decay": Code(0.0, "0, 0.1 and 0.5 tried", Valid.PENALTY),
-        "embedding_l2": Guess(1e-4, "as for the baselines", Valid.PENALTY),
+        "embedding_l2": EMBEDDING_L2,
         "decay": Code("cosine", "cosine and linear tried", ("none", "linear", "cosine")),
         "warmup": Guess(0.0, "the launcher takes it as an argument", Valid.SHARE),
         "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument", Valid.ROWS),
@@ -118,7 +129,7 @@ class ClickPromptID(PLMMethod):
         "plm": Guess(TINYBERT, "the FLIP paper's, for comparison; ClickPrompt's is RoBERTa-base"),
         "learning_rate": Code(1e-3, "ID-based launcher", Valid.LEARNING_RATE),
         "weight_decay": Code(0.0, "ID-based launcher", Valid.PENALTY),
-        "embedding_l2": Guess(1e-4, "as for the baselines", Valid.PENALTY),
+        "embedding_l2": EMBEDDING_L2,
         "batch_size": Guess(256, "as for the baselines; the launcher takes it as an argument", Valid.ROWS),
         "decay": DECAY,
         "max_epochs": MAX_EPOCHS,

@@ -35,6 +35,7 @@ from typing import Any, Literal
 
 from flipbench.plan.settings import (
     DECAY,
+    EMBEDDING_L2,
     L2_GRID,
     MAX_EPOCHS,
     PLM_RATE_GRID,
@@ -169,7 +170,7 @@ FINETUNE_SETTINGS: dict[str, Setting] = {
     "learning_rate": Guess(1e-3, "of all but the PLM; V-A4 searches 1e-5 to 5e-3", Valid.LEARNING_RATE),
     "plm_learning_rate": Code(5e-5, "the paper does not split the two", Valid.LEARNING_RATE),
     "weight_decay": Paper(0.0, "V-A4: Adam; 1e-3 on every parameter with AdamW in code", Valid.PENALTY),
-    "embedding_l2": Guess(1e-4, "as for the baselines", Valid.PENALTY),
+    "embedding_l2": EMBEDDING_L2,
     "alpha_start": Code(0.0, "alpha of Eq. 16; at 0 the prediction is the language model's"),
     "batch_size": Paper(256, "V-A4; 2048 for GoodReads", Valid.ROWS),
     "decay": DECAY,
