@@ -36,6 +36,14 @@ OUTCOMES: dict[Outcome, str] = {"out-of-reach": "out of reach (endless seeds at 
 """Verdicts that a legend explains in more than their name."""
 
 
+STATUSES = {
+    "not-run": "—: not run, or no value.",
+    "partial": "k/n runs: incomplete, no mean and no rank.",
+    "failed": "failed k/n: k of n runs failed, so no mean and no rank.",
+}
+"""What stands in a cell without a mean, in the order of the captions."""
+
+
 def legend(
     cells: Iterable[TableCell],
     grouped: bool = False,
@@ -86,13 +94,7 @@ def caption(
         lines.append(f"Row order of the split differs by data set: {', '.join(orders)}.")
     elif results.order != "chronological":
         lines.append(f"Rows were split in {results.order} order, not by time.")
-    if results.seeds == 1:
-        judged = ", no star of ours, and every verdict against the paper is inconclusive" if results.paper else ""
-        lines.append(f"One seed: no spread known{judged}.")
-    else:
-        agree = any(cell.agrees(metric) for cell in results.cells for metric in get_args(Metric))
-        unspread = ", without ± where all agree to the last bit" if agree else ""
-        lines.append(f"Mean ± sample standard deviation over {results.seeds} seeds{unspread}.")
+    lines.append(_spread(results))
     if results.compare.reference:
         lines.append(f"Rel.Impr: relative AUC gain of {method_name(results.compare.reference)} over the row, in %.")
     if compares and results.paper:
@@ -121,13 +123,17 @@ def caption(
         names = [dataset_name(dataset) for dataset in left_out]
         between = "; " if any("," in name for name in names) else ", "
         lines.append(f"Not run here: {between.join(names)}.")
-    if "not-run" in statuses:
-        lines.append("—: not run, or no value.")
-    if "partial" in statuses:
-        lines.append("k/n runs: incomplete, no mean and no rank.")
-    if "failed" in statuses:
-        lines.append("failed k/n: k of n runs failed, so no mean and no rank.")
+    lines += [words for status, words in STATUSES.items() if status in statuses]
     return (*lines, *(" ".join(note.split()) for note in results.notes))
+
+
+def _spread(results: SuiteResults) -> str:
+    if results.seeds == 1:
+        judged = ", no star of ours, and every verdict against the paper is inconclusive" if results.paper else ""
+        return f"One seed: no spread known{judged}."
+    agree = any(cell.agrees(metric) for cell in results.cells for metric in get_args(Metric))
+    unspread = ", without ± where all agree to the last bit" if agree else ""
+    return f"Mean ± sample standard deviation over {results.seeds} seeds{unspread}."
 
 
 def protocol_sentence(protocol: str, validations: Sequence[Validation], refits: Collection[bool]) -> str:
