@@ -98,6 +98,27 @@ def test_lines_that_cannot_be_read_are_counted_and_named(raw: Raw, file: str, li
     assert in_words(prepared) == [TEXT[user] + TEXT[book] for user, book in PAIRS]
 
 
+FIELDS_IN_PLENTY = {
+    "quoted and NULL by turns": b'"a";NULL;' * 100,
+    "quoted": b'"a";' * 200,
+    "quotes alone": b'"' * 5_000,
+    "quotes before semicolons": b'";' * 5_000,
+    "a space before every other one": b'"a" ;"b";' * 100,
+    "escaped quotes": b'"a\\";' * 100,
+}
+
+
+@pytest.mark.parametrize("line", FIELDS_IN_PLENTY.values(), ids=FIELDS_IN_PLENTY)
+@pytest.mark.parametrize("file", FILES)
+def test_a_line_of_many_columns_is_refused_at_once(raw: Raw, file: str, line: bytes) -> None:
+    folder = raw({file: FILES[file] + line + b'"\r\n'})
+    started = time.process_time()
+    prepared = read(folder)
+    assert time.process_time() - started < 1
+    assert prepared.meta["rejected"][0].startswith(f"{file}:{len(FILES[file].splitlines()) + 1}: not of the form")
+    assert in_words(prepared) == [TEXT[user] + TEXT[book] for user, book in PAIRS]
+
+
 BAD = {
     "an empty file": ("BX-Users.csv", b"", ':1: another header than "User-ID";"Location";"Age"'),
     "a header alone": ("BX-Books.csv", BOOKS[: BOOKS.index(b"\n") + 1], ": no record in it"),
