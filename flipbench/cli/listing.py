@@ -59,11 +59,10 @@ def _prepare(args: argparse.Namespace) -> None:
 
     table = fetch.fetch(args.name) if args.action == "fetch" else fetch.import_from(args.name, Path(args.folder))
     declared = dataset.get(args.name)
-    known = declared.fingerprint
     if args.json:
         described = {"name": table.name, "folder": str(table.folder)}
-        described |= {"rows": len(table), "fingerprint": table.fingerprint}
-        print_json({**described, "published": known and table.fingerprint == known})
+        published = None if declared.fingerprint is None else table.fingerprint == declared.fingerprint
+        print_json({**described, "rows": len(table), "fingerprint": table.fingerprint, "published": published})
     else:
         print(f"{table.name}: {len(table):,} rows, {len(table.fields)} fields, {table.num_features - 1:,} features")
         print(f"fingerprint {table.fingerprint}{_published(table.fingerprint, declared)}\nin {table.folder}")
