@@ -56,6 +56,22 @@ TOKENS = [
     *("北京".encode(), "²³".encode(), "٣".encode(), b"\x1b[31m", b"<html>", b"[red]", b"4102444800", b"2031"),
 ]
 
+LINES = [
+    *(
+        b'"a";NULL;' * 100 + b'"',
+        b'"a";' * 200,
+        b'"' * 5_000,
+        b'";' * 5_000,
+        b'"1";"a";' * 9,
+        b"::" * 5_000,
+        b"{" * 5_000,
+    ),
+    *(b"{}", b"[]", b"null", b"{'asin': {[]: 1}}", b"{'asin': " + b"9" * 5_000 + b"}", b"{'asin': '\\d'}"),
+    *(b'{"asin": {}, "book_id": [], "author_id": {}, "work_id": 1, "genres": 5, "authors": "x", "rating": 5}',),
+    *(b'{"book_id": "' + b"9" * 30 + b'", "asin": "' + b"9" * 30 + b'", "title": "\\u001b[31m\\u200b"}',),
+]
+"""Lines that an attack found, or that other readers may have met."""
+
 
 def spoilt(content: bytes, draw: random.Random) -> bytes:
     """The content with a few places changed."""
@@ -72,7 +88,7 @@ def spoilt(content: bytes, draw: random.Random) -> bytes:
                 value = draw.choice(values)
                 content = content[: value.start()] + token + content[value.end() :]
         elif change == 5:
-            content = b"\n".join([*lines[:line], token, *lines[line:]])
+            content = b"\n".join([*lines[:line], draw.choice([token, *LINES]), *lines[line:]])
         elif change == 6:  # a line many times
             content = b"\n".join([*lines[:line], *lines[line : line + 1] * draw.choice([2, 50, 1_100]), *lines[line:]])
         elif change == 7:  # a piece of a line many times
@@ -107,7 +123,9 @@ def write_case(number: int, folder: Path) -> tuple[str, Path]:
         folder.mkdir(parents=True)
         archive = folder / "raw.zip"
         content = zipped({f"any/{file}": data for file, data in packed.items()} | {"é": b""})
-        archive.write_bytes(spoilt(content, draw) if draw.random() < 0.7 else content)
+        if draw.random() < 0.3:
+            content = content.replace("é".encode(), b"\xff\xfe")  # a name that is no UTF-8
+        archive.write_bytes(spoilt(content, draw) if draw.random() < 0.5 else content)
         return name, archive
     folder.mkdir(parents=True)
     for file, data in packed.items():
