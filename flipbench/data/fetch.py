@@ -111,7 +111,10 @@ def _raw_folder(dataset: Dataset, folder: Path) -> Iterator[Path]:
         home().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home(), prefix=".raw-") as raw:
             extract(folder, members, Path(raw))
-            yield Path(raw)
+            try:
+                yield Path(raw)
+            except UserError as error:  # of the user's file, not of where it was unpacked
+                raise UserError(str(error).replace(raw, str(folder))) from None
         return
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")

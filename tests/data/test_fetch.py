@@ -240,6 +240,9 @@ def test_a_zip_in_place_of_a_folder_is_read(tmp_path: Path, home: Path) -> None:
     archive.write_bytes(zipped({f"any/{file}": content for file, content in tiny_bookcrossing.FILES.items()}))
     assert import_from("bookcrossing", archive).fingerprint == folder.fingerprint
     assert list(home.glob(".raw-*")) == []
+    archive.write_bytes(zipped(tiny_bookcrossing.FILES | {"BX-Users.csv": b"no header"}))
+    with pytest.raises(UserError, match=rf"^{archive}/BX-Users\.csv:1: another header"):
+        import_from("bookcrossing", archive)
     with pytest.raises(UserError, match=r"has none of BX-.*; unpack BX\.zip, or give it in place of the folder"):
         import_from("bookcrossing", tmp_path)
     with pytest.raises(UserError, match=r"BX\.zip: has none of ratings\.dat"):
