@@ -58,12 +58,24 @@ def _prepare(args: argparse.Namespace) -> None:
     from flipbench.data import fetch
 
     table = fetch.fetch(args.name) if args.action == "fetch" else fetch.import_from(args.name, Path(args.folder))
+    declared = dataset.get(args.name)
     if args.json:
         described = {"name": table.name, "folder": str(table.folder)}
-        print_json({**described, "rows": len(table), "fingerprint": table.fingerprint})
+        published = None if declared.fingerprint is None else table.fingerprint == declared.fingerprint
+        print_json({**described, "rows": len(table), "fingerprint": table.fingerprint, "published": published})
     else:
         print(f"{table.name}: {len(table):,} rows, {len(table.fields)} fields, {table.num_features - 1:,} features")
-        print(f"fingerprint {table.fingerprint}\nin {table.folder}")
+        print(f"fingerprint {table.fingerprint}{_published(table.fingerprint, declared)}\nin {table.folder}")
+
+
+def _published(fingerprint: str, declared: dataset.Dataset) -> str:
+    """What to say of a table's fingerprint beside the data set's published one."""
+    known = declared.fingerprint
+    if known is None:
+        return "" if declared.generated else "; none is published to compare it with"
+    if fingerprint == known:
+        return ", the published one"
+    return f"\nwhich is not the published one, {known}: the raw files are not the published ones"
 
 
 def _check(args: argparse.Namespace) -> None:

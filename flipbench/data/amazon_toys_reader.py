@@ -1,4 +1,4 @@
-"""Reader of Amazon's review data: reviews and items, two files of gzipped JSON lines, streamed.
+"""Reader of Amazon's review data: reviews and items, two files of JSON lines, gzipped or not, streamed.
 
 Rows are in order of time (whole days in 2018's files), those of one time by user and item. Of several reviews of one
 item by one user the first counts. Reviews of items that the metadata lack are left out. A category is the one below
@@ -8,6 +8,7 @@ hold a whole page. The items of 2014 are Python literals rather than JSON, and a
 
 import ast
 import html
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ import pyarrow as pa
 from flipbench.data import json_lines
 from flipbench.data.amazon_toys import ITEMS, REVIEWS
 from flipbench.data.encode import Column, Prepared, encode, period
-from flipbench.data.raw import Rejected
+from flipbench.data.raw import Rejected, packed_or_not
 from flipbench.errors import UserError
 
 VERSION = 1
 """Of what is kept of the raw files between runs; raised when that changes."""
+CRAWLED = {REVIEWS[0]: 1_541_030_400, REVIEWS[1]: 1_406_851_200}
+"""2018-11-01 and 2014-08-01 in seconds since 1970: the ends of the two crawls, as their pages state them."""
 ROOT = "Toys & Games"
 UNKNOWN = "unknown"
 LONGEST = 150
@@ -42,15 +45,18 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
     Raises:
         UserError: a file is missing, damaged or has too many malformed lines, or no review has an item.
     """
-    file = next((raw / name for name in REVIEWS if (raw / name).is_file()), None)
-    if file is None:
+    names = (name for name in REVIEWS for end in ("", ".gz") if (raw / name.removesuffix(end)).is_file())
+    name = next(names, None)
+    if name is None:
         raise UserError(f"{raw}: has no reviews; valid: {' (2018), '.join(REVIEWS)} (2014)")
-    scratch = json_lines.scratch("amazon-toys", VERSION, [file, raw / ITEMS])
+    file, about = packed_or_not(raw / name), packed_or_not(raw / ITEMS)
+    scratch = json_lines.scratch("amazon-toys", VERSION, [file, about])
     rejected = Rejected()
-    reviews, items = (
-        json_lines.read(path, parse, scratch, rejected)[0].to_pandas()
-        for path, parse in ((file, _reviews), (raw / ITEMS, _items))
+    read_reviews, read_items = (
+        json_lines.read(path, parse, scratch, rejected)[0] for path, parse in ((file, _reviews), (about, _items))
     )
+    read_reviews, late = json_lines.left_out(read_reviews, file, CRAWLED[name])
+    reviews, items = read_reviews.to_pandas(), read_items.to_pandas()
     first = items.drop_duplicates("item")
     known = reviews[reviews["item"].isin(first["item"])]
     if known.empty:
@@ -66,6 +72,7 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
         "reviews_of_unknown_items": len(reviews) - len(known),
         "repeated_reviews": len(known) - len(rows),
         "repeated_items": len(items) - len(first),
+        **late,
         **rejected.meta(),
     }
     labels = (rows["rating"] > 3).to_numpy(np.uint8)
@@ -89,7 +96,10 @@ def _table(rows: Sequence[tuple[Any, ...]], types: Mapping[str, pa.DataType]) ->
 
 
 def _records(block: bytes) -> list[Record]:
-    records = [_record(line) for line in block.split(b"\n")[:-1]]
+    with warnings.catch_warnings():  # of escapes in a literal that Python does not know
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        records = [_record(line) for line in block.split(b"\n")[:-1]]
     if not all(isinstance(record, dict) for record in records):
         raise ValueError("not an object")
     return records
@@ -103,7 +113,7 @@ def _record(line: bytes) -> Any:
             raise ValueError(f"not JSON: {error}") from None
     try:
         return ast.literal_eval(line.decode())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: a key that has no hash
         raise ValueError("neither JSON nor a Python literal") from None
 
 

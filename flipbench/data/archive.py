@@ -1,5 +1,7 @@
 """Extraction of known members from an untrusted zip archive."""
 
+import errno
+import lzma
 import shutil
 import stat
 import zipfile
@@ -39,5 +41,22 @@ def extract(archive: Path, members: Sequence[str], folder: Path, largest: int = 
                     raise UserError(f"{archive}: member '{member}' has {size:,} bytes, at most {largest:,} are taken")
                 with opened.open(member) as source, (folder / PurePosixPath(member).name).open("wb") as target:
                     shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError) as error:
+        raise UserError(f"{archive}: not a readable zip archive: {error}") from None
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # of what cannot be unpacked, and of offsets outside of the file
+            raise
+        raise UserError(f"{archive}: not a readable zip archive: {error}") from None
+
+
+def named(archive: Path, names: Sequence[str]) -> list[str]:
+    """The members of an archive whose last name is one of ``names``, wherever they lie.
+
+    Raises:
+        UserError: not a zip archive, or the names in it are damaged.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return [name for name in opened.namelist() if PurePosixPath(name).name in names]
+    except (zipfile.BadZipFile, RuntimeError, ValueError) as error:  # a name that is no UTF-8 is a ValueError
         raise UserError(f"{archive}: not a readable zip archive: {error}") from None

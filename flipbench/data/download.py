@@ -33,13 +33,16 @@ class Resuming:
         """Pooch's downloader protocol: bring ``url`` to ``output_file``.
 
         Raises:
-            UserError: no connection, an HTTP error, or a connection that broke.
+            UserError: no connection, a certificate that is not accepted, an HTTP error, or a connection that broke.
             OSError: the file cannot be written.
         """
         have = self._have()
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         try:
             response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+        except requests.exceptions.SSLError:
+            why = f"the certificate of {urlsplit(url).hostname} was not accepted, so nothing was downloaded"
+            raise UserError(f"{url}: {why}; with the files at hand, run {self._remedy}") from None
         except requests.RequestException as error:
             why = f"no connection to {urlsplit(url).hostname} ({type(error).__name__})"
             raise UserError(f"{url}: {why}; with the files at hand, run {self._remedy}") from None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from flipbench.atomic import replacing
-from flipbench.data.archive import extract
+from flipbench.data.archive import extract, named
 from flipbench.data.dataset import Dataset, get
 from flipbench.data.store import home, write_table
 from flipbench.data.table import Table
@@ -21,7 +23,7 @@ def import_from(name: str | Dataset, folder: str | Path, allow_partial: bool = F
 
     Args:
         name: registered name.
-        folder: holds the raw files, or the archive's folder (``ml-1m``) that does.
+        folder: holds the raw files, or the archive's folder (``ml-1m``) that does; or a zip archive of them.
         allow_partial: take files that are well-formed but not whole.
 
     Raises:
@@ -31,7 +33,8 @@ def import_from(name: str | Dataset, folder: str | Path, allow_partial: bool = F
     if dataset.generated:
         raise UserError(f"data set '{dataset.name}' is generated, it has no raw files: run {dataset.remedy}")
     try:
-        return write_table(dataset, dataset.prepare(_raw_folder(dataset, Path(folder)), allow_partial))
+        with _raw_folder(dataset, Path(folder)) as raw, _alone(dataset):
+            return write_table(dataset, dataset.prepare(raw, allow_partial))
     except OSError as error:
         raise _unwritable(error) from None
 
@@ -76,20 +79,59 @@ def _unwritable(error: OSError) -> UserError:
 
 def _stored(dataset: Dataset, raw: Path, unpublished: Sequence[str]) -> Table:
     """The table of downloaded files, with the checksums that nobody else has published in its notes."""
-    prepared = dataset.prepare(raw, False)
-    if unpublished:
-        fetched = [f"{file} sha256 {_record(file).read_text().strip()}" for file in unpublished]
-        prepared = replace(prepared, meta={**prepared.meta, "fetched": fetched})
-    return write_table(dataset, prepared)
+    with _alone(dataset):
+        prepared = dataset.prepare(raw, False)
+        if unpublished:
+            fetched = [f"{file} sha256 {_record(file).read_text().strip()}" for file in unpublished]
+            prepared = replace(prepared, meta={**prepared.meta, "fetched": fetched})
+        return write_table(dataset, prepared)
 
 
-def _raw_folder(dataset: Dataset, folder: Path) -> Path:
+@contextmanager
+def _alone(dataset: Dataset) -> Iterator[None]:
+    """One preparation by a reader at a time, the others wait: they would share the folder of what has been read."""
+    from filelock import FileLock
+
+    reader = dataset.reader if isinstance(dataset.reader, str) else dataset.name
+    lock = home() / "data" / f".import-{reader.partition(':')[0]}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
+
+
+@contextmanager
+def _raw_folder(dataset: Dataset, folder: Path) -> Iterator[Path]:
+    """The folder with the raw files themselves; those of a zip archive are unpacked for as long."""
+    if folder.is_file():
+        if not zipfile.is_zipfile(folder):
+            raise UserError(f"{folder}: a file, neither a folder nor a zip archive: give the folder that holds it")
+        members = named(folder, _any_form(dataset))
+        if not members:
+            raise UserError(f"{folder}: has none of {', '.join(dataset.files)}")
+        home().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home(), prefix=".raw-") as raw:
+            extract(folder, members, Path(raw))
+            try:
+                yield Path(raw)
+            except UserError as error:  # of the user's file, not of where it was unpacked
+                raise UserError(str(error).replace(raw, str(folder))) from None
+        return
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     for candidate in (folder, folder / dataset.archive.folder if dataset.archive else folder):
-        if any((candidate / file).exists() for file in dataset.files):
-            return candidate
-    raise UserError(f"{folder}: has none of {', '.join(dataset.files)}")
+        if any((candidate / file).exists() for file in _any_form(dataset)):
+            yield candidate
+            return
+    zips = sorted(path.name for path in folder.glob("*.zip"))
+    remedy = f"; 'flipbench data fetch {dataset.name}' gets them" if dataset.archive or dataset.base_url else ""
+    if zips:
+        remedy = f"; unpack {zips[0]}, or give it in place of the folder"
+    raise UserError(f"{folder}: has none of {', '.join(dataset.files)}{remedy}")
+
+
+def _any_form(dataset: Dataset) -> list[str]:
+    """Names of the raw files, gzipped ones also unpacked."""
+    return [*dataset.files, *(file.removesuffix(".gz") for file in dataset.files if file.endswith(".gz"))]
 
 
 def _archives() -> Path:
@@ -99,6 +141,15 @@ def _archives() -> Path:
 def _record(file: str) -> Path:
     """Where the SHA-256 of the first download of a file stands."""
     return _archives() / f"{file}.sha256"
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a download without a published checksum is what its name says, and not a page about it."""
+    if path.suffix == ".zip":
+        return zipfile.is_zipfile(path)
+    with path.open("rb") as file:
+        start = file.read(2)
+    return path.suffix != ".gz" or start == b"\x1f\x8b"
 
 
 def _download(dataset: Dataset, url: str, md5: str | None, progress: bool) -> Path:
@@ -128,6 +179,10 @@ def _download(dataset: Dataset, url: str, md5: str | None, progress: bool) -> Pa
                 raise
             known = f"the published md5 {md5}" if md5 else f"that of the first download, in {record}"
             raise UserError(f"{url}: checksum differs from {known}; nothing was kept") from None
+        if md5 is None and not _is_archive(Path(path)):
+            for kept in (Path(path), record):
+                kept.unlink(missing_ok=True)
+            raise UserError(f"{url}: the server sent no {Path(name).suffix[1:]} file but a page; nothing was kept")
         if md5 is None and first is None:
             with replacing(record) as beside:
                 beside.write_text(pooch.file_hash(path) + "\n", encoding="ascii")

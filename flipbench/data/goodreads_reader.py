@@ -1,4 +1,4 @@
-"""Reader of GoodReads' raw layout (UCSD Book Graph): five files of gzipped JSON lines, streamed.
+"""Reader of GoodReads' raw layout (UCSD Book Graph): five files of JSON lines, gzipped or not, streamed.
 
 Rows are in order of time, users and books of one second by their numbers. An interaction's time is ``date_updated``:
 the first moment at which its rating certainly stood (``date_added`` is when the book was shelved, often unread).
@@ -6,6 +6,7 @@ A book's author is the first it names. Missing values are ``unknown``, as is wha
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +22,15 @@ from flipbench.data import json_lines
 from flipbench.data.encode import Column, Prepared, encode, period
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, INTERACTIONS, WORKS, Sampling
 from flipbench.data.goodreads_records import TEXTS
-from flipbench.data.json_lines import LINE, Convert, Parse
-from flipbench.data.raw import Rejected
+from flipbench.data.json_lines import Convert, Parse, left_out
+from flipbench.data.raw import Rejected, packed_or_not
 from flipbench.errors import UserError
 
 VERSION = 1
 """Of what is kept of the raw files between runs; raised when that changes."""
 UNKNOWN = "unknown"
+CRAWLED = 1_514_764_800
+"""2018-01-01 in seconds since 1970: the public files are of late 2017, as their page states."""
 
 PUBLISHED = {INTERACTIONS: 228_648_342, BOOKS: 2_360_655}
 """Lines of the public files, as their page states them; a copy with fewer is partial."""
@@ -51,15 +54,18 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     Raises:
         UserError: a file is missing, damaged or has too many malformed lines, or nothing is left to sample.
     """
-    files = [raw / name for name in (INTERACTIONS, BOOKS, AUTHORS, GENRES, WORKS)]
-    scratch, rejected, lines = json_lines.scratch("goodreads", VERSION, files), Rejected(), dict[str, int]()
+    paths = {name: packed_or_not(raw / name) for name in (INTERACTIONS, BOOKS, AUTHORS, GENRES, WORKS)}
+    scratch, rejected = json_lines.scratch("goodreads", VERSION, paths.values()), Rejected()
+    lines = dict[str, int]()
+
+    repeated = Counter[str]()
 
     def table(file: str, parse: Parse, convert: Convert, key: str | None = None) -> pa.Table:
-        rows, lines[file] = json_lines.read(raw / file, parse, scratch, rejected, convert)
-        return rows if key is None else _first_of_each(rows, key, raw / file, rejected)
+        rows, lines[file] = json_lines.read(paths[file], parse, scratch, rejected, convert)
+        return rows if key is None else _first_of_each(rows, key, repeated)
 
     interaction = records.texts("user_id", "book_id", "date_updated", rating=records.rating)
-    interactions = table(INTERACTIONS, interaction, records.rated)
+    interactions, late = left_out(table(INTERACTIONS, interaction, records.rated), paths[INTERACTIONS], CRAWLED)
     about = records.texts("book_id", *TEXTS, author_id=records.first_author)
     books = table(BOOKS, about, records.numbered, "book_id")
     authors = table(AUTHORS, records.texts("author_id", "name"), records.keyed_by("author_id"), "author_id")
@@ -67,7 +73,7 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     genres = table(GENRES, voted, records.keyed_by("book_id"), "book_id")
     works = table(WORKS, records.texts("work_id", "media_type"), records.keyed_by("work_id"), "work_id")
 
-    rows = _rows(interactions, books, sampling, raw / INTERACTIONS, rejected)
+    rows = _rows(interactions, books, sampling, paths[INTERACTIONS], rejected, repeated)
     books = books.take(pa.array(rows.books))
     joined = {name: books[name] for name in (*TEXTS, "author_id")} | {
         "genres": _looked_up(books["book_id"], genres, "book_id", "genres"),
@@ -87,6 +93,8 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
         **rows.period,
         "rated_interactions": len(interactions),
         "rated_interactions_of_unknown_books": rows.unknown,
+        **{f"repeated_{what}": repeated[what] for what in ("pairs", "book_id", "author_id", "work_id")},
+        **late,
         **rejected.meta(),
     }
     missing = [f"{file} has {lines[file]:,} of {n:,} lines" for file, n in PUBLISHED.items() if lines[file] < n]
@@ -116,14 +124,16 @@ class _Rows(NamedTuple):
     unknown: int
 
 
-def _rows(interactions: pa.Table, books: pa.Table, sampling: Sampling, path: Path, rejected: Rejected) -> _Rows:
+def _rows(
+    interactions: pa.Table, books: pa.Table, sampling: Sampling, path: Path, rejected: Rejected, repeated: Counter[str]
+) -> _Rows:
     number = books["book_id"].cast(pa.int32()).to_numpy()
     by_number = np.argsort(number)
     book = pc.index_in(interactions["book"], value_set=pa.array(number[by_number])).fill_null(-1).to_numpy()
     user, users = _codes(interactions["user"])
     chosen = np.flatnonzero(book >= 0)
     unknown = len(book) - len(chosen)
-    chosen = _first_pairs(chosen, user, book, path, rejected, interactions, users)
+    chosen = _first_pairs(chosen, user, book, path, rejected, repeated)
     time = interactions["time"].to_numpy()
     chosen = _sample(chosen, time, user, users, sampling)
     chosen = chosen[np.lexsort((book[chosen], user[chosen], time[chosen]))]
@@ -144,20 +154,17 @@ def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:
 
 
 def _first_pairs(
-    known: Integers, user: Codes, book: Codes, path: Path, rejected: Rejected, interactions: pa.Table, users: list[str]
+    known: Integers, user: Codes, book: Codes, path: Path, rejected: Rejected, repeated: Counter[str]
 ) -> Integers:
     """Of the interactions with known books, those whose pair of user and book has not occurred before."""
     pair = user[known].astype(np.int64)
     pair <<= 32  # in place: at 100 million rows a copy counts
     pair |= book[known]
     again = pd.Series(pair, copy=False).duplicated().to_numpy()
-    repeated = interactions.take(pa.array(known[again]))
-    who = (users[u] for u in user[known[again]])
-    for line, name, number in zip(repeated[LINE].to_pylist(), who, repeated["book"].to_pylist(), strict=True):
-        rejected.add(path, line, f"user {name} has rated book {number} before")
+    repeated["pairs"] = int(again.sum())
     if again.all():
-        left_out = rejected.meta()["rejected"]
-        why = f"; lines left out: {len(left_out)}, the first {left_out[0]}" if left_out else ""
+        bad = rejected.meta()["rejected"]
+        why = f"; lines left out: {len(bad)}, the first {bad[0]}" if bad else ""
         raise UserError(f"{path}: no rating of a known book{why}")
     first: Integers = known[~again]
     return first
@@ -179,14 +186,12 @@ def _sample(chosen: Integers, time: Integers, user: Codes, users: list[str], sam
     return chosen[np.isin(user[chosen], drawn)]
 
 
-def _first_of_each(table: pa.Table, key: str, path: Path, rejected: Rejected) -> pa.Table:
+def _first_of_each(table: pa.Table, key: str, repeated: Counter[str]) -> pa.Table:
     """The table without the rows whose key occurs in an earlier one."""
     again = table[key].to_pandas().duplicated().to_numpy()
     if not again.any():
         return table  # as it is mapped
-    repeated = table.filter(pa.array(again))
-    for line, value in zip(repeated[LINE].to_pylist(), repeated[key].to_pylist(), strict=True):
-        rejected.add(path, line, f"{key} {value} occurs before")
+    repeated[key] += int(again.sum())
     return table.filter(pa.array(~again))
 
 

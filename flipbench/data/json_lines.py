@@ -1,4 +1,4 @@
-"""Gzipped JSON lines of any size, read block by block.
+"""JSON lines of any size, gzipped or not, read block by block.
 
 What has been read of a file lies beside the others as one Arrow file a block, so that a reading that was killed goes
 on after its last whole block: only decompression starts from the beginning.
@@ -8,6 +8,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ BLOCK = 1 << 25
 RATIO = 200
 """Bytes of text from one of the archive; JSON lines have 5 to 10, more is a bomb."""
 
+SHOWN = 20
+"""Lines that a note of many names."""
+
 LINE = "line"
 """Column that every table read has: the number of the row's line, from 1; int64."""
 
@@ -44,13 +48,10 @@ def scratch(name: str, version: int, files: Iterable[Path]) -> Path:
         version: of what is kept; another one has another folder.
 
     Raises:
-        UserError: a file is missing.
         OSError: the folder cannot be made.
     """
     identity: list[Any] = [version]
     for file in files:
-        if not file.is_file():
-            raise UserError(f"{file}: no such file")
         identity.append([file.name, file.stat().st_size, file.stat().st_mtime_ns])
     folder = home() / "scratch" / f"{name}-{key_of(identity)[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +99,18 @@ def read(
     return pa.concat_tables(tables), lines
 
 
+def left_out(table: pa.Table, path: Path, crawled: int) -> tuple[pa.Table, dict[str, Any]]:
+    """The rows with a ``time`` before the end of the crawl, and a note of the others: how many, the first by line."""
+    late = np.flatnonzero(table["time"].to_numpy() >= crawled)
+    if not len(late):
+        return table, {"after_the_crawl": 0}  # as it is mapped
+    first = table.take(pa.array(late[:SHOWN]))
+    named = zip(first[LINE].to_pylist(), first["time"].to_pylist(), strict=True)
+    lines = [f"{path.name}:{line}: {datetime.fromtimestamp(time, UTC).date()}" for line, time in named]
+    kept = table.filter(pa.array(table["time"].to_numpy() < crawled))
+    return kept, {"after_the_crawl": len(late), "first_after_the_crawl": lines}
+
+
 def _parsed(block: bytes, first: int, parse: Parse, reject: Callable[[int, str], None]) -> pa.Table:
     """The rows of a block with their lines, those aside that are no record: found by halving, as few are expected."""
     count = block.count(b"\n")
@@ -116,7 +129,7 @@ def _parsed(block: bytes, first: int, parse: Parse, reject: Callable[[int, str],
 def _blocks(path: Path, start: int) -> Iterator[bytes]:
     """The text from byte ``start`` on, in blocks of whole lines."""
     try:
-        with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) as stream:
+        with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw as stream:
             rest, position = b"", 0
             while chunk := stream.read(BLOCK):
                 if position + len(chunk) > BLOCK // 2 and position + len(chunk) > RATIO * raw.tell():

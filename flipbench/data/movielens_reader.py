@@ -1,6 +1,10 @@
-"""Reader of MovieLens-1M's raw layout: three ``::``-separated latin-1 files, every line checked."""
+"""Reader of MovieLens-1M's raw layout: three ``::``-separated latin-1 files, every line checked.
+
+Files that were saved anew as UTF-8 give the same table. Copies whose letters were lost on the way are refused.
+"""
 
 import csv
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +18,11 @@ from flipbench.errors import UserError, nearest
 
 KEPT, USERS, MOVIES = 739_012, 6_040, 3_883
 """Ratings other than 3, users and movies in the official files."""
+RELEASED = 1_046_476_800
+"""2003-03-01 in seconds since 1970; the last rating in the official files is of the day before, 17:49:50."""
+
+_LOST = re.compile("[a-z][?][a-z]|[^\0-\x7f¹²³À-ÖØ-öø-ÿ]")
+"""What stands where letters were lost: a question mark within a word, or a sign that no official file has."""
 
 
 def read(raw: Path, allow_partial: bool = False) -> Prepared:
@@ -70,12 +79,13 @@ def _ratings(path: Path, users: pd.DataFrame, movies: pd.DataFrame) -> pd.DataFr
     """Every rating: int64 columns user, movie, rating and timestamp, in seconds since 1970."""
     text = _table(path, ["user", "movie", "rating", "timestamp"])
     for column in text:
-        malformed = ~text[column].str.fullmatch(r"-?\d{1,18}")
+        malformed = ~text[column].str.fullmatch("-?[0-9]{1,18}")
         _refuse(path, text, malformed, f"{column} {{{column}!r}} is not an integer")
     ratings = text.astype(np.int64)
     for bad, message in (
         (~ratings["rating"].between(1, 5), "rating {rating} is not one of 1 to 5"),
         (~ratings["timestamp"].between(0, 2**32), "timestamp {timestamp} is not in seconds since 1970"),
+        (ratings["timestamp"] >= RELEASED, "timestamp {timestamp} is after the release of the data, in February 2003"),
         (~ratings["user"].isin(users.index), "user {user} is not in users.dat"),
         (~ratings["movie"].isin(movies.index), "movie {movie} is not in movies.dat"),
         (ratings.duplicated(["user", "movie"]), "user {user} has rated movie {movie} before"),
@@ -86,7 +96,9 @@ def _ratings(path: Path, users: pd.DataFrame, movies: pd.DataFrame) -> pd.DataFr
 
 def _by_number(path: Path, table: pd.DataFrame, key: str) -> pd.DataFrame:
     """The table with its key, a positive integer that occurs once, as sorted index."""
-    _refuse(path, table, ~table[key].str.fullmatch(r"0*[1-9]\d{0,8}"), f"{key} {{{key}!r}} is not a positive integer")
+    _refuse(
+        path, table, ~table[key].str.fullmatch("0{0,9}[1-9][0-9]{0,8}"), f"{key} {{{key}!r}} is not a positive integer"
+    )
     table[key] = table[key].astype(np.int64)
     _refuse(path, table, table[key].duplicated(), f"{key} {{{key}}} occurs before")
     return table.set_index(key).sort_index()
@@ -102,9 +114,10 @@ def _table(path: Path, columns: list[str]) -> pd.DataFrame:
     """The columns of a file as text, indexed by line number from 1.
 
     Raises:
-        UserError: the file is missing, empty or cut, has a NUL byte, or a line has another number of columns.
+        UserError: the file is missing, empty or cut, has a NUL byte or lost letters, or a line has another number of
+            columns.
     """
-    data = read_bytes(path).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    data = _latin(path, read_bytes(path).replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
     if not data:
         raise UserError(f"{path}: empty file")
     if (nul := data.find(b"\0")) >= 0:
@@ -129,3 +142,21 @@ def _table(path: Path, columns: list[str]) -> pd.DataFrame:
     )
     table.index += 1
     return table
+
+
+def _latin(path: Path, data: bytes) -> bytes:
+    """The text in latin-1, in which the official files are.
+
+    Raises:
+        UserError: a line has a sign that no title has: letters were lost when the file was saved in another encoding.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    if lost := _LOST.search(text):
+        line = text.count("\n", 0, lost.start())
+        shown = text.split("\n")[line][:80]
+        why = "letters were lost when the file was saved anew; take the official one"
+        raise UserError(f"{path}:{line + 1}: {shown!r}: {why}")
+    return text.encode("latin-1")

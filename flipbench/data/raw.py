@@ -31,6 +31,19 @@ class Rejected:
         return {"rejected_lines": len(lines), "rejected": lines}
 
 
+def packed_or_not(path: Path) -> Path:
+    """The file, or its unpacked copy where only that is there (``x.json`` of ``x.json.gz``).
+
+    Raises:
+        UserError: neither is there.
+    """
+    unpacked = path.with_name(path.name.removesuffix(".gz"))
+    for found in (path, unpacked):
+        if found.is_file():
+            return found
+    raise UserError(f"{path}: no such file{', nor ' + unpacked.name if unpacked != path else ''}")
+
+
 def read_bytes(path: Path) -> bytes:
     """A raw file's content.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flipbench.errors import UserError, nearest
+from flipbench.identity import canonical
 from flipbench.plan import registry
 from flipbench.plan.registry import Declaration
 from flipbench.plan.search import Search, TrialMetric
@@ -121,7 +122,7 @@ def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, tri
     if suite.tune:
         search = search_points(
             suite.tune,
-            flatten(declared.grid),
+            _grid(declared),
             flatten(settings),
             fixed,
             lambda point: selection_stage(evaluation_stage(condition, declared, resolve(declared, point), 0)),
@@ -132,6 +133,21 @@ def _cell(suite: Suite, row: MethodEntry, data: DataEntry, fingerprint: str, tri
     seeds = range(0 if best is None else suite.seeds)
     evaluations = tuple(evaluation_stage(condition, declared, best or {}, seed) for seed in seeds)
     return Cell(row, data, search.trials if search else (), evaluations, best, search)
+
+
+def _grid(declared: Declaration) -> dict[str, list[Value]]:
+    """The search values by dotted name, each once and in the type of its setting: of 0 and 0.0 one is tried.
+
+    Raises:
+        UserError: a value that its setting cannot have, or no such setting.
+    """
+    known, grid = flatten(declared.settings), {}
+    for name, values in flatten(declared.grid).items():
+        if name not in known:
+            raise UserError(f"grid: unknown setting '{name}'{nearest(name, known)}")
+        typed = [check_value(f"grid: {name}", value, known[name]) for value in values]
+        grid[name] = list({canonical(value): value for value in typed}.values())
+    return grid
 
 
 def condition_of(suite: Suite, data: DataEntry, fingerprint: str) -> DataCondition:

@@ -107,6 +107,12 @@ def _plain(value: Value) -> bool | int | float | str:
 
 
 def _value(name: str, asked: Any, axes: Axes) -> Value:
-    """What a setting gets of an asked value: three significant digits, which last-bit differences do not move."""
+    """What a setting gets of an asked value: three significant digits, which last-bit differences do not move.
+
+    Rounding may not leave the range: the sampler is told of the point when it is made anew, and refuses one outside.
+    """
     listed = {_plain(v): v for v in axes[name]}
-    return listed[asked] if asked in listed else float(f"{asked:.3g}")
+    if asked in listed:
+        return listed[asked]
+    numbers = [float(v) for v in listed]
+    return min(max(float(f"{asked:.3g}"), min(numbers)), max(numbers))

@@ -98,9 +98,29 @@ def test_it_is_imported_checked_and_cannot_be_fetched(raw: Callable[..., Path], 
         fetch("amazon-toys")
 
 
+@pytest.mark.parametrize(("name", "last"), [(REVIEWS[0], 17_835), (REVIEWS[1], 16_282)])
+def test_times_after_the_crawl_are_named_and_left_out(raw: Callable[..., Path], name: str, last: int) -> None:
+    late = [review("D4", "0001", 5.0, last), review("E5", "0001", 5.0, last + 1)]
+    prepared = read(raw(as_lines(NEW + late), name=name))
+    assert [row[0] for row in in_words(prepared)] == [*(row[0] for row in ROWS), "D4"]
+    assert prepared.meta["after_the_crawl"] == 1
+    assert prepared.meta["first_after_the_crawl"][0].startswith(f"{name}:8: 201")
+
+
+def test_unpacked_files_give_the_same_table(raw: Callable[..., Path]) -> None:
+    folder = raw()
+    for name, records in ((REVIEWS[0], NEW), (ITEMS, NEW_ITEMS)):
+        (folder / name).unlink()
+        (folder / name.removesuffix(".gz")).write_bytes(as_lines(records))
+    assert in_words(read(folder)) == ROWS
+    assert import_from("amazon-toys", folder).meta["reviews"] == REVIEWS[0].removesuffix(".gz")
+
+
 BAD = {
     "{": "not JSON",
     "[1]": "not an object",
+    "{'asin': {[]: 1}}": "neither JSON nor a Python literal",
+    "{'asin': '\\d'}": "reviewerID None: ",
     "{'asin': __import__('os')}": "neither JSON nor a Python literal",
     json.dumps(review("A1", "0001", 6, 9000)): "overall 6: not one of 1 to 5",
     json.dumps(review("A1", "0001", True, 9000)): "overall True: not one of 1 to 5",

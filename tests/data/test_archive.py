@@ -9,7 +9,7 @@ import pytest
 from tables import ML_1M, zipped
 from tiny_movielens import MOVIELENS
 
-from flipbench.data.archive import extract
+from flipbench.data.archive import extract, named
 from flipbench.errors import UserError
 
 MEMBERS = [f"ml-1m/{file}" for file in MOVIELENS]
@@ -58,6 +58,13 @@ def test_a_member_that_lies_about_its_size_is_refused(archive: Path, tmp_path: P
     archive.write_bytes(zipped({"ml-1m/users.dat": b"0" * 1_000_000}).replace(honest, lie))
     with pytest.raises(UserError, match="not a readable zip archive"):
         extract(archive, ["ml-1m/users.dat"], tmp_path)
+
+
+def test_names_that_are_no_utf_8_are_one_line(archive: Path, tmp_path: Path) -> None:
+    archive.write_bytes(zipped(ML_1M | {"ml-1m/é": b""}).replace("é".encode(), b"\xff\xfe"))
+    for use in (lambda: extract(archive, MEMBERS, tmp_path), lambda: named(archive, MEMBERS)):
+        with pytest.raises(UserError, match=r"a\.zip: not a readable zip archive: "):
+            use()
 
 
 def test_damaged_archives_are_one_line(archive: Path, tmp_path: Path) -> None:

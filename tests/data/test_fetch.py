@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import requests
 import tiny_bookcrossing
 import tiny_goodreads
 from tables import ML_1M, zipped
@@ -201,6 +202,53 @@ def test_another_file_at_the_same_address_is_refused(server: Server, bookcrossin
     with pytest.raises(UserError, match=rf"checksum differs from that of the first download, in .*{DUMP}.sha256"):
         fetch(bookcrossing)
     assert not (archives / DUMP).exists()
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_page_in_place_of_an_archive_is_not_kept_nor_its_checksum(
+    server: Server, bookcrossing: Dataset, archives: Path, recorded: bool
+) -> None:
+    whole, page = server.files[DUMP], b"<!DOCTYPE html><title>moved</title>"
+    server.files[DUMP] = page
+    if recorded:  # by an earlier version
+        (archives / DUMP).write_bytes(page)
+        (archives / f"{DUMP}.sha256").write_text(hashlib.sha256(page).hexdigest())
+    with pytest.raises(UserError, match="the server sent no zip file but a page; nothing was kept"):
+        fetch(bookcrossing)
+    assert kept(archives) == []
+    server.files[DUMP] = whole
+    assert len(fetch(bookcrossing)) == 6
+
+
+def test_a_page_in_place_of_a_gzipped_file_is_not_kept(server: Server, archives: Path) -> None:
+    server.files = {INTERACTIONS: b"<html>"}
+    with pytest.raises(UserError, match="the server sent no gz file but a page; nothing was kept"):
+        fetch(replace(get("goodreads"), base_url=server.url))
+    assert kept(archives) == []
+
+
+def test_a_failed_certificate_is_not_called_a_missing_connection(movielens: Dataset, monkeypatch: Any) -> None:
+    failed = Mock(side_effect=requests.exceptions.SSLError("certificate verify failed"))
+    monkeypatch.setattr(requests, "get", failed)
+    with pytest.raises(UserError, match=r"the certificate of 127\.0\.0\.1 was not accepted, .*run 'flipbench"):
+        fetch(movielens)
+
+
+def test_a_zip_in_place_of_a_folder_is_read(tmp_path: Path, home: Path) -> None:
+    folder = import_from("bookcrossing", tiny_bookcrossing.write_raw(tmp_path / "raw"))
+    archive = tmp_path / "BX.zip"
+    archive.write_bytes(zipped({f"any/{file}": content for file, content in tiny_bookcrossing.FILES.items()}))
+    assert import_from("bookcrossing", archive).fingerprint == folder.fingerprint
+    assert list(home.glob(".raw-*")) == []
+    archive.write_bytes(zipped(tiny_bookcrossing.FILES | {"BX-Users.csv": b"no header"}))
+    with pytest.raises(UserError, match=rf"^{archive}/BX-Users\.csv:1: another header"):
+        import_from("bookcrossing", archive)
+    with pytest.raises(UserError, match=r"has none of BX-.*; unpack BX\.zip, or give it in place of the folder"):
+        import_from("bookcrossing", tmp_path)
+    with pytest.raises(UserError, match=r"BX\.zip: has none of ratings\.dat"):
+        import_from("movielens-1m", archive)
+    with pytest.raises(UserError, match=r"BX-Users\.csv: a file, neither a folder nor a zip archive: give the folder"):
+        import_from("bookcrossing", tmp_path / "raw" / "BX-Users.csv")
 
 
 def test_files_that_lie_one_by_one_are_fetched_and_recorded(server: Server, archives: Path, tmp_path: Path) -> None:

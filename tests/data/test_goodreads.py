@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -94,9 +95,7 @@ REJECTED = {
     ),
     "an unknown month": (INTERACTIONS, unrated(b"Mar", b"Mai"), "date_updated 'Mon Mai"),
     "a user of 31 digits": (INTERACTIONS, unrated(b'"ffff', b'"fff'), "user_id 'fff"),
-    "a pair twice": (INTERACTIONS, THIRD.replace(b": 3,", b": 5,"), f"user {ANN} has rated book 100 before"),
     "a book in letters": (BOOKS, b'{"book_id": "x", "title": "T"}\n', "book_id 'x': not a number"),
-    "a book twice": (BOOKS, lines(BOOKS).splitlines(keepends=True)[0], "book_id 100 occurs before"),
     "text that is no UTF-8": (BOOKS, b'{"book_id": "5", "title": "\xff"}\n', ""),
     "an author without a number": (AUTHORS, b'{"name": "Nobody"}\n', "author_id None: missing"),
     "genres in a list": (GENRES, b'{"book_id": "5", "genres": ["fiction"]}\n', "not an object with book_id, genres"),
@@ -110,6 +109,42 @@ def test_lines_that_cannot_be_read_are_counted_and_named(raw: Raw, file: str, li
     (rejected,) = prepared.meta["rejected"]
     assert rejected.startswith(f"{file}:{len(RECORDS[file]) + 1}: {message}")
     assert in_words(prepared) == ROWS
+
+
+@pytest.mark.parametrize("name", ["pairs", "book_id", "author_id", "work_id"])
+def test_repeated_records_are_counted_and_are_no_malformed_lines(raw: Raw, name: str) -> None:
+    file = {"pairs": INTERACTIONS, "book_id": BOOKS, "author_id": AUTHORS, "work_id": WORKS}[name]
+    first = THIRD.replace(b": 3,", b": 5,") if name == "pairs" else lines(file).splitlines(keepends=True)[0]
+    prepared = read(raw({file: lines(file) + first * 1_001}), sampling=ALL)
+    assert (prepared.meta[f"repeated_{name}"], prepared.meta["rejected"]) == (1_001, [])
+    assert in_words(prepared) == ROWS
+
+
+def test_times_after_the_crawl_are_named_and_left_out(raw: Raw) -> None:
+    prepared = read(raw({INTERACTIONS: lines(INTERACTIONS) + unrated(b" 2014", b" 2031")}), sampling=ALL)
+    assert in_words(prepared) == ROWS
+    assert prepared.meta["after_the_crawl"] == 1
+    assert prepared.meta["first_after_the_crawl"] == [f"{INTERACTIONS}:7: 2031-03-03"]
+    assert read(raw(), sampling=ALL).meta["after_the_crawl"] == 0
+
+
+@pytest.mark.parametrize("file", RECORDS)
+def test_unpacked_files_give_the_same_table(raw: Raw, file: str) -> None:
+    folder = raw()
+    (folder / file).unlink()
+    (folder / file.removesuffix(".gz")).write_bytes(lines(file))
+    assert in_words(read(folder, sampling=ALL)) == ROWS
+    (folder / file.removesuffix(".gz")).unlink()
+    with pytest.raises(UserError, match=f"{file}: no such file, nor {file.removesuffix('.gz')}"):
+        read(folder, sampling=ALL)
+
+
+def test_two_imports_at_once_do_not_collide(raw: Raw, home: Path) -> None:
+    folder = raw()
+    with ThreadPoolExecutor(8) as pool:
+        tables = list(pool.map(lambda name: import_from(name, folder), ["goodreads", "goodreads-4m"] * 8))
+    assert len({table.fingerprint for table in tables}) == 2
+    assert list((home / "scratch").iterdir()) == []
 
 
 def test_a_fault_does_not_hide_its_neighbours(raw: Raw) -> None:
@@ -254,7 +289,7 @@ def test_changed_bytes_never_pass_unseen(tmp_path: Path, data: st.DataObject) ->
     count = sum(bool(line) for line in content.split(b"\n"))
     if file == INTERACTIONS:
         rated, unrated = prepared.meta["rated_interactions"], 1
-        assert rated + unrated + 1 + prepared.meta["rejected_lines"] >= count - 1
+        assert rated + unrated + 1 + prepared.meta["rejected_lines"] + prepared.meta["repeated_pairs"] >= count - 1
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

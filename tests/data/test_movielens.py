@@ -1,19 +1,25 @@
 """The MovieLens reader: known values, the round trip of ids, and raw files that are wrong."""
 
+import json
 import os
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_bookcrossing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tables import corrupted, in_words
 from tiny_movielens import MOVIELENS, RATINGS
 
+from flipbench.cli import main
+from flipbench.data import dataset, fetch
 from flipbench.data.check import check
+from flipbench.data.dataset import get
 from flipbench.data.fetch import import_from
 from flipbench.data.movielens_reader import read
 from flipbench.data.split import training_rows
@@ -99,6 +105,20 @@ BAD = {
     "a huge movie id": ("movies", f"{'1' * 5000}::Toy Story (1995)::Comedy\n", r"movies.dat:1: movie .* is not"),
     "no title": ("movies", "1::::Comedy\n", r"movies.dat:1: empty title"),
     "no genre": ("movies", "1::Toy Story (1995)::|War\n", r"movies.dat:1: empty genre"),
+    "a title in GBK": (
+        "movies",
+        "1::Misérables::Drama\n".replace("é", "\xa8\xa6"),
+        r"movies.dat:1: .*letters were lost",
+    ),
+    "a title in a DOS code page": ("movies", "1::Ok::War\n2::Mis\x82rables::Drama\n", r"movies.dat:2: .*letters were"),
+    "a question mark for a letter": ("movies", "1::Mis?rables::Drama\n", r"movies.dat:1: '1::Mis\?rables.* were lost"),
+    "a huge zero before an id": ("movies", f"{'0' * 5000}1::Toy::War\n", r"movies.dat:1: movie .* is not"),
+    "other digits": ("ratings", "1::9::4::\xb27\n", r"ratings.dat:1: timestamp '²7' is not an integer"),
+    "a rating of 2026": (
+        "ratings",
+        "1::9::4::7\n1::1::4::1767225600\n",
+        r"ratings.dat:2: timestamp 1767225600 is after",
+    ),
     "a title in two": ("movies", "1::Toy::Story (1995)::Comedy\n", r"movies.dat:1: 4 columns, expected 3"),
 }
 
@@ -108,7 +128,58 @@ def test_bad_files_are_refused_with_file_and_line(raw: Raw, home: Path, file: st
     with pytest.raises(UserError, match=message) as error:
         import_from("movielens-1m", raw(**{file: text}), allow_partial=True)
     assert "\n" not in str(error.value)
-    assert not home.exists()  # nothing half-written
+    assert [path.suffix for path in home.glob("*/*")] == [".lock"]  # nothing half-written
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_files_saved_anew_as_utf_8_give_the_same_table(raw: Raw, encoding: str) -> None:
+    table = import_from("movielens-1m", raw(), allow_partial=True)
+    folder = raw()
+    for file, text in MOVIELENS.items():
+        (folder / file).write_bytes(text.encode(encoding))
+    assert "Misérables, Les (1995)" in values(import_from("movielens-1m", folder, allow_partial=True)).to_pylist()
+    assert import_from("movielens-1m", folder, allow_partial=True).fingerprint == table.fingerprint
+
+
+LOST = {
+    "read as ASCII, replaced": "Mis\ufffdrables",
+    "read as GBK": "Misérables".encode("latin-1").decode("gbk", "replace"),
+    "read twice as latin-1": "Misérables".encode().decode("latin-1"),
+    "read as cp1251": "Misérables".encode("latin-1").decode("cp1251"),
+    "decomposed": "Mise\u0301rables",
+}
+
+
+@pytest.mark.parametrize("title", LOST.values(), ids=LOST)
+def test_utf_8_copies_whose_letters_were_lost_are_refused_by_line(raw: Raw, title: str) -> None:
+    folder = raw()
+    (folder / "movies.dat").write_bytes(MOVIELENS["movies.dat"].replace("Misérables", title).encode())
+    with pytest.raises(
+        UserError, match=rf"movies\.dat:3: '10::{title}.*letters were lost when the file was saved anew"
+    ):
+        read(folder, allow_partial=True)
+
+
+def test_an_import_says_whether_it_made_the_published_table(
+    raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fingerprint = import_from("movielens-1m", raw(), allow_partial=True).fingerprint
+    tiny = replace(get("movielens-1m"), fingerprint=fingerprint, reader=lambda raw, _: read(raw, allow_partial=True))
+    monkeypatch.setattr(dataset, "get", lambda name: tiny if name == tiny.name else get(name))
+    monkeypatch.setattr(fetch, "get", dataset.get)
+    command = ["data", "import", "movielens-1m", "--from", str(raw())]
+    assert main(command) == 0
+    assert f"fingerprint {fingerprint}, the published one\n" in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["published"] is True
+    raw(movies=MOVIELENS["movies.dat"].replace("Toy Story", "Toy Storey"))
+    assert main(command) == 0
+    assert f"\nwhich is not the published one, {fingerprint}: the raw files" in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["published"] is False
+    books = tiny_bookcrossing.write_raw(tmp_path / "bx")
+    assert main(["data", "import", "bookcrossing", "--from", str(books)]) == 0
+    assert "; none is published to compare it with\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("file", ["ratings.dat", "users.dat", "movies.dat"])

@@ -1,5 +1,7 @@
 """From a suite to stages and their keys."""
 
+from dataclasses import replace
+
 import pytest
 
 from flipbench.errors import UserError
@@ -140,6 +142,33 @@ def test_a_grid_search_tries_each_point_once_within_its_budget():
     assert (len(few), few[0]) == (4, settings)
     assert few == points(grid, settings, {}, budget=4)
     assert points(grid, settings, {}, budget=1) == [settings]
+
+
+@pytest.mark.parametrize("how", ["grid", "sobol", "tpe"])
+def test_values_of_a_grid_have_the_type_of_their_setting_before_they_are_compared(suite_file, monkeypatch, how):
+    path = suite_file(methods="[dcnv2]", tune=f"{{search: {how}, budget: 9}}", settings="{embedding_l2: 1}")
+    declare(monkeypatch, {"dropout": [0, 0.0, 0.5]})  # the declared dropout is 0.0
+    (cell,) = expand(path).cells
+    values = [point["dropout"] for point in cell.search.points]
+    assert all(type(value) is float for value in values)
+    assert len(set(values)) == len(values)
+    assert cell.search.axes["dropout"] == [0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [({"dropout": ["half"]}, "grid: dropout: expected a number"), ({"dropuot": [0.1]}, "unknown setting 'dropuot'")],
+)
+def test_a_grid_that_its_settings_cannot_have_is_refused(suite_file, monkeypatch, grid, message):
+    declare(monkeypatch, grid)
+    with pytest.raises(UserError, match=message):
+        expand(suite_file(methods="[dcnv2]", tune="{budget: 9}"))
+
+
+def declare(monkeypatch, grid):
+    """Another grid for dcnv2."""
+    real = registry.get
+    monkeypatch.setattr(registry, "get", lambda name: replace(real(name), grid=grid) if name == "dcnv2" else real(name))
 
 
 def test_a_search_decides_the_runs_once_its_trials_are_done(suite_file):

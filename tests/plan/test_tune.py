@@ -86,6 +86,29 @@ def test_quasi_random_search_repeats():
     assert all(1e-4 <= point["rate"] <= 1e-3 and point["rate"] == float(f"{point['rate']:.3g}") for point in one)
 
 
+def restarted(how, rates):
+    """The rates of a search of six that is planned anew, from what is known, after every three."""
+    declared, known = Tune(search=how, budget=6, round=3), {}
+    while True:
+        result = search(declared, {"r": rates}, {"r": rates[0]}, {}, dict, lambda p, _: known.get(canonical(p)))
+        if result.best is not None:
+            return [point["r"] for point in result.points]
+        known.update({canonical(point): point["r"] for point in result.points})
+
+
+@pytest.mark.parametrize("how", ["sobol", "tpe"])
+def test_rounding_to_three_digits_stays_within_the_bounds(how):
+    assert set(restarted(how, [0.0012341, 0.0012449])) == {0.0012341, 0.00124}, ".00123 is below"
+    assert set(restarted(how, [0.0012351, 0.0012358])) == {0.0012351, 0.0012358}, ".00124 is above"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(1e-6, 10), st.floats(1e-5, 0.02), st.sampled_from(["sobol", "tpe"]))
+def test_no_point_is_outside_of_what_a_narrow_grid_spans(low, width, how):
+    high = low * (1 + width)
+    assert all(low <= rate <= high for rate in restarted(how, [low, high]))
+
+
 def test_what_the_suite_fixes_is_not_searched():
     points = looked(Tune(search="sobol", budget=12), lambda point: None, fixed=["rate", "norm"]).points
     assert {(point["rate"], point["norm"]) for point in points} == {(5e-4, False)}
