@@ -26,7 +26,7 @@ from flipbench.plan import registry
 from flipbench.plan.stage import Stage, validation_of
 from flipbench.run.tasks import PretrainTask, fit_task
 from flipbench.store.predictions import write_predictions
-from flipbench.store.runs import DRAWN, Store
+from flipbench.store.runs import DRAWN, Store, read_json
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.history import Epoch, Fitted
 from flipbench.train.lr_schedule import plateau_factors
@@ -95,17 +95,22 @@ class StageRun:
         return result
 
     def check_weights(self, digest: str) -> None:
-        """Where the stage was done before and runs again for its weights: they are those that were recorded.
+        """Where the stage was done before and runs again for its weights, nothing rests on others than these.
 
         Raises:
-            UserError: they are others, and what was made from the first does not follow from these.
+            UserError: they are not those that were recorded, and another finished stage was made from the first.
         """
-        if self.store.done(self.stage) and (recorded := self.store.metrics(self.stage)["weights"]) != digest:
-            raise UserError(
-                f"{self.store.folder(self.stage)}: made again for its weights, which are not those recorded "
-                f"({digest[:12]}, not {recorded[:12]}: another processor or torch); use another --results folder, or "
-                "delete this one and what was made from it"
-            )
+        stage, store = self.stage, self.store
+        if not store.done(stage) or (recorded := store.metrics(stage)["weights"]) == digest:
+            return
+        for folder in store.finished_folders(stage.dataset):
+            if stage.key in read_json(folder / "spec.json")["parents"].values():
+                raise UserError(
+                    f"{store.folder(stage)}: made again for its weights, which are not those recorded ({digest[:12]}, "
+                    f"not {recorded[:12]}: another processor or torch); use another --results folder, or delete what "
+                    f"was made from the first, {folder} and whatever else"
+                )
+        self.event("other weights", recorded=recorded, weights=digest)
 
     def failed(self, error: Exception, seconds: float | None = None, **circumstances: Any) -> None:
         """Record the failure in the store."""

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -216,6 +217,10 @@ def test_weights_made_again_are_those_recorded_or_refused(staged, train):
     with pytest.raises(UserError, match=r"not those recorded .*, not 000000000000: another processor"):
         engine.run_stage(fit, store, "cpu", 1)
     assert store.metrics(fit)["weights"] == "0" * 64
+
+    shutil.rmtree(store.folder(stages[-1]))  # nothing else was made from them: the new ones stand
+    engine.run_stage(fit, store, "cpu", 1)
+    assert store.metrics(fit) == before
 
 
 def test_a_run_folder_without_done_is_run_again(staged, calm, train):
