@@ -126,7 +126,7 @@ def test_a_backbone_with_dropout_starts_from_its_pretraining(tmp_path, monkeypat
 @pytest.mark.parametrize("method", ["flip", "flip_id", "flip_plm", "ctrl", "alt", "alt_id", "alt_plm"])
 def test_a_search_has_ninety_points(method):
     declared = registry.get(method)
-    how = Tune(search="random", budget=90)
+    how = Tune(search="sobol", budget=90)
     settings = flatten(resolve(declared, {}))
     found = search(how, flatten(declared.grid), settings, {}, canonical, lambda *_: None)
     assert len({canonical(point) for point in found.points}) == 90

@@ -37,7 +37,7 @@ def test_an_unequal_row_is_found():
         }
     )
     assert differences(mine)[1] == {
-        "embedding_l2": {"0.0001": ("deepfm", "afm"), "0.0": ("dcnv2",)},
+        "embedding_l2": {"0.001": ("deepfm", "afm"), "0.0": ("dcnv2",)},
         "max_epochs": {"30": ("deepfm", "dcnv2"), "3": ("afm",)},
     }
 
