@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from pyarrow import parquet
+from torch import nn
 
 import flipbench
 from flipbench import metrics
@@ -94,12 +95,20 @@ class StageRun:
         self.store.commit(self.stage, {"metrics.json": result, "env.json": env})
         return result
 
-    def check_weights(self, digest: str) -> None:
-        """Where the stage was done before and runs again for its weights, nothing rests on others than these.
+    def keep_weights(self, model: nn.Module) -> str:
+        """The digest of what a stage ends with, written beside its metrics where a child reads it.
 
         Raises:
-            UserError: they are not those that were recorded, and another finished stage was made from the first.
+            UserError: the stage was done before with other weights, and another finished stage was made from those.
         """
+        digest = weights_sha256(model.state_dict())
+        self._check_weights(digest)
+        if self.stage.leaves_weights:
+            save_weights(model, self.work)
+        return digest
+
+    def _check_weights(self, digest: str) -> None:
+        """Where the stage was done before and runs again for its weights, nothing rests on others than these."""
         stage, store = self.stage, self.store
         if not store.done(stage) or (recorded := store.metrics(stage)["weights"]) == digest:
             return
@@ -166,15 +175,11 @@ class Fit:
 
     def result(self, fitted: Fitted) -> dict[str, Any]:
         """The metrics; the weights are written beside them where a child reads them."""
-        digest = weights_sha256(self.model.state_dict())
-        self.run.check_weights(digest)
-        if self.run.stage.leaves_weights:
-            save_weights(self.model, self.run.work)
         return {
             "best": fitted.best.as_dict(),
             "history": [epoch.as_dict() for epoch in fitted.history],
             "initial_weights": self.initial,
-            "weights": digest,
+            "weights": self.run.keep_weights(self.model),
             "parameters": self.parameters,
             "rows": {"train": len(self.train), "valid": 0 if self.valid is None else len(self.valid)},
         }
@@ -203,13 +208,10 @@ def pretrain(run: StageRun, tick: Tick | None) -> dict[str, Any]:
     task = PretrainTask(run.stage, table, rows, run.device)
     run.event("built", parameters=sum(p.numel() for p in task.model.parameters()))
     fitted = task.run(run.checkpoint, run.progress(task.config.max_epochs, tick))
-    digest = weights_sha256(task.model.state_dict())
-    run.check_weights(digest)
-    save_weights(task.model, run.work)
     return {
         "best": fitted.best.as_dict(),
         "history": [epoch.as_dict() for epoch in fitted.history],
-        "weights": digest,
+        "weights": run.keep_weights(task.model),
         "rows": {"train": len(rows)},
     }
 
