@@ -75,7 +75,8 @@ class ResultTable:
         All of them where nothing of it was run: the table is then of what is to be run.
         """
         places = self.columns_of(dataset)
-        if not any(row.cells[i].status != "not-run" for row in self.rows for i in places if self._is_ours(i)):
+        ours = [i for i in places if self.columns[i].source == "ours"]
+        if all(row.cells[i].status == "not-run" for row in self.rows for i in ours):
             return self.groups
         kept = (
             replace(
@@ -84,9 +85,6 @@ class ResultTable:
             for group in self.groups
         )
         return tuple(group for group in kept if group.rows)
-
-    def _is_ours(self, column: int) -> bool:
-        return self.columns[column].source == "ours"
 
     def sentences(self, **marks: str) -> tuple[str, ...]:
         """All that a reader must know.
