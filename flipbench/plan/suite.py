@@ -78,6 +78,11 @@ class MethodEntry(_Strict):
     note: str = ""
     """What a reader of the row's figures must know; stands under the table."""
 
+    @property
+    def is_floor(self) -> bool:
+        """Whether its method is a rule that any model must beat."""
+        return registry.get(self.method).kind == "floor"
+
 
 class Tune(_Strict):
     """How settings are searched, the same budget for every method."""

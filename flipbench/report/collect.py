@@ -11,7 +11,6 @@ from flipbench.data import dataset as datasets
 from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name, row_name
 from flipbench.paper.others import published
-from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.plan.suite import Suite
@@ -67,7 +66,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         unstated=unstated(cell for cell, _ in ran),
         validations=tuple(dict.fromkeys(validations)),
         refits=tuple(dict.fromkeys(refits)),
-        floors=frozenset(m.label for m in suite.methods if registry.get(m.method).kind == "floor"),
+        floors=frozenset(m.label for m in suite.methods if m.is_floor),
         published={d.label: published(d.published, d.name, d.order) for d in suite.data if d.published},
     )
 

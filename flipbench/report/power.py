@@ -15,7 +15,6 @@ from flipbench.data.store import open_table
 from flipbench.errors import NotPreparedError, UserError
 from flipbench.identity import key_of
 from flipbench.paper.values import paper_value
-from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage, is_refitted, validation_of
 from flipbench.protocol import Metric
@@ -217,7 +216,7 @@ class _Pilots:
 
     def _lucks(self, row: Cell, other: Cell) -> list[Luck]:
         """Of every pair of unlike methods that was run as this one, floors with floors, with common seeds."""
-        floors = frozenset(registry.get(cell.method.method).kind == "floor" for cell in (row, other))
+        floors = frozenset((row.method.is_floor, other.method.is_floor))
         if (key := (row.data.label, floors)) not in self._others:
             alike = (
                 (a, b)
