@@ -19,6 +19,15 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield home
 
 
+@pytest.fixture(scope="module")
+def real_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home for real data: in the shared one, tests of data that are not prepared would find them."""
+    home = tmp_path_factory.mktemp("real")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLIPBENCH_HOME", str(home))
+        yield home
+
+
 @pytest.fixture(autouse=True, scope="module")
 def own_processor_state() -> Iterator[None]:
     """Training flushes denormals to zero, for the whole process; the next module's tests may draw them."""
