@@ -8,8 +8,12 @@ class UserError(Exception):
     """A mistake in what the user gave (a suite, an option, a file).
 
     The command line prints it as one line and exits with 1; no traceback. The message names
-    the file and the key, and ends with the nearest valid value where there is one.
+    the file and the key, and ends with the nearest valid value where there is one. What of it is not printable,
+    as the end of a line or a terminal's control sequence in what the user gave, is written as an escape (``\\x1b``).
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
 
 
 class NotPreparedError(UserError):
@@ -23,3 +27,12 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; valid: {', '.join(valid)}" if 0 < len(valid) <= 24 else ""
+
+
+SHOWN = 80
+"""Characters of what a user gave that an error line repeats."""
+
+
+def shorten(text: str, most: int = SHOWN) -> str:
+    """The text, or its beginning and ``…`` where it is longer than an error line has room for."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

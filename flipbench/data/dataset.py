@@ -14,7 +14,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from flipbench.data.table import Field
-from flipbench.errors import UserError, nearest
+from flipbench.errors import UserError, nearest, shorten
 from flipbench.protocol import Order
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def get(name: str) -> Dataset:
     """
     registered = _registered()
     if name not in registered:
-        raise UserError(f"unknown data set '{name}'{nearest(name, registered)}")
+        raise UserError(f"unknown data set '{shorten(name)}'{nearest(name, registered)}")
     try:
         dataset: Dataset = registered[name].load()
     except (ImportError, AttributeError) as error:

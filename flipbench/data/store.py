@@ -31,9 +31,15 @@ META = "meta.json"
 
 
 def home() -> Path:
-    """Where prepared tables and downloads live: ``$FLIPBENCH_HOME``, else the user's cache folder."""
+    """Where prepared tables and downloads live: ``$FLIPBENCH_HOME``, else the user's cache folder.
+
+    Raises UserError where the variable names a user whom this machine does not know.
+    """
     if given := os.environ.get("FLIPBENCH_HOME"):
-        return Path(given).expanduser()
+        try:
+            return Path(given).expanduser()
+        except RuntimeError:
+            raise UserError(f"FLIPBENCH_HOME {given}: no such user") from None
     from platformdirs import user_cache_path
 
     return user_cache_path("flipbench", appauthor=False)

@@ -4,15 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flipbench.errors import UserError, nearest
+from flipbench.errors import UserError, nearest, shorten
 from flipbench.identity import canonical
 from flipbench.plan import registry
 from flipbench.plan.registry import Declaration
+from flipbench.plan.schema import check_folder
 from flipbench.plan.search import Search, TrialMetric
 from flipbench.plan.search import search as search_points
 from flipbench.plan.settings import Value, check_value, flatten, nest
 from flipbench.plan.stage import DataCondition, Stage, evaluation_stage, inspection_stage, selection_stage
-from flipbench.plan.suite import DataEntry, MethodEntry, Suite
+from flipbench.plan.suite import MOST, DataEntry, MethodEntry, Suite
 
 
 class FinishedRuns(Protocol):
@@ -185,7 +186,7 @@ def resolve(declared: Declaration, given: Mapping[str, Any]) -> dict[str, Any]:
     for layer in (declared.flavours.get(flavour, {}), given):
         for name, value in flatten(layer).items():
             if name not in settings:
-                raise UserError(f"{declared.name}: unknown setting '{name}'{nearest(name, settings)}")
+                raise UserError(f"{declared.name}: unknown setting '{shorten(name)}'{nearest(name, settings)}")
             settings[name] = check_value(f"{declared.name}: {name}", value, known[name])
     nested = nest(settings)
     if problem := declared.problem(nested):
@@ -197,35 +198,38 @@ def narrow(suite: Suite, only: Iterable[str]) -> Suite:
     """The suite cut to the rows and columns that ``--only KEY=VALUE[,VALUE]`` names.
 
     Raises:
-        UserError: an unknown key, or a value that the suite does not have.
+        UserError: an unknown key, a value that the suite does not have, or more runs than can be planned.
     """
     data, methods = list(suite.data), list(suite.methods)
     for choice in only:
         key, equals, text = choice.partition("=")
+        told = f"--only {shorten(choice)}"
         values = [v for v in text.split(",") if v]
         if not equals or not values:
-            raise UserError(f"--only {choice}: expected KEY=VALUE[,VALUE]")
+            raise UserError(f"{told}: expected KEY=VALUE[,VALUE]")
         if key == "dataset":
-            _known(choice, values, {d.label for d in suite.data} | {d.name for d in suite.data})
+            _known(told, values, {d.label for d in suite.data} | {d.name for d in suite.data})
             data = [d for d in data if d.label in values or d.name in values]
         elif key == "model":
-            _known(choice, values, {m.label for m in suite.methods} | {m.method for m in suite.methods})
+            _known(told, values, {m.label for m in suite.methods} | {m.method for m in suite.methods})
             methods = [m for m in methods if m.label in values or m.method in values]
         elif key == "kind":
-            _known(choice, values, registry.GROUPS)
+            _known(told, values, registry.GROUPS)
             methods = [m for m in methods if registry.get(m.method).kind in values]
         else:
-            raise UserError(f"--only {choice}: unknown key '{key}'{nearest(key, ['dataset', 'model', 'kind'])}")
+            raise UserError(f"{told}: unknown key '{shorten(key)}'{nearest(key, ['dataset', 'model', 'kind'])}")
     if not data or not methods:
         raise UserError("--only leaves nothing of the suite")
-    return suite.model_copy(update={"data": data, "methods": methods})
+    cut = suite.model_copy(update={"data": data, "methods": methods})
+    cut.check_size()
+    return cut
 
 
-def _known(choice: str, values: Iterable[str], valid: Iterable[str]) -> None:
+def _known(told: str, values: Iterable[str], valid: Iterable[str]) -> None:
     valid = set(valid)
     for value in values:
         if value not in valid:
-            raise UserError(f"--only {choice}: the suite has no '{value}'{nearest(value, valid)}")
+            raise UserError(f"{told}: the suite has no '{shorten(value)}'{nearest(value, valid)}")
 
 
 def _add(stages: dict[str, Stage], stage: Stage) -> None:
@@ -244,15 +248,20 @@ def with_options(suite: Suite, seeds: int | None, protocol: str | None, results:
     """The suite with what the command line sets.
 
     Raises:
-        UserError: ``seeds`` is not positive.
+        UserError: ``seeds`` is not positive or too large, or ``results`` names no folder.
     """
     update: dict[str, Any] = {}
     if seeds is not None:
         if seeds < 1:
             raise UserError(f"--seeds {seeds}: must be at least 1")
+        if seeds > MOST:
+            raise UserError(f"--seeds {seeds}: must be at most {MOST}")
         update["seeds"] = seeds
     if protocol is not None:
         update["protocol"] = protocol
     if results is not None:
-        update["outputs"] = suite.outputs.model_copy(update={"results": results})
+        try:
+            update["outputs"] = suite.outputs.model_copy(update={"results": check_folder(results)})
+        except ValueError as error:
+            raise UserError(f"--results: {error}") from None
     return suite.model_copy(update=update)

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from flipbench import yamlfile
 from flipbench.data import dataset as datasets
-from flipbench.errors import UserError, nearest
+from flipbench.errors import UserError, nearest, shorten
 from flipbench.plan import registry
+from flipbench.plan.schema import STRICT, Line, Name, first_of, words_of
 from flipbench.plan.settings import check_value, flatten, nest
 
 SHIPPED = Path(__file__).parent / "named"
@@ -23,10 +25,10 @@ EVERYWHERE = "settings"
 class _File(BaseModel):
     """``training``: of every method that is listed. ``methods``: by name, :data:`EVERYWHERE` and by data set."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = STRICT
 
-    settings: str
-    source: str
+    settings: Name
+    source: Line
     training: dict[str, Any] = {}
     methods: dict[str, dict[str, dict[str, Any]]]
 
@@ -69,11 +71,19 @@ def load(name: str) -> NamedSettings:
     """
     path = _find(name)
     try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return _read(path)
+    return _read(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, *_version: int) -> NamedSettings:
+    try:
         read = _File.model_validate(yamlfile.load(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {place or 'the file'}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        problem, place = first_of(error)
+        raise UserError(f"{path}: {'.'.join(place) or 'the file'}: {words_of(problem)}") from None
     if read.settings != path.stem:
         raise UserError(f"{path}: settings: '{read.settings}' differs from the file's name '{path.stem}'")
     try:
@@ -90,10 +100,10 @@ def available() -> list[str]:
 
 def _find(name: str) -> Path:
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
+    if path.suffix in (".yaml", ".yml") or yamlfile.exists(path):
         return path
     if name not in (shipped := available()):
-        raise UserError(f"unknown settings '{name}'{nearest(name, shipped)}")
+        raise UserError(f"unknown settings '{shorten(name)}'{nearest(name, shipped)}")
     return SHIPPED / f"{name}.yaml"
 
 
@@ -109,7 +119,7 @@ def _of_method(
         place = method if dataset == EVERYWHERE else f"{method}.{datasets.get(dataset).name}"
         values = {**shared, **flatten(entry.get(dataset, {}))}
         if unknown := next((name for name in values if name not in known), None):
-            raise UserError(f"{place}: unknown setting '{unknown}'{nearest(unknown, known)}")
+            raise UserError(f"{place}: unknown setting '{shorten(unknown)}'{nearest(unknown, known)}")
         checked = {name: check_value(f"{place}: {name}", value, known[name]) for name, value in values.items()}
         if problem := declared.problem(nest({name: s.value for name, s in known.items()} | checked)):
             raise UserError(f"{place}: {problem}")

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-from flipbench.errors import UserError, nearest
+from flipbench.errors import UserError, nearest, shorten
 from flipbench.plan.declarations import read_declarations
 from flipbench.plan.settings import (
     PRETRAIN,
@@ -199,7 +199,7 @@ def _methods(kind: str | None) -> dict[str, tuple[str, str]]:
 
 def _entry(name: str, entries: Mapping[str, T], what: str) -> T:
     if name not in entries:
-        raise UserError(f"unknown {what} '{name}'{nearest(name, entries)}")
+        raise UserError(f"unknown {what} '{shorten(name)}'{nearest(name, entries)}")
     return entries[name]
 
 

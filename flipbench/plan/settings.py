@@ -3,11 +3,13 @@
 Nothing here imports torch, so that listing and planning stay instant.
 """
 
+import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from flipbench.errors import UserError, nearest
+from flipbench.errors import UserError, nearest, shorten
 
 Value = bool | int | float | str | list[int]
 Source = Literal["paper", "code", "guess"]
@@ -245,6 +247,17 @@ PRETRAIN = "pretrain"
 """The setting whose value is a mapping: the settings of the pretraining, which belong to its key alone."""
 
 
+def shown(given: Any) -> str:
+    """A value as an error line repeats it."""
+    if isinstance(given, Mapping):
+        return "a mapping"
+    if isinstance(given, list) and any(isinstance(item, list | Mapping) for item in given):
+        return "a list"
+    if given is None or isinstance(given, bool):
+        return {None: "nothing", True: "true", False: "false"}[given]
+    return shorten(repr(given))
+
+
 def check_value(where: str, value: Value, setting: Setting) -> Value:
     """``value`` in the type of the setting's default, and one of its valid values.
 
@@ -253,16 +266,24 @@ def check_value(where: str, value: Value, setting: Setting) -> Value:
     """
     default, valid = setting.value, setting.valid
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < sys.float_info.max else math.inf
     if type(value) is not type(default):
-        raise UserError(f"{where}: expected {_TYPE_WORDS[type(default)]}, got {value!r}")
-    if isinstance(value, list) and not (value and all(type(v) is int and v > 0 for v in value)):
-        raise UserError(f"{where}: expected one or more whole numbers above 0, got {value!r}")
+        raise UserError(f"{where}: expected {_TYPE_WORDS[type(default)]}, got {shown(value)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: {value} is no finite number")
+    if isinstance(value, list) and not _are_widths(value):
+        most = f"{Valid.LAYERS.high:g} whole numbers from 1 to {Valid.WIDTH.high:g}"
+        raise UserError(f"{where}: expected up to {most}, got {shown(value)}")
     if isinstance(valid, tuple) and valid and value not in valid:
-        raise UserError(f"{where}: unknown '{value}'{nearest(str(value), valid)}")
+        raise UserError(f"{where}: unknown '{shorten(str(value))}'{nearest(str(value), valid)}")
     if isinstance(valid, Range) and isinstance(value, int | float) and not valid.low <= value <= valid.high:
         raise UserError(f"{where}: {value} is not between {valid.low:g} and {valid.high:g}")
     return value
+
+
+def _are_widths(values: list[Any]) -> bool:
+    """Whether they are the widths of layers."""
+    return 0 < len(values) <= Valid.LAYERS.high and all(type(v) is int and 0 < v <= Valid.WIDTH.high for v in values)
 
 
 _TYPE_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list of numbers"}

@@ -1,39 +1,38 @@
 """A suite file: every choice that could be argued about, written down before the run."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from flipbench import yamlfile
 from flipbench.data import dataset as datasets
-from flipbench.errors import UserError, nearest
+from flipbench.errors import UserError, nearest, shorten
+from flipbench.paper.names import TABLES
 from flipbench.paper.others import published
 from flipbench.plan import named_settings, registry
-from flipbench.plan.settings import Value, flatten, nest
+from flipbench.plan.schema import STRICT, Folder, Line, Name, NameOrSettings, SettingValues, first_of, mistake, words_of
+from flipbench.plan.settings import flatten, shown
 from flipbench.protocol import Order, Protocol, Validation
 
+MOST = 1000
+"""Of seeds, and of points in a search."""
 
-def _nested(settings: Any) -> Any:
-    """Dotted names as nested mappings too; anything else is pydantic's to refuse."""
-    is_named = isinstance(settings, dict) and all(isinstance(name, str) for name in settings)
-    return nest(flatten(settings)) if is_named else settings
-
-
-SettingValues = Annotated[dict[str, Value | dict[str, Value]], BeforeValidator(_nested)]
-"""Settings as a suite writes them: those of a pretraining nested under ``pretrain``."""
+MOST_RUNS = 10_000
+"""Of a suite's runs and trials together, so that planning takes seconds."""
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = STRICT
 
 
 class DataEntry(_Strict):
     """A data set and how it is used."""
 
-    name: str
+    name: Name
     """Registered name; ``flipbench list datasets`` shows them."""
     order: Order = "chronological"
     """Row order before the split: one that the data set has; ``random`` leaks the future and shows by how much."""
@@ -48,7 +47,7 @@ class DataEntry(_Strict):
     """Instead of the suite's."""
     refit: bool | None = None
     """Instead of the suite's."""
-    published: str | None = None
+    published: Name | None = None
     """Numbers of another source than the paper to print beside ours (``recbole-ml-1m``): a key of
     ``flipbench/paper/others.yaml``, of the same data set and order."""
 
@@ -67,15 +66,15 @@ class DataEntry(_Strict):
 class MethodEntry(_Strict):
     """A row: a method with its settings."""
 
-    label: str
+    label: Name
     """The row's name; the method's own unless the suite gives another."""
-    method: str
+    method: Name
     """Registered name; ``flipbench list models`` shows them."""
     settings: SettingValues = {}
     """What differs from the method file's declared settings."""
     named: str = ""
     """A named set of settings, by name or path, which ``settings`` go over: in a row ``settings: clickprompt-code``."""
-    note: str = ""
+    note: Line = ""
     """What a reader of the row's figures must know; stands under the table."""
 
     @property
@@ -91,10 +90,10 @@ class Tune(_Strict):
     """``sobol``, ``tpe``: Optuna's quasi-random and TPE samplers over the method's declared grid and between its
     points, from fixed seeds, so that every method has the same number of points. ``grid``: the points of the grid
     alone, of which a small one has fewer."""
-    budget: Annotated[int, Field(ge=1)]
+    budget: Annotated[int, Field(ge=1, le=MOST)]
     """Points that a method tries, the declared settings among them, each trained once on the selection part; of a
     larger grid as many are sampled by the seed 0."""
-    round: Annotated[int, Field(ge=1)] = 4
+    round: Annotated[int, Field(ge=1, le=MOST)] = 4
     """Of ``tpe``: points asked at once, each round knowing the figures of those before; the number of workers does not
     matter."""
     select: Literal["auc", "logloss"] = "auc"
@@ -104,7 +103,7 @@ class Tune(_Strict):
 class Compare(_Strict):
     """How rows are compared, declared before anything has run."""
 
-    reference: str | None = None
+    reference: Name | None = None
     """The row that Rel.Impr is of."""
     test: Literal["user-bootstrap", "delong", "paired-t"] = "user-bootstrap"
     """The significance test of the reference against each row."""
@@ -117,8 +116,8 @@ class Compare(_Strict):
 class Outputs(_Strict):
     """Where results and reports go, relative to the working directory."""
 
-    results: str = "results"
-    reports: str = "reports"
+    results: Folder = "results"
+    reports: Folder = "reports"
 
 
 def _entries(items: Any, name_key: str) -> Any:
@@ -131,8 +130,11 @@ def _entries(items: Any, name_key: str) -> Any:
             flat += _entries(item, name_key)
         elif isinstance(item, str):
             flat.append({name_key: item})
-        elif isinstance(item, dict) and len(item) == 1 and isinstance(body := next(iter(item.values())), dict | None):
-            flat.append({name_key: next(iter(item)), **(body or {})})
+        elif isinstance(item, dict) and len(item) == 1 and name_key not in item:
+            name, body = next(iter(item.items()))
+            if not isinstance(body, dict | None):
+                raise mistake(f"'{shorten(name)}': expected a mapping, got {shown(body)}")
+            flat.append({name_key: name, **(body or {})})
         else:
             flat.append(item)
     return flat
@@ -161,9 +163,9 @@ class Suite(_Strict):
 
     suite: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     """Name of the suite and of its reports; equals the file's name."""
-    title: str
+    title: Line
     """One line for the table's caption."""
-    paper: str | None = None
+    paper: Name | None = None
     """Table of the paper whose values stand beside ours (``table2``)."""
     data: Annotated[list[DataEntry], BeforeValidator(lambda v: _entries(v, "name")), Field(min_length=1)]
     """Columns: names, or ``name: {order, settings}``."""
@@ -175,22 +177,22 @@ class Suite(_Strict):
     ninth of the training rows."""
     refit: bool = False
     """Of ``held-out``: whether the model is fitted again, on all training rows, before it is scored."""
-    seeds: Annotated[int, Field(ge=1)] = 1
+    seeds: Annotated[int, Field(ge=1, le=MOST)] = 1
     """Runs a cell, seeds 0 .. seeds-1."""
-    settings: str | SettingValues = {}
+    settings: NameOrSettings = {}
     """Settings for every method of the suite that has them; or the name or path of a named set of settings
     (``clickprompt-code``) for the methods that it has."""
     methods: Annotated[list[MethodEntry], BeforeValidator(_methods), Field(min_length=1)]
     """Rows: names, or ``name: {settings}``; ``{method: NAME}`` in the settings gives a row another name."""
     tune: Tune | None = None
     """Search settings before the seeds are run; absent: every method at its declared settings."""
-    inspect: list[str] = []
+    inspect: list[Name] = []
     """What is measured of each row's pretraining; nothing is finetuned or scored then. ``embeddings``: how its table
     of features fills its space (figures 2, 8). ``alignment``: whether it finds the same masked field in text and
     table (figure 9)."""
     compare: Compare = Compare()
     """How rows are compared."""
-    unequal: dict[str, str] = {}
+    unequal: dict[str, Line] = {}
     """Why rows differ in a setting that all should share (:data:`flipbench.report.fairness.SHARED`), by its name; the
     report prints it."""
     versions: dict[str, Annotated[int, Field(ge=1)]] = {}
@@ -244,13 +246,19 @@ class Suite(_Strict):
         """Runs that end a cell: one a seed, and one for each thing to inspect where the suite inspects."""
         return self.seeds * max(1, len(self.inspect))
 
+    def check_size(self) -> None:
+        """Raises UserError where the suite asks for more runs than can be planned."""
+        cells, trials = len(self.data) * len(self.methods), self.tune.budget if self.tune else 0
+        if (runs := cells * (self.runs + trials)) > MOST_RUNS:
+            each = f"{self.seeds} seeds{f' and {trials} points' if trials else ''}"
+            raise UserError(f"seeds: {each} of {cells} cells are {runs:,} runs; at most {MOST_RUNS:,}")
+
     @model_validator(mode="after")
     def _names_exist(self) -> "Suite":
-        for entry in self.data:
-            if entry.order not in (orders := datasets.get(entry.name).orders):
-                raise UserError(f"data: '{entry.name}' has no order '{entry.order}'; valid: {', '.join(orders)}")
-            if entry.published:
-                published(entry.published, entry.name, entry.order)
+        self.check_size()
+        if self.paper is not None and self.paper not in TABLES:
+            raise UserError(f"paper: no result table '{self.paper}'{nearest(self.paper, TABLES)}")
+        self._columns_exist()
         labels = [row.label for row in self.methods]
         for what, names in (("method", labels), ("data set", [entry.label for entry in self.data])):
             if twice := _repeated(names):
@@ -261,9 +269,6 @@ class Suite(_Strict):
         for row in self.methods:
             if row.named:
                 named_settings.load(row.named).of(row.method, self.data[0].name)
-        for entry in self.data:
-            if unknown := next((row for row in entry.rows if row not in labels), None):
-                raise UserError(f"data: {entry.name}: rows: no row '{unknown}'{nearest(unknown, labels)}")
         if twice := _repeated(self.inspect):
             raise UserError(f"inspect: '{twice}' is listed twice")
         for name in self.inspect:
@@ -274,6 +279,17 @@ class Suite(_Strict):
             raise UserError(f"compare.reference '{reference}' is no row{nearest(reference, labels)}")
         return self
 
+    def _columns_exist(self) -> None:
+        """Raises UserError where a data set is unknown, or lacks what the suite says of it."""
+        labels = [row.label for row in self.methods]
+        for entry in self.data:
+            if entry.order not in (orders := datasets.get(entry.name).orders):
+                raise UserError(f"data: '{entry.name}' has no order '{entry.order}'; valid: {', '.join(orders)}")
+            if entry.published:
+                published(entry.published, entry.name, entry.order)
+            if unknown := next((row for row in entry.rows if row not in labels), None):
+                raise UserError(f"data: {entry.name}: rows: no row '{unknown}'{nearest(unknown, labels)}")
+
     def _settings_exist(self) -> None:
         """Raises UserError where a row sets what its method lacks, or the suite what all methods lack."""
         of_any: set[str] = set()
@@ -283,7 +299,7 @@ class Suite(_Strict):
             on_data = (entry.rows.get(row.label, {}) for entry in self.data)
             for of_row in (row.settings, *on_data):
                 if unknown := next((name for name in flatten(of_row) if name not in known), None):
-                    raise UserError(f"{row.label}: unknown setting '{unknown}'{nearest(unknown, known)}")
+                    raise UserError(f"{row.label}: unknown setting '{shorten(unknown)}'{nearest(unknown, known)}")
         if isinstance(self.settings, str):
             named_settings.load(self.settings)
         for settings in (self.own_settings, *(entry.settings for entry in self.data)):
@@ -293,7 +309,7 @@ class Suite(_Strict):
 
 def _repeated(names: Sequence[str]) -> str | None:
     """The first name that is there twice."""
-    return next((name for name in names if names.count(name) > 1), None)
+    return next((name for name, times in Counter(names).items() if times > 1), None)
 
 
 def load(name: str) -> Suite:
@@ -313,7 +329,7 @@ def load(name: str) -> Suite:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if suite.suite != path.stem:
-        raise UserError(f"{path}: suite: '{suite.suite}' differs from the file's name '{path.stem}'")
+        raise UserError(f"{path}: suite: '{shorten(suite.suite)}' differs from the file's name '{path.stem}'")
     suite._file = path
     return suite
 
@@ -321,11 +337,11 @@ def load(name: str) -> Suite:
 def find(name: str) -> Path:
     """The file of a suite named by path or by name."""
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    if path.suffix in (".yaml", ".yml") or yamlfile.exists(path):
         return path
     shipped = {p.stem: p for p in available()}
     if name not in shipped:
-        raise UserError(f"unknown suite '{name}'{nearest(name, shipped)}")
+        raise UserError(f"unknown suite '{shorten(name)}'{nearest(name, shipped)}")
     return shipped[name]
 
 
@@ -337,21 +353,26 @@ def available() -> list[Path]:
     return []
 
 
-def _first_problem(error: ValidationError, content: Any) -> str:
-    problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"]]
+def _first_problem(error: ValidationError, content: Mapping[str, Any]) -> str:
+    problem, place = first_of(error)
     if problem["type"] == "extra_forbidden":
         owner: Any = Suite
         for part in place[:-1]:
-            owner = _model_at(owner, part)
+            owner = _MODELS.get(part, owner)
         return f"unknown key '{'.'.join(place)}'{nearest(place[-1], owner.model_fields)}"
     if problem["type"] == "missing":
         return f"key '{'.'.join(place)}' is missing"
-    given = problem.get("input")
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool | None) else ""
-    return f"{'.'.join(place)}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}"
+    if place[0] == "methods" and len(place) > 2:
+        place = _in_row(place, content)
+    return f"{'.'.join(place)}: {words_of(problem)}"
 
 
-def _model_at(owner: Any, part: str) -> Any:
-    by_key = {"data": DataEntry, "methods": MethodEntry, "tune": Tune, "compare": Compare, "outputs": Outputs}
-    return by_key.get(part, owner)
+_MODELS = {"data": DataEntry, "methods": MethodEntry, "tune": Tune, "compare": Compare, "outputs": Outputs}
+
+
+def _in_row(place: Sequence[str], content: Mapping[str, Any]) -> list[str]:
+    """The place of a mistake in a row as the file has it: by the row's label, with its settings beside ``method``."""
+    entry = _methods(content["methods"])[int(place[1])]
+    row = shorten(label) if isinstance(label := entry["label"], str) else place[1]
+    first, *rest = place[2:]
+    return ["methods", row, *{"settings": [], "named": ["settings"]}.get(first, [first]), *rest]

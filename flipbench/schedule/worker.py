@@ -44,8 +44,9 @@ def run_when_free(
 
 
 def reason_of(error: Exception) -> str:
-    """Why a stage failed, in one piece: a user's mistake speaks for itself."""
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    """Why a stage failed, in one piece: a user's mistake speaks for itself, and a stack of C++ calls tells nothing."""
+    said = str(error).partition("\nException raised from")[0]
+    return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
 
 
 @dataclass(frozen=True)

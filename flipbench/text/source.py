@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from flipbench.errors import UserError
+from flipbench.errors import UserError, shorten
 from flipbench.identity import key_of
 from flipbench.text.tokenizer import FILES
 
@@ -56,17 +56,33 @@ def parse(spec: str) -> Source:
     if spec == "small":
         return Source(spec, "small")
     if pinned := _PINNED.fullmatch(spec):
-        return Source(spec, "folder", str(Path(pinned[1]).expanduser()), pinned[2])
-    if Path(spec).expanduser().is_dir():
-        return Source(spec, "folder", str(Path(spec).expanduser()))
+        return Source(spec, "folder", str(_path(pinned[1])), pinned[2])
+    if _is_folder(folder := _path(spec)):
+        return Source(spec, "folder", str(folder))
+    told = shorten(spec)
     place, at, revision = spec.partition("@")
     if not _HUB_ID.fullmatch(place):
-        raise UserError(f"PLM '{spec}': no such folder; valid: a folder, HUB-ID@REVISION, small")
+        raise UserError(f"PLM '{told}': no such folder; valid: a folder, HUB-ID@REVISION, small")
     if not at:
-        raise UserError(f"PLM '{spec}': no such folder, and a hub id needs a revision: {place}@COMMIT (40 hex digits)")
+        raise UserError(f"PLM '{told}': no such folder, and a hub id needs a revision: {place}@COMMIT (40 hex digits)")
     if revision in _MOVING or not _REVISION.fullmatch(revision):
-        raise UserError(f"PLM '{spec}': '{revision}' can move; pin a commit (40 hex digits) or a tag")
+        raise UserError(f"PLM '{told}': '{shorten(revision)}' can move; pin a commit (40 hex digits) or a tag")
     return Source(spec, "hub", place, revision)
+
+
+def _path(text: str) -> Path:
+    """A path with ``~`` written out; one of a user whom this machine does not know as it is."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # not to be looked at, or no path at all
+        return False
 
 
 def fingerprint(spec: str) -> str:

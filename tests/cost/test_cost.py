@@ -218,10 +218,12 @@ def test_a_budget_refuses_and_says_what_is_expected(suite_file, home, cli, refus
 
 
 def test_calibrating_leaves_a_cache_and_nothing_else(suite_file, home, tmp_path, cli):
-    path = suite_file(settings=f"{{{TINY}}}", methods="[dcnv2, deepfm: {hidden: [1000000000000, 8]}]")
+    path = suite_file(
+        settings=f"{{{TINY}}}", methods="[dcnv2, afn: {embedding_dim: 4096, log_neurons: 1048576, hidden: [65536]}]"
+    )
     code, out, err = cli("plan", path, "--device", "cpu", "--calibrate")
     assert code == 0
-    assert "calibrate select planted-tiny deepfm s0: RuntimeError" in err, "many terabytes of weights"
+    assert "calibrate select planted-tiny afn s0: RuntimeError" in err, "many terabytes of weights"
     assert "ms a step" in err
     assert "3 are like none that has finished here" in out
     assert not (tmp_path / "results").exists()

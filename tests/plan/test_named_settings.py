@@ -91,14 +91,25 @@ def test_shipped_sets_give_settings_as_a_suite_does(name):
         ("dcnv2:", "dcnv3:", "methods: unknown model 'dcnv3'; did you mean 'dcnv2'"),
         ("goodreads", "goodread", "methods: unknown data set 'goodread'; did you mean 'goodreads'"),
         ("cross_layers", "cross_layer", "methods: dcnv2: unknown setting 'cross_layer'; did you mean 'cross_layers'"),
-        ("[16]", "[-1]", "methods: dcnv2.goodreads: hidden: expected one or more whole numbers above 0, got [-1]"),
+        (
+            "[16]",
+            "[-1]",
+            "methods: dcnv2.goodreads: hidden: expected up to 64 whole numbers from 1 to 65536, got [-1]",
+        ),
         ("1e-3", "fast", "methods: dcnv2: learning_rate: expected a number, got 'fast'"),
         ("cross_layers: 2", "batch_norm: true, batch_size: 1", "methods: dcnv2: batch_size: 1 is below 2"),
         ("source: a paper\n", "", "source: field required"),
         ("source", "sauce", "source: field required"),
-        ("{learning_rate: 1e-3}", "[1]", "training: input should be a valid dictionary"),
+        ("{learning_rate: 1e-3}", "[1]", "training: expected a mapping, got [1]"),
         ("settings: mine", "settings: yours", "settings: 'yours' differs from the file's name 'mine'"),
-        (TEXT, "[]", "the file: input should be a valid dictionary"),
+        (TEXT, "[]", "the file: expected a mapping, got []"),
+        ("1e-3", "1:30", "methods: dcnv2: learning_rate: expected a number, got '1:30'"),
+        ("[8, 8]", "true", "methods: dcnv2: hidden: expected a list of numbers, got true"),
+        ("2,", f"{10**17},", f"methods: dcnv2: cross_layers: {10**17} is not between 1 and 64"),
+        ("dcnv2:", f"{'d' * 200}:", f"methods: unknown model '{'d' * 79}…'"),
+        ("cross_layers", "c" * 200, f"methods: dcnv2: unknown setting '{'c' * 79}…'"),
+        ("a paper", "[a]", "source: expected text, got ['a']"),
+        ("{hidden: [16]}", "1", "methods.dcnv2.goodreads: expected a mapping, got 1"),
     ],
 )
 def test_mistakes_are_one_line_with_the_place(written, old, new, problem):
@@ -107,6 +118,30 @@ def test_mistakes_are_one_line_with_the_place(written, old, new, problem):
         named_settings.load(path)
     assert str(raised.value).startswith(f"{path}: {problem}")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("a paper", "{{ name }}", "3: a key is a mapping"),
+        ("1e-3", ".nan", "4: .nan is no finite number"),
+        ("[16]", "!!int abc", "8: '!!int' does not fit"),
+        ("[16]", f"[{'9' * 5000}]", f"8: the number {'9' * 23}… is beyond 1e+18"),
+        ("[16]", "[" * 3000, "8: nested more than 50 levels deep"),
+        ("[8, 8]", "&x [*x]", "7: an alias stands for what it is a part of"),
+        ("a paper", '"\\0"', "3: text with the character U+0000"),
+    ],
+)
+def test_its_yaml_is_a_suites(written, old, new, problem):
+    path = written(old, new)
+    with pytest.raises(UserError) as raised:
+        named_settings.load(path)
+    assert str(raised.value).startswith(f"{path}:{problem}")
+
+
+def test_a_set_is_read_again_once_its_file_has_changed(written):
+    assert named_settings.load(written()).of("dcnv2", "goodreads")["hidden"] == [16]
+    assert named_settings.load(written("[16]", "[4]")).of("dcnv2", "goodreads")["hidden"] == [4]
 
 
 def test_what_there_is_not():

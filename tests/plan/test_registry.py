@@ -142,5 +142,5 @@ def test_every_method_has_ninety_points(suite_file):
 
 @pytest.mark.parametrize("bad", [[], [0], [300, -1], [True], [1.5]])
 def test_layer_widths_are_whole_numbers_above_zero(bad):
-    with pytest.raises(UserError, match=r"^hidden: expected one or more whole numbers above 0"):
+    with pytest.raises(UserError, match=r"^hidden: expected up to 64 whole numbers from 1 to 65536"):
         check_value("hidden", bad, Paper([300], ""))

@@ -4,8 +4,15 @@ import itertools
 import os
 import signal
 
+import pytest
+import torch
+
 from flipbench.schedule.events import Started
 from flipbench.schedule.local import Pool
+from flipbench.schedule.worker import reason_of
+
+MANY_TERABYTES = "{embedding_dim: 4096, log_neurons: 1048576, hidden: [65536]}"
+"""Of weights: AFN's first layer is one of embedding_dim x log_neurons."""
 
 
 def test_deadly_stage_fails_alone(staged):
@@ -27,14 +34,14 @@ def test_deadly_stage_fails_alone(staged):
 
 
 def test_a_failing_stage_is_recorded_and_gives_exit_code_2(staged, start):
-    path, store, stages = staged(methods="[deepfm: {hidden: [1000000000]}, dcnv2]")  # a terabyte of weights
+    path, store, stages = staged(methods=f"[afn: {MANY_TERABYTES}, dcnv2]")
     code, stderr = start(path).end()
     assert code == 2
     assert "3 stages failed:" in stderr
-    assert "select planted-tiny deepfm s0: RuntimeError" in stderr
+    assert "select planted-tiny afn s0: RuntimeError" in stderr
     assert "allocate" in stderr
     assert "Traceback" not in stderr
-    assert [str(s) for s in stages if store.failure(s)] == ["select planted-tiny deepfm s0"]
+    assert [str(s) for s in stages if store.failure(s)] == ["select planted-tiny afn s0"]
     assert all(store.done(s) for s in stages if s.method == "dcnv2")
 
 
@@ -52,3 +59,9 @@ def test_one_worker_and_two_give_the_same_bits(suite_file, tmp_path, predicted, 
     for workers in "12":
         assert start(path, "--workers", workers, "--results", tmp_path / workers).end()[0] == 0
     assert predicted(tmp_path / "1") == predicted(tmp_path / "2") != {}
+
+
+def test_a_reason_holds_no_stack_of_cpp_calls():
+    with pytest.raises(TypeError, match="frame #0") as raised:
+        torch.zeros(10**20)
+    assert reason_of(raised.value).endswith("Overflow when unpacking long long")

@@ -71,22 +71,24 @@ def wait_for(what):
 
 
 def test_two_nodes_equal_one_process(staged, tmp_path, command, predicted):
-    broken = "broken: {method: deepfm, hidden: [1000000000000, 8]}"  # many terabytes of weights
+    broken = (
+        "broken: {method: afn, embedding_dim: 4096, log_neurons: 1048576, hidden: [65536]}"  # many terabytes of weights
+    )
     path, store, stages = staged(methods=f"[deepfm, {broken}, dcnv2, flip_id]", settings=SHORT)
     process = command(path)
     alone = Store(tmp_path / "alone")
     alone.prepare()
     for stage in stages:
-        if stage.spec["settings"].get("hidden") != [1000000000000, 8]:
+        if stage.spec["settings"].get("hidden") != [65536]:
             run_stage(stage, alone, "cpu", 1)
     code, stderr = process.end()
     assert code == 2, stderr
     lines = stderr.splitlines()
     assert [line.split(" ")[0] for line in lines if line.startswith("[")] == [f"[{n}/13]" for n in range(1, 12)]
     assert lines[-5] == "mini: 3 of 4 runs done in " + str(store.root)
-    assert lines[-3].startswith("  select planted-tiny deepfm s0: RuntimeError")
-    assert lines[-2] == "  refit planted-tiny deepfm s0: needs select planted-tiny deepfm s0, which failed"
-    assert [str(s) for s in stages if store.failure(s)] == ["select planted-tiny deepfm s0"]
+    assert lines[-3].startswith("  select planted-tiny afn s0: RuntimeError")
+    assert lines[-2] == "  refit planted-tiny afn s0: needs select planted-tiny afn s0, which failed"
+    assert [str(s) for s in stages if store.failure(s)] == ["select planted-tiny afn s0"]
     names = [{folder.name for folder in each.finished_folders()} for each in (store, alone)]
     assert names[0] == names[1]
     assert len(predicted(store.root)) == 3
