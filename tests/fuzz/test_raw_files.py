@@ -1,18 +1,14 @@
 """Raw files of every reader with their bytes changed: a table or one line that names the file, never more than 2 s.
 
-Each case is made from its number alone. ``FLIPBENCH_FUZZ=10000 pytest tests/fuzz/test_raw_files.py`` tries more of
-them; the one that failed is run again by its number, ``FLIPBENCH_FUZZ_FIRST=4711 FLIPBENCH_FUZZ=1``.
+How many, and how to run one again: :mod:`fuzzing`.
 """
 
 import gzip
 import json
-import os
 import random
 import re
 import shutil
 import sys
-import time
-import warnings
 from pathlib import Path
 
 import pytest
@@ -21,6 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "data"))
 
 import tiny_bookcrossing
 import tiny_goodreads
+from fuzzing import CASES, COUNT, case
 from tables import zipped
 from tiny_movielens import MOVIELENS
 
@@ -28,11 +25,6 @@ from flipbench.data.amazon_toys import ITEMS, REVIEWS
 from flipbench.data.dataset import get
 from flipbench.data.fetch import import_from
 from flipbench.errors import UserError
-
-COUNT = int(os.environ.get("FLIPBENCH_FUZZ", "120"))
-FIRST = int(os.environ.get("FLIPBENCH_FUZZ_FIRST", "0"))
-LONGEST = 2.0
-"""Seconds of processor time that a case may take."""
 
 TOYS = {
     REVIEWS[0]: [
@@ -142,28 +134,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_changed_raw_files_give_a_table_or_one_line(tmp_path: Path, home: Path) -> None:
     tables = 0
-    for number in range(FIRST, FIRST + COUNT):
+    for number in CASES:
         name, raw = write_case(number, tmp_path / "raw")
-        started = time.process_time()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
+        with case(f"{number}, {get(name).title}"):
+            try:
                 tables += len(import_from(name, raw, allow_partial=True)) > 0
-        except UserError as error:
-            line = str(error)
-            known = [
-                *RAW[name],
-                *(file.removesuffix(".gz") for file in RAW[name]),
-                "raw.zip",
-                f"{raw}: has n",
-                *REVIEWS,
-            ]
-            assert line.isprintable(), (number, line)
-            assert any(file in line for file in known), (number, line)
-            assert line.startswith(str(tmp_path)), (number, line)
-        except BaseException as error:
-            raise AssertionError(f"case {number}, {get(name).title}: {type(error).__name__}: {error}") from error
-        assert time.process_time() - started < LONGEST, f"case {number}, {name}"
+            except UserError as error:
+                check_line(str(error), name, raw, tmp_path)
         shutil.rmtree(tmp_path / "raw")
         shutil.rmtree(home / "scratch", ignore_errors=True)
     assert COUNT < 100 or 0.1 * COUNT < tables < 0.9 * COUNT, "cases of both kinds"
+
+
+def check_line(line: str, name: str, raw: Path, folder: Path) -> None:
+    """A refusal names the raw file, or the folder or archive where one is missing."""
+    unpacked = [file.removesuffix(".gz") for file in RAW[name]]
+    known = [*RAW[name], *unpacked, "raw.zip", f"{raw}: has n", *REVIEWS]
+    assert line.isprintable(), line
+    assert any(file in line for file in known), line
+    assert line.startswith(str(folder)), line
