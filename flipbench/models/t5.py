@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from flipbench.data.table import Table
 from flipbench.errors import UserError
 from flipbench.models.dropout import cheapen
-from flipbench.models.encoder import read_config, read_weights, refuse_missing, set_dropout
 from flipbench.models.precision import apply_head
+from flipbench.models.pretrained import read_config, read_weights, refuse_missing, set_dropout
 from flipbench.text import small, tokenizer
 from flipbench.text.quiet import quiet
 from flipbench.text.source import folder_of, parse
