@@ -28,6 +28,7 @@ from flipbench.plan.settings import (
     Code,
     Guess,
     Range,
+    TakesPrefix,
     Valid,
 )
 from flipbench.text.masking import TextMask, masked_token_batches
@@ -76,6 +77,7 @@ class ClickPrompt(PLMMethod):
 
     version = 1
     pretraining = "pa_mlm"
+    rules = [TakesPrefix("pretrain.form")]
     settings = {
         "backbone": Code("dcnv2", "its DCNv2 is the full-rank, parallel one; 6 cross layers and 6 x 256 there"),
         "plm": Guess(TINYBERT, "the FLIP paper's, for comparison; ClickPrompt's is RoBERTa-base"),
@@ -124,6 +126,7 @@ class ClickPromptID(PLMMethod):
 
     version = 1
     pretraining = "pa_mlm"
+    rules = [TakesPrefix("pretrain.form")]
     settings = {
         "backbone": Code("dcnv2", "its DCNv2 is the full-rank, parallel one; 6 cross layers and 6 x 256 there"),
         "plm": Guess(TINYBERT, "the FLIP paper's, for comparison; ClickPrompt's is RoBERTa-base"),

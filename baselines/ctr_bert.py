@@ -12,7 +12,7 @@ from flipbench.methods.base import PLMMethod
 from flipbench.methods.context import MethodContext
 from flipbench.models.click_model import ClickModel, TanhHead
 from flipbench.models.encoder import Encoder
-from flipbench.models.precision import autocast, full_precision
+from flipbench.models.precision import apply_head, autocast
 from flipbench.models.soft_prompt import pooled
 from flipbench.plan.settings import DECAY, PLM_RATE_GRID, TINYBERT, Code, Guess, Paper, Valid
 from flipbench.protocol import Precision
@@ -86,9 +86,7 @@ class TwoTowers(ClickModel):
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Logits [B] of the vectors of users and items, [B, D_text] each."""
-        with full_precision(user):
-            logit: Tensor = self.head(torch.cat([user, item], dim=1)).squeeze(1)
-        return logit
+        return apply_head(self.head, torch.cat([user, item], dim=1)).squeeze(1)
 
     def plm_parameters(self) -> list[nn.Parameter]:
         return list(self.towers.parameters())

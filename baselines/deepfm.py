@@ -5,6 +5,7 @@ from torch import Tensor
 
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import MLP, linear
+from flipbench.models.precision import apply_head
 from flipbench.plan.settings import DEEP, DEEP_GRID, Paper, Valid
 
 
@@ -35,8 +36,7 @@ class DeepFM(IDModel):
         return torch.cat([wide.unsqueeze(1), self.mlp(e.flatten(1))], dim=1)
 
     def score(self, ids: Tensor, v: Tensor) -> Tensor:
-        deep: Tensor = self.head(v[:, 1:]).squeeze(1)
-        return v[:, 0] + deep
+        return v[:, 0] + apply_head(self.head, v[:, 1:]).squeeze(1)
 
 
 def pairwise(e: Tensor) -> Tensor:

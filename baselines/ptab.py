@@ -10,7 +10,7 @@ from flipbench.methods.context import MethodContext
 from flipbench.models.click_model import ClickModel, TanhHead
 from flipbench.models.encoder import Encoder
 from flipbench.models.mlm_head import TokenHead, token_head, token_loss
-from flipbench.models.precision import full_precision
+from flipbench.models.precision import apply_head
 from flipbench.models.soft_prompt import pooled
 from flipbench.plan.settings import DECAY, PLM_RATE_GRID, TINYBERT, Code, Guess, Paper, Valid
 from flipbench.text.masking import TextMask, masked_token_batches
@@ -102,10 +102,7 @@ class TextClassifier(ClickModel):
         self.head = TanhHead(encoder.hidden_size, head_dim, dropout)
 
     def forward(self, ids: Tensor, text: TokenBatch) -> Tensor:
-        h = pooled(self.encoder, text, self.pooling)
-        with full_precision(h):
-            logit: Tensor = self.head(h).squeeze(1)
-        return logit
+        return apply_head(self.head, pooled(self.encoder, text, self.pooling)).squeeze(1)
 
     def plm_parameters(self) -> list[nn.Parameter]:
         return list(self.encoder.parameters())

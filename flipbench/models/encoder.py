@@ -1,34 +1,36 @@
-"""Pretrained language models: any encoder that ``transformers`` loads, without its pooler."""
+"""Pretrained language models: any encoder that ``transformers`` loads and that reads no padding, without its pooler."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from flipbench.data.table import Table
 from flipbench.errors import UserError
-from flipbench.models import packed
+from flipbench.models import packed, probe
+from flipbench.models.pretrained import (
+    Attention,
+    model_class,
+    read_config,
+    read_weights,
+    refuse_missing,
+    set_dropout,
+)
 from flipbench.text import small, tokenizer
 from flipbench.text.quiet import quiet
-from flipbench.text.source import Source, folder_of, model_files, parse
+from flipbench.text.source import Source, folder_of, parse
 from flipbench.text.tokenizer import TextTokenizer
 from flipbench.text.tokens import TokenBatch
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-Attention = Literal["sdpa", "eager"]
-
-_DROPOUTS = (
-    *("hidden_dropout_prob", "attention_probs_dropout_prob"),  # BERT, RoBERTa, ELECTRA, DeBERTa, ALBERT
-    *("dropout", "attention_dropout"),  # DistilBERT
-    *("embedding_dropout", "mlp_dropout"),  # ModernBERT
-    "dropout_rate",  # T5
-)
+_NEIGHBOURS = ("mobilebert",)
+"""Architectures in which a token reads its neighbours' embeddings, whatever the attention mask says."""
 
 
 class Encoder(nn.Module):
@@ -38,6 +40,7 @@ class Encoder(nn.Module):
         name: its specification.
         model: the ``transformers`` model.
         hidden_size: D_text.
+        embedding_size: E, width of its token embedding: D_text but in ALBERT, ELECTRA and their like.
         vocab_size: rows of its token embedding.
         max_positions: tokens that a sentence may have, special ones included.
     """
@@ -46,15 +49,20 @@ class Encoder(nn.Module):
         super().__init__()
         self.name, self.model = name, model
         self.hidden_size: int = model.config.hidden_size
-        self.vocab_size = self.token_embedding.num_embeddings
+        self.vocab_size, self.embedding_size = self.token_embedding.weight.shape
         self.max_positions = _max_positions(model)
 
     @property
     def token_embedding(self) -> nn.Embedding:
-        """[vocab_size, D_text]; a masked-language-model head shares it."""
+        """[vocab_size, E]; a masked-language-model head shares it."""
         table = self.model.get_input_embeddings()
         assert isinstance(table, nn.Embedding)
         return table
+
+    def embed(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """Embeddings of tokens [B, L, E], zero at padding, as beyond a sentence's end."""
+        embedded: Tensor = self.token_embedding(tokens)
+        return embedded.masked_fill(~attention_mask.bool().unsqueeze(2), 0.0)
 
     def forward(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
         """Last hidden states.
@@ -67,7 +75,10 @@ class Encoder(nn.Module):
         Returns:
             [B, L, D_text]; what stands at padding has no meaning.
         """
-        states: Tensor = self.model(input_ids=tokens, attention_mask=attention_mask).last_hidden_state
+        read = {"input_ids": tokens}
+        if self.model.config.model_type in _NEIGHBOURS:
+            read = {"inputs_embeds": self.embed(tokens, attention_mask)}
+        states: Tensor = self.model(**read, attention_mask=attention_mask).last_hidden_state
         return states
 
     def states(self, text: TokenBatch, at: Tensor | None = None) -> Tensor:
@@ -109,10 +120,11 @@ def load(
         table: whose vocabulary ``small`` takes; needed for it alone.
         seed: of ``small``'s random weights; a pretrained model has none to draw.
         dropout: probability everywhere in the encoder; None keeps the checkpoint's own (0.1 in the paper's).
-        attention: torch's fused attention, or the plain formula.
+        attention: torch's fused attention, which an architecture may lack, or the plain formula.
 
     Raises:
-        UserError: no such PLM, not an encoder, weights missing or of other shapes, or a tokenizer that does not match.
+        UserError: no such PLM, not an encoder, weights missing or of other shapes, a tokenizer that does not match, or
+            an architecture whose states depend on the padding behind a sentence.
     """
     source = parse(spec)
     tokens = load_tokenizer(spec, table)
@@ -123,6 +135,8 @@ def load(
             model = _pretrained(source, dropout, attention)
     encoder = Encoder(model.train(), spec)
     check_match(encoder, tokens)
+    if source.kind != "small":
+        _check_states(encoder, tokens)
     return encoder
 
 
@@ -155,6 +169,23 @@ def check_match(encoder: Encoder, tokens: TextTokenizer) -> None:
         getattr(tokens, token)
 
 
+def _check_states(encoder: Encoder, tokens: TextTokenizer) -> None:
+    """Raises UserError where the architecture's states are not a sentence's own."""
+    length = min(probe.LENGTH, encoder.max_positions)
+    sentence = tokens.sentences([probe.SENTENCE])[0][: max(length // 2, 2)]
+    with quiet():
+        problem = probe.problem(
+            encoder,
+            sentence,
+            length=length,
+            pad_id=tokens.pad_id,
+            other_id=tokens.mask_id,
+            width=encoder.hidden_size,
+        )
+    if problem:
+        raise UserError(f"PLM '{encoder.name}': '{encoder.model.config.model_type}' {problem}")
+
+
 def _pretrained(source: Source, dropout: float | None, attention: Attention) -> PreTrainedModel:
     from transformers import AutoModel
 
@@ -164,77 +195,9 @@ def _pretrained(source: Source, dropout: float | None, attention: Attention) -> 
     set_dropout(config, dropout)
     model, missing = read_weights(AutoModel, source, config, attention, **_without_pooler(config))
     refuse_missing(source, missing)
+    if not isinstance(model.get_input_embeddings(), nn.Embedding):
+        raise UserError(f"PLM '{source.spec}': '{config.model_type}' has no plain table of token embeddings")
     return model
-
-
-def read_config(source: Source) -> PretrainedConfig:
-    """The configuration in a PLM's folder.
-
-    Raises:
-        UserError: no such PLM, or it lacks its configuration or weights.
-    """
-    from transformers import AutoConfig
-
-    folder = folder_of(source)
-    model_files(folder)
-    try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise _unreadable(source, error) from None
-    return config
-
-
-def read_weights(
-    auto: Any, source: Source, config: PretrainedConfig, attention: Attention = "sdpa", **more: Any
-) -> tuple[PreTrainedModel, list[str]]:
-    """A model of a PLM's folder in float32, and the names of its tensors that the folder lacks, drawn at random.
-
-    Args:
-        auto: one of the ``AutoModel`` classes of ``transformers``.
-        more: arguments of the model's constructor.
-
-    Raises:
-        UserError: weights that cannot be read, or of other shapes than the configuration says.
-    """
-    folder = folder_of(source)
-    weights = model_files(folder)[1:]
-    try:
-        model, info = auto.from_pretrained(
-            str(folder),
-            config=config,
-            dtype=torch.float32,
-            attn_implementation=attention,
-            use_safetensors=weights[0].suffix == ".safetensors",
-            weights_only=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # named below
-            **more,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise _unreadable(source, error) from None
-    except Exception as error:
-        if type(error).__module__.startswith(("safetensors", "_pickle")):  # damaged, or more than tensors
-            raise _unreadable(source, error) from None
-        raise
-    for name, saved, wanted in sorted(info["mismatched_keys"]):
-        shapes = f"{list(saved)} in its weights, {list(wanted)} by its config.json"
-        raise UserError(f"PLM '{source.spec}': '{name}' is {shapes}: they do not belong together")
-    loaded: PreTrainedModel = model
-    return loaded, sorted(info["missing_keys"])
-
-
-def refuse_missing(source: Source, missing: list[str]) -> None:
-    """Refuse a PLM of which tensors are missing.
-
-    Raises:
-        UserError: there are some; names the first.
-    """
-    if missing:
-        raise UserError(f"PLM '{source.spec}': its weights lack {len(missing)} tensors, '{missing[0]}' among them")
 
 
 def _random(config: PretrainedConfig, seed: int, dropout: float | None, attention: Attention) -> PreTrainedModel:
@@ -250,26 +213,15 @@ def _random(config: PretrainedConfig, seed: int, dropout: float | None, attentio
 
 
 def _is_encoder(config: PretrainedConfig) -> bool:
-    """Whether the model sees both sides of a token: so it has a masked-language-model form."""
+    """Whether the model reads text alone and sees both sides of a token: so it has a masked-language-model form."""
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
-    return type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    return type(config) in MODEL_FOR_MASKED_LM_MAPPING and isinstance(getattr(config, "hidden_size", None), int)
 
 
 def _without_pooler(config: PretrainedConfig) -> dict[str, Any]:
-    from transformers import MODEL_MAPPING
-
-    model_class: Any = MODEL_MAPPING[type(config)]
-    accepted = inspect.signature(model_class[0] if isinstance(model_class, tuple) else model_class).parameters
+    accepted = inspect.signature(model_class(config)).parameters
     return {"add_pooling_layer": False} if "add_pooling_layer" in accepted else {}
-
-
-def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
-    """Set every dropout of a model to be made from ``config``; None leaves them."""
-    if dropout is not None:
-        for name in _DROPOUTS:
-            if hasattr(config, name):
-                setattr(config, name, dropout)
 
 
 def _max_positions(model: PreTrainedModel) -> int:
@@ -279,7 +231,3 @@ def _max_positions(model: PreTrainedModel) -> int:
     if isinstance(table, nn.Embedding) and table.padding_idx is not None:
         return table.num_embeddings - table.padding_idx - 1
     return limit if limit and limit > 0 else sys.maxsize
-
-
-def _unreadable(source: Source, error: Exception) -> UserError:
-    return UserError(f"PLM '{source.spec}' cannot be loaded: {str(error).strip().partition(chr(10))[0]}")

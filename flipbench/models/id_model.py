@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from flipbench.models.embedding import FeatureEmbedding
 from flipbench.models.mlp import linear
 from flipbench.models.out_of_vocabulary import OutOfVocabulary
-from flipbench.models.precision import full_precision
+from flipbench.models.precision import apply_head
 from flipbench.plan.settings import Grid, Settings
 
 
@@ -65,8 +65,7 @@ class IDModel(nn.Module):
 
     def score(self, ids: Tensor, v: Tensor) -> Tensor:
         """Logit [B] from the ids (first-order term) and the representation ``v`` [B, R], in float32 throughout."""
-        with full_precision(v):
-            logit: Tensor = self.head(v.to(self.head.weight.dtype)).squeeze(1)
+        logit = apply_head(self.head, v).squeeze(1)
         return logit if self.linear is None else logit + self.first_order(ids)
 
     def forward(self, ids: Tensor) -> Tensor:

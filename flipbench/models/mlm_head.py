@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, linear
 
-from flipbench.models.encoder import read_config, read_weights
 from flipbench.models.precision import widened
+from flipbench.models.pretrained import read_config, read_weights
 from flipbench.text.quiet import quiet
 from flipbench.text.source import parse
 
@@ -24,7 +24,7 @@ _PARTS = {
 
 
 class TokenHead(nn.Module):
-    """Logits over the vocabulary: LayerNorm(gelu(W h + b)) Eᵀ + c, E the encoder's token embedding.
+    """Logits over the vocabulary: LayerNorm(gelu(W h + b)) Eᵀ + c, E the encoder's token embedding, as wide as W h.
 
     E is given to :meth:`forward`, so that it is one parameter of the model and not two.
 
@@ -34,15 +34,15 @@ class TokenHead(nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        width = encoder.hidden_size
-        self.dense = nn.Linear(width, width)
+        width = encoder.embedding_size
+        self.dense = nn.Linear(encoder.hidden_size, width)
         self.norm = nn.LayerNorm(width, eps=getattr(encoder.model.config, "layer_norm_eps", 1e-12))
         self.bias = nn.Parameter(torch.zeros(encoder.vocab_size))
         nn.init.normal_(self.dense.weight, std=0.02)  # BERT's start
         nn.init.zeros_(self.dense.bias)
 
     def forward(self, states: Tensor, embedding: Tensor) -> Tensor:
-        """Logits [m, V] of the states [m, D_text] and the token embedding [V, D_text]."""
+        """Logits [m, V] of the states [m, D_text] and the token embedding [V, E]."""
         return linear(self.norm(gelu(self.dense(states))), embedding, self.bias)
 
 

@@ -1,5 +1,7 @@
 """Mixed precision: where it may be used, and where it may not."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -35,3 +37,12 @@ def widened(tensor: Tensor) -> Tensor:
 def full_precision(tensor: Tensor) -> torch.autocast:
     """A region within it without, on the tensor's device."""
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+def apply_head(head: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
+    """What a head of logits makes of the states, in float32 whatever autocast says.
+
+    bfloat16 has 128 values an octave: hundreds of rows would share a dozen logits, and AUC would be full of ties.
+    """
+    with full_precision(states):
+        return head(widened(states))

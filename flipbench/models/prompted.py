@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from flipbench.models.click_model import ClickModel
 from flipbench.models.id_model import IDModel
 from flipbench.models.mlp import linear
-from flipbench.models.precision import full_precision
+from flipbench.models.precision import apply_head, full_precision
 from flipbench.models.soft_prompt import Pooling, SoftPrompts, pool
 
 if TYPE_CHECKING:
@@ -47,9 +47,8 @@ class PromptedClicks(ClickModel):
         with full_precision(ids):
             c = self.id_model.represent(ids)
             s_id = self.id_model.score(ids, c)
-        h = pool(self.prompts.states(self.encoder, text, c), text, self.pooling).float()
-        with full_precision(h):
-            s_plm: Tensor = self.head(h).squeeze(1)
+        h = pool(self.prompts.states(self.encoder, text, c), text, self.pooling)
+        s_plm = apply_head(self.head, h).squeeze(1)
         if self.fusion == "plm":
             return s_plm
         return s_plm + s_id if self.alpha is None else self.alpha * s_plm + (1 - self.alpha) * s_id

@@ -31,7 +31,7 @@ class SoftPrompts(nn.Module):
         count: K.
 
     Raises:
-        UserError: the PLM's architecture takes no keys and values from outside.
+        UserError: the PLM's architecture takes no keys and values from outside, or nothing but tokens.
     """
 
     def __init__(self, encoder: Encoder, inputs: int, count: int, form: Form) -> None:
@@ -39,16 +39,19 @@ class SoftPrompts(nn.Module):
         config, width = encoder.model.config, encoder.hidden_size
         self.count, self.form = count, form
         self.shape = (count, config.num_hidden_layers, 2, config.num_attention_heads, -1)
+        accepted = inspect.signature(encoder.model.forward).parameters
+        if "inputs_embeds" not in accepted:
+            raise UserError(f"PLM '{encoder.name}': '{config.model_type}' takes no soft prompts, only tokens")
         if form == "prompt":
-            self.layers: nn.Module = linear(inputs, count * width)  # the K maps side by side
+            self.layers: nn.Module = linear(inputs, count * encoder.embedding_size)  # the K maps side by side
             return
-        if "past_key_values" not in inspect.signature(encoder.model.forward).parameters:
+        if "past_key_values" not in accepted:
             raise UserError(f"PLM '{encoder.name}': '{config.model_type}' takes no prefix; form: prompt works with it")
         outputs = count * config.num_hidden_layers * 2 * width
         self.layers = nn.Sequential(linear(inputs, width), nn.Tanh(), linear(width, outputs))
 
     def forward(self, c: Tensor) -> Tensor:
-        """[B, K, D_text] of c [B, inputs], or [B, K, layers, 2, heads, d] as keys and values."""
+        """[B, K, E] of c [B, inputs], or [B, K, layers, 2, heads, d] as keys and values."""
         made: Tensor = self.layers(c)
         shape = (self.count, -1) if self.form == "prompt" else self.shape
         return made.view(len(c), *shape)
@@ -63,7 +66,7 @@ class SoftPrompts(nn.Module):
         made, model = self(c), encoder.model
         seen = nn.functional.pad(text.attention_mask, (self.count, 0), value=True).long()
         if self.form == "prompt":
-            tokens = encoder.token_embedding(text.tokens)
+            tokens = encoder.embed(text.tokens, text.attention_mask)
             inputs = torch.cat([made.to(tokens.dtype), tokens], dim=1)
             outputs = model(inputs_embeds=inputs, attention_mask=seen, output_hidden_states=True).hidden_states
             return tuple(states[:, self.count :] for states in outputs)

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flipbench.data.table import Table
 from flipbench.errors import UserError
 from flipbench.models.dropout import cheapen
-from flipbench.models.encoder import read_config, read_weights, refuse_missing, set_dropout
+from flipbench.models.precision import apply_head
+from flipbench.models.pretrained import read_config, read_weights, refuse_missing, set_dropout
 from flipbench.text import small, tokenizer
 from flipbench.text.quiet import quiet
 from flipbench.text.source import folder_of, parse
@@ -78,8 +79,23 @@ def load(
             "belong together"
         )
     cheapen(model)
+    model.lm_head = _Head.of(model.lm_head)
     t5: T5ForConditionalGeneration = model.train()
     return t5
+
+
+class _Head(nn.Linear):
+    """T5's own output layer, in float32."""
+
+    @classmethod
+    def of(cls, layer: nn.Linear) -> _Head:
+        """One with the same weights, under the same names."""
+        head = cls(layer.in_features, layer.out_features, bias=False, device="meta")  # draws nothing
+        head.weight = layer.weight
+        return head
+
+    def forward(self, states: Tensor) -> Tensor:
+        return apply_head(super().forward, states)
 
 
 def _small_config(tokens: TextTokenizer) -> Any:

@@ -230,6 +230,25 @@ class AtLeast:
         return f"{self.name}: {settings[self.name]} is below {self.least}: {self.reason}; nearest: {self.least}"
 
 
+@dataclass(frozen=True)
+class TakesPrefix:
+    """Where the setting ``form`` is ``prefix``, the PLM's attention takes keys and values from outside.
+
+    Of a PLM in a local folder; one of the hub is looked at when it is loaded.
+    """
+
+    form: str
+
+    def problem(self, settings: Mapping[str, Any]) -> str:
+        from flipbench.text.source import PREFIXABLE, architecture
+
+        given = flatten(settings)
+        kind = architecture(str(given["plm"])) if given[self.form] == "prefix" else ""
+        if kind in ("", *PREFIXABLE):
+            return ""
+        return f"{self.form}: 'prefix' does not work with PLM '{given['plm']}': '{kind}' takes none; nearest: prompt"
+
+
 Rules = Sequence[Rule]
 
 

@@ -5,6 +5,7 @@ Nothing here imports torch or ``transformers``, so that planning stays instant.
 
 import contextlib
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,13 @@ _REVISION = re.compile(r"[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PINNED = re.compile(r"(.+)#([0-9a-f]{64})")
 _MOVING = ("main", "master", "HEAD")
+
+
+PREFIXABLE = (
+    *("bert", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert", "rembert", "roberta"),
+    *("roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+)
+"""Encoders of ``transformers`` whose attention takes keys and values from outside, before any of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,16 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):  # not to be looked at, or no path at all
         return False
+
+
+def architecture(spec: str) -> str:
+    """The ``model_type`` of a PLM in a local folder, as its config.json says; empty where none can be read here."""
+    pinned = _PINNED.fullmatch(spec)
+    try:
+        config = json.loads((_path(pinned[1] if pinned else spec) / "config.json").read_bytes())
+        return str(config["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def fingerprint(spec: str) -> str:

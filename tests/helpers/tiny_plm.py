@@ -72,3 +72,55 @@ def prompts(table, spec, rows=12):
     batch = TokenStore.build(table, load_tokenizer(spec, table)).batch(torch.from_numpy(table.ids[:rows].copy()))
     assert len(set(batch.lengths.tolist())) > 2
     return batch
+
+
+SMALL_CONFIG = {
+    **SHAPE,
+    "max_position_embeddings": 128,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "embedding_size": 16,  # narrower than the hidden states where an architecture can have that
+    "input_embedding_size": 16,
+    "output_embedding_size": 16,
+    "intra_bottleneck_size": 16,  # MobileBERT
+    "true_hidden_size": 16,
+    **dict.fromkeys(("emb_dim", "dim"), 32),  # XLM, DistilBERT
+    **dict.fromkeys(("n_layers", "n_heads"), 2),
+    "hidden_dim": 48,
+    **{
+        "block_sizes": [1, 1],
+        "block_repeats": [1, 1],
+        "d_model": 32,
+        "n_head": 2,
+        "d_head": 16,
+        "d_inner": 48,
+    },  # Funnel
+    "num_decoder_layers": 1,
+    **{"axial_pos_shape": [8, 16], "axial_pos_embds_dim": [16, 16], "attention_head_size": 16},  # Reformer
+    **{"feed_forward_size": 48, "attn_layers": ["local", "lsh"]},
+    "attention_window": [8, 8],  # Longformer
+    **{"pronunciation_embed_dim": 8, "shape_embed_dim": 8},  # RoCBERT
+    **{"entity_vocab_size": 8, "entity_emb_size": 16},  # LUKE
+    "languages": ["en_XX"],  # X-MOD
+    "default_language": "en_XX",
+}
+"""What makes any architecture's configuration small."""
+
+WIDE_EMBEDDING = ("convbert", "roformer", "squeezebert")
+"""Architectures whose ``embedding_size`` is their hidden size in every checkpoint."""
+
+
+def small_config(architecture, tokenizer):
+    """An architecture's configuration: two small layers, and the tokenizer's vocabulary and special tokens."""
+    from transformers import AutoConfig
+
+    declared = AutoConfig.for_model(architecture)
+    special = {"cls": tokenizer.cls_id, "bos": tokenizer.cls_id, "eos": tokenizer.sep_id, "sep": tokenizer.sep_id}
+    special |= {"mask": tokenizer.mask_id, "pad": tokenizer.pad_id}
+    given = {name: value for name, value in SMALL_CONFIG.items() if hasattr(declared, name)}
+    given |= {f"{role}_token_id": token for role, token in special.items() if hasattr(declared, f"{role}_token_id")}
+    if architecture in WIDE_EMBEDDING:
+        given["embedding_size"] = given["hidden_size"]
+    if "block_sizes" in given:
+        del given["num_hidden_layers"]
+    return AutoConfig.for_model(architecture, vocab_size=tokenizer.vocab_size, **given)

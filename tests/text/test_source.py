@@ -38,6 +38,16 @@ def test_specifications(spec, wanted):
     assert parse(spec) == wanted
 
 
+def test_a_local_plms_architecture_is_known_without_loading_it(tmp_path):
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    assert source.architecture(str(tmp_path)) == source.architecture(f"{tmp_path}#{'0' * 64}") == "bert"
+    for damaged in (b"{", b"[]", b"{}"):
+        (tmp_path / "config.json").write_bytes(damaged)
+        assert source.architecture(str(tmp_path)) == ""
+    assert source.architecture("small") == source.architecture(f"roberta-base@{COMMIT}") == ""
+
+
 def test_an_existing_folder_is_a_folder_whatever_it_looks_like(tmp_path, monkeypatch):
     (tmp_path / "roberta-base").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from flipbench.models.click_model import ClickModel, id_logit
 from flipbench.models.id_model import IDModel
-from flipbench.models.precision import full_precision, widened
+from flipbench.models.precision import apply_head, widened
 from flipbench.models.soft_prompt import Pooling, pool
 
 if TYPE_CHECKING:
@@ -89,7 +89,5 @@ def pooled(encoder: "Encoder", text: "TokenBatch | None", pooling: Pooling = "cl
 
 
 def text_logit(head: nn.Linear, state: Tensor) -> Tensor:
-    """s_PLM [B] float32 of a pooled state [B, D_text], outside autocast."""
-    with full_precision(state):
-        logit: Tensor = head(state).squeeze(1)
-        return logit
+    """s_PLM [B] float32 of a pooled state [B, D_text]."""
+    return apply_head(head, state).squeeze(1)
