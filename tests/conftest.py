@@ -183,7 +183,7 @@ def stored_runs():
                 scores = {"auc": metrics.auc(labels, logits), "logloss": metrics.logloss(labels, logits)}
                 scores |= {"rows": rows, "positives": int(labels.sum()), "epochs": 1}
                 for done in (stage, *ancestors(stage)):
-                    store.work(done)
+                    (store.work(done) / "events.jsonl").touch()
                     best = {"best": {"epoch": 0, "auc": 0.5, "logloss": 0.7}, "history": []}
                     store.commit(done, {"metrics.json": scores if done is stage else best, "env.json": env})
 

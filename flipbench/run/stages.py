@@ -26,8 +26,9 @@ from flipbench.methods.base import InspectionMethod
 from flipbench.plan import registry
 from flipbench.plan.stage import Stage, validation_of
 from flipbench.run.tasks import PretrainTask, fit_task
+from flipbench.store.manifest import DRAWN, PREDICTIONS
 from flipbench.store.predictions import write_predictions
-from flipbench.store.runs import DRAWN, Store, read_json
+from flipbench.store.runs import Store, read_json
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.history import Epoch, Fitted
 from flipbench.train.lr_schedule import plateau_factors
@@ -225,7 +226,7 @@ def evaluate(run: StageRun, tick: Tick | None) -> dict[str, Any]:
     model.load_state_dict(saved_weights(store, parent))
     rows = split.test_rows(table, stage.spec["order"])
     logits = task.predict(model, rows)
-    write_predictions(run.work / "predictions.parquet", rows, logits)
+    write_predictions(run.work / PREDICTIONS, rows, logits)
     known = stage.spec["order"] == "chronological" and "bayes_auc" in table.meta
     return {
         **({"bayes_auc": table.meta["bayes_auc"]} if known else {}),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from flipbench.data.split import Rows
-from flipbench.errors import UserError
+from flipbench.errors import DamagedError
 
 _TYPES = (pa.uint8(), pa.int32(), pa.float32())
 
@@ -32,7 +32,7 @@ def read_predictions(path: Path, may_be_equal: bool = False) -> Predictions:
     """What :func:`write_predictions` wrote, checked to be something that can be scored.
 
     Raises:
-        UserError: unreadable or other columns, no rows, labels of one class, logits that are not finite, or, unless
+        DamagedError: unreadable or other columns, no rows, labels of one class, logits that are not finite, or, unless
             they ``may_be_equal``, all the same.
     """
     try:
@@ -43,13 +43,13 @@ def read_predictions(path: Path, may_be_equal: bool = False) -> Predictions:
         ]
         labels, groups, logits = columns[0].view(np.bool_), columns[1], columns[2]
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise UserError(f"{path}: not a file of predictions ({str(error).splitlines()[0]})") from None
+        raise DamagedError(f"{path}: not a file of predictions ({str(error).splitlines()[0]})") from None
     if len(labels) == 0 or labels.all() or not labels.any():
-        raise UserError(f"{path}: AUC needs rows of both classes; all {len(labels)} labels are equal")
+        raise DamagedError(f"{path}: AUC needs rows of both classes; all {len(labels)} labels are equal")
     if bad := int((~np.isfinite(logits)).sum()):
-        raise UserError(f"{path}: {bad} of {len(logits)} predictions are NaN or infinite")
+        raise DamagedError(f"{path}: {bad} of {len(logits)} predictions are NaN or infinite")
     if not may_be_equal and (logits == logits[0]).all():
-        raise UserError(f"{path}: every prediction is {logits[0]:g}: the model distinguishes no rows")
+        raise DamagedError(f"{path}: every prediction is {logits[0]:g}: the model distinguishes no rows")
     return Predictions(labels, groups, logits)
 
 

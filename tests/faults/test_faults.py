@@ -22,7 +22,8 @@ from flipbench.run import stages as engine
 from flipbench.schedule.events import Failed, Finished, Progress
 from flipbench.schedule.local import Pool
 from flipbench.schedule.worker import MAX_DEATHS
-from flipbench.store.runs import DONE, WEIGHTS, Store, write_json
+from flipbench.store.manifest import DONE, WEIGHTS
+from flipbench.store.runs import Store, write_json
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.trainer import DivergedError
 

@@ -22,9 +22,10 @@ from flipbench.paper.names import row_name
 from flipbench.plan import suite
 from flipbench.report.figures import figure_files, scores, style
 from flipbench.report.figures.calibration import BINS, reliability, small_multiples
+from flipbench.store.manifest import DRAWN
 from flipbench.store.planning import plan_of
 from flipbench.store.predictions import write_predictions
-from flipbench.store.runs import DRAWN, Store
+from flipbench.store.runs import Store
 
 FIELDS = ("user_id", "age", "movie_id")
 SHIFT = {"deepfm": 0.0, "dcnv2": 0.8, "autoint": 0.4}

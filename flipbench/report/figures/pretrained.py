@@ -16,7 +16,8 @@ from flipbench.plan.stage import Stage
 from flipbench.report.collect import failure_of
 from flipbench.report.figures import style
 from flipbench.report.figures.style import Picture
-from flipbench.store.runs import DRAWN, Store
+from flipbench.store.manifest import DRAWN
+from flipbench.store.runs import Store
 
 _GEOMETRY = {
     "mean_cosine": "Mean pairwise cosine",
