@@ -128,7 +128,7 @@ def _stages(store: Store) -> list[Stage]:
 
 
 def _record(stage: Stage, store: Store) -> dict[str, Any]:
-    spec, scored, env = stage.spec, run_of(stage, store), store.read(stage, "env.json")
+    spec, scored, env = stage.spec, run_of(stage, Evidence(store)), store.read(stage, "env.json")
     backbone, pretraining = spec.get("backbone"), _pretraining(stage)
     settings = {
         "settings": spec["settings"],

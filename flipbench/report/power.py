@@ -18,7 +18,7 @@ from flipbench.paper.values import paper_value
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage, is_refitted, validation_of
 from flipbench.protocol import Metric
-from flipbench.report.significance import Evidence, pairs
+from flipbench.report.significance import Evidence, UntestableError, pairs
 from flipbench.stats.delong import hanley_mcneil
 from flipbench.stats.difference import Luck
 from flipbench.stats.power import Reach, reach, seeds_for, users_for
@@ -212,7 +212,10 @@ class _Pilots:
         if not both or (len(both) < 2 and self.test == "paired-t"):
             return None
         one, other = (tuple(side) for side in zip(*both, strict=True))
-        return self.evidence.difference(one, other, self.metric, self.test).luck
+        try:
+            return self.evidence.difference(one, other, self.metric, self.test).luck
+        except UntestableError:  # one run under two names tells nothing
+            return None
 
     def _lucks(self, row: Cell, other: Cell) -> list[Luck]:
         """Of every pair of unlike methods that was run as this one, floors with floors, with common seeds."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from flipbench.atomic import replacing
 from flipbench.data.store import home
-from flipbench.errors import UserError
+from flipbench.errors import DamagedError, UserError
 from flipbench.paper.names import family, is_proposed
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
@@ -21,11 +21,16 @@ from flipbench.stats.bootstrap import RESAMPLES, VERSION, Resampled, bootstrap_m
 from flipbench.stats.compare import compare, compare_resampled
 from flipbench.stats.difference import Difference, holm
 from flipbench.stats.power import Reach, reach
+from flipbench.store.manifest import PREDICTIONS
 from flipbench.store.predictions import Predictions, read_predictions
 from flipbench.store.runs import Store
+from flipbench.store.scores import Scores, check_scores, scores_of
 
 Stages = tuple[Stage, ...]
-PREDICTIONS = "predictions.parquet"
+
+
+class UntestableError(UserError):
+    """Two rows of which the declared test has no value: seeds that agree to the last bit, one user."""
 
 
 def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
@@ -33,17 +38,17 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
 
     Holm's adjustment is over all of a metric's tests, every data set and baseline: the best baseline is known only
     after the runs, so choosing it must not make the test easier. One seed is no evidence of a method, so none is
-    tested.
+    tested. A pair of which the test has no value in a metric, as two rows that are one run under two names under
+    ``paired-t``, is left untested in both; :func:`untested` names it.
 
     Raises:
-        UserError: a run's predictions are missing, changed or cannot be scored, or two runs' test rows differ.
+        DamagedError: a run's predictions are missing, changed or cannot be scored, or two runs' test rows differ.
     """
-
-    test, done = plan.suite.compare.test, evidence.store.done
-    tested = [p for p in pairs(plan) if all(len(c.evaluations) > 1 and all(map(done, c.evaluations)) for c in p)]
+    found_alone = [(pair, found) for pair in _seeded(plan, evidence) if (found := _both(*pair, plan, evidence))]
+    tested = [pair for pair, _ in found_alone]
     differences: dict[Metric, list[Difference]] = {}
     for metric in get_args(Metric):
-        alone = [evidence.difference(row.evaluations, other.evaluations, metric, test) for row, other in tested]
+        alone = [found[metric] for _, found in found_alone]
         adjusted = holm([difference.p for difference in alone])
         differences[metric] = [difference.within(p) for difference, p in zip(alone, adjusted, strict=True)]
     return tuple(
@@ -52,6 +57,22 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
         for metric, found in differences.items()
         for can in [reach_of(found[i], len(row.evaluations), plan.suite.compare.alpha / len(tested))]
     )
+
+
+def untested(plan: Plan, evidence: "Evidence") -> list[tuple[Cell, Cell]]:
+    """The pairs with all their seeds that :func:`comparisons` leaves out: the declared test has no value for them."""
+    return [pair for pair in _seeded(plan, evidence) if not _both(*pair, plan, evidence)]
+
+
+def _seeded(plan: Plan, evidence: "Evidence") -> Iterator[tuple[Cell, Cell]]:
+    """The pairs whose cells have all their seeds, two or more."""
+    done = evidence.store.done
+    return (p for p in pairs(plan) if all(len(c.evaluations) > 1 and all(map(done, c.evaluations)) for c in p))
+
+
+def _both(row: Cell, other: Cell, plan: Plan, evidence: "Evidence") -> dict[Metric, Difference]:
+    """The difference in each metric; empty where the test has no value in one of them."""
+    return evidence.differences(row.evaluations, other.evaluations, plan.suite.compare.test)
 
 
 def reach_of(difference: Difference, seeds: int, alpha: float) -> Reach | None:
@@ -90,13 +111,14 @@ class Evidence:
         self.store = store
         self._predictions: dict[str, Predictions] = {}
         self._resampled: dict[tuple[str, ...], Resampled] = {}
-        self._rows: dict[str, str] = {}  # digest of each run's test rows
+        self._scores: dict[str, Scores] = {}
 
     def difference(self, first: Stages, second: Stages, metric: Metric, test: str) -> Difference:
         """``first`` minus ``second`` by a declared test, over runs with the same seeds.
 
         Raises:
-            UserError: as :func:`comparisons`.
+            DamagedError: a run's predictions are missing, changed or cannot be scored, or two runs' test rows differ.
+            UntestableError: the test has no value for these two.
         """
         try:
             if test == "user-bootstrap":
@@ -108,13 +130,34 @@ class Evidence:
             logits = ([p.logits for p in one], [p.logits for p in other])
             return compare(test, metric, one[0].labels, *logits, one[0].groups)
         except ValueError as error:
-            raise UserError(f"{self.store.folder(first[0])} and {self.store.folder(second[0])}: {error}") from None
+            both = f"{self.store.folder(first[0])} and {self.store.folder(second[0])}"
+            raise UntestableError(f"{both}: {error}") from None
+
+    def differences(self, first: Stages, second: Stages, test: str) -> dict[Metric, Difference]:
+        """:meth:`difference` in each metric; empty where the test has no value in one of them."""
+        try:
+            return {metric: self.difference(first, second, metric, test) for metric in get_args(Metric)}
+        except UntestableError:
+            return {}
+
+    def scores(self, stage: Stage) -> Scores:
+        """What a finished run's predictions give, which is also what it recorded.
+
+        Raises:
+            DamagedError: predictions are missing, changed or cannot be scored, or the run recorded other figures.
+        """
+        if stage.key not in self._scores:
+            self.store.check(stage, "metrics.json", "spec.json", "env.json")
+            scores = scores_of(stage, self.store)
+            check_scores(stage, self.store, scores)
+            self._scores[stage.key] = scores
+        return self._scores[stage.key]
 
     def predictions(self, stage: Stage) -> Predictions:
         """A finished run's predictions, their bytes as they were committed.
 
         Raises:
-            UserError: missing, changed, or nothing that can be scored.
+            DamagedError: missing, changed, or nothing that can be scored.
         """
         if stage.key not in self._predictions:
             self.store.check(stage, PREDICTIONS)
@@ -125,17 +168,13 @@ class Evidence:
         """That finished runs have predictions which can be scored, all of them of the same test rows.
 
         Raises:
-            UserError: as :meth:`predictions`; or names a run whose labels or users are not those of most others.
+            DamagedError: as :meth:`scores`; or names a run whose labels or users are not those of most others.
         """
-        for stage in stages:
-            if stage.key not in self._rows:
-                self.store.check(stage, PREDICTIONS)
-                self._read(stage)
-        digests = [self._rows[stage.key] for stage in stages]
+        digests = [self.scores(stage).test_rows for stage in stages]
         most = max(digests, key=digests.count, default="")
         if odd := next((stage for stage, rows in zip(stages, digests, strict=True) if rows != most), None):
             other = stages[digests.index(most)]
-            raise UserError(f"{self.store.folder(odd)}: its test rows are not those of {self.store.folder(other)}")
+            raise DamagedError(f"{self.store.folder(odd)}: its test rows are not those of {self.store.folder(other)}")
 
     def resampled(self, stages: Stages) -> Resampled:
         """A cell's metrics under resampled users.
@@ -144,7 +183,7 @@ class Evidence:
         millions of rows costs no resampling the second time.
 
         Raises:
-            UserError: as :meth:`predictions`, or two runs' test rows differ.
+            DamagedError: as :meth:`predictions`, or two runs' test rows differ.
         """
         name = tuple(stage.key for stage in stages)
         if name not in self._resampled:
@@ -154,35 +193,31 @@ class Evidence:
             digest = hashlib.sha256(digests.encode()).hexdigest()
             path = home() / "bootstrap" / f"{digest}-{RESAMPLES}-v{VERSION}.npz"
             if kept := _load(path):
-                self._resampled[name], rows = kept
-                self._rows |= dict.fromkeys(name, rows)
+                self._resampled[name] = kept
             else:
                 runs = [self._read(stage) for stage in stages]
                 self.check(stages)
                 logits = np.stack([run.logits for run in runs])
                 self._resampled[name] = bootstrap_metrics(runs[0].labels, logits, runs[0].groups)
-                _keep(path, self._resampled[name], self._rows[name[0]])
+                _keep(path, self._resampled[name])
         return self._resampled[name]
 
     def _read(self, stage: Stage) -> Predictions:
-        predictions = read_predictions(self.store.folder(stage) / PREDICTIONS, may_be_equal=stage.is_floor)
-        rows = predictions.labels.tobytes() + predictions.groups.tobytes()
-        self._rows[stage.key] = hashlib.sha256(rows).hexdigest()
-        return predictions
+        return read_predictions(self.store.folder(stage) / PREDICTIONS, may_be_equal=stage.is_floor)
 
 
-def _load(path: Path) -> tuple[Resampled, str] | None:
+def _load(path: Path) -> Resampled | None:
     """What :func:`_keep` wrote; None where there is nothing or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Resampled(kept["auc"], kept["logloss"], int(kept["users"])), str(kept["rows"])
+            return Resampled(kept["auc"], kept["logloss"], int(kept["users"]))
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         return None
 
 
-def _keep(path: Path, resampled: Resampled, rows: str) -> None:
+def _keep(path: Path, resampled: Resampled) -> None:
     """Written whole or not at all; a folder that cannot be written costs time, no result."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
-            np.savez(beside, rows=rows, **vars(resampled))
+            np.savez(beside, **vars(resampled))

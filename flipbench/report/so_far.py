@@ -10,7 +10,8 @@ from flipbench.plan.expand import Cell, Plan, with_options
 from flipbench.plan.suite import Suite
 from flipbench.report import claims
 from flipbench.report.cells import SuiteResults
-from flipbench.report.collect import collect, failure_of, seeds_run
+from flipbench.report.collect import collect, failure_of, run_of, seeds_run
+from flipbench.report.significance import Evidence
 from flipbench.store.planning import has_results, plan_of_known, store_of
 from flipbench.store.runs import Store
 
@@ -36,8 +37,9 @@ class CellStatus:
 
 
 def status_of(cell: Cell, suite: Suite, store: Store) -> CellStatus:
-    """How far a cell of the suite is."""
-    scores = [store.metrics(stage)["auc"] for stage in cell.evaluations if store.done(stage)]
+    """How far a cell of the suite is; raises DamagedError where a run's figures are not what its predictions give."""
+    evidence = Evidence(store)
+    scores = [run_of(stage, evidence).auc for stage in cell.evaluations if store.done(stage)]
     return CellStatus(
         dataset=cell.data.label,
         method=cell.method.label,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from flipbench import metrics as metric_functions
-from flipbench.errors import UserError
+from flipbench.errors import DamagedError, UserError
 from flipbench.plan.stage import Stage
 from flipbench.plan.suite import Suite
 from flipbench.protocol import Metric
@@ -55,6 +55,15 @@ class Verification:
 
 
 def verification_of(suite: Suite, folder: Path) -> Verification:
+    """As :func:`_verification_of`; results that cannot even be read are a mismatch as well, which names the file."""
+    try:
+        return _verification_of(suite, folder)
+    except DamagedError as error:
+        where, _, what = str(error).partition(": ")
+        return Verification(suite.suite, 0, (Mismatch(where, what),))
+
+
+def _verification_of(suite: Suite, folder: Path) -> Verification:
     """Check every finished run of a suite: the bytes of its files, and its metrics against its predictions.
 
     Where these are right, its reports are made anew and compared with the files in ``folder``, byte for byte. Pictures
@@ -70,7 +79,7 @@ def verification_of(suite: Suite, folder: Path) -> Verification:
         return Verification(suite.suite, len(done), ())
     page = folder / f"{suite.suite}.html"
     by = _DRAWN.search(page.read_bytes()) if page.is_file() else None
-    other = by[1].decode() if by and by[1].decode() != drawn_by() else ""
+    other = by[1].decode(errors="replace") if by and by[1].decode(errors="replace") != drawn_by() else ""
     with redirect_stderr(io.StringIO()):  # what has no figure was said when the report was made
         files = report_files(plan, store, results, figures=bool(by))
         if not by and any(kind_of(path.name, suite.suite) for path in folder.glob(f"{suite.suite}-*")):
@@ -131,7 +140,7 @@ def _first_difference(stored: bytes, rebuilt: bytes) -> str:
     try:
         old, new = (content.decode().splitlines() for content in (stored, rebuilt))
     except UnicodeDecodeError:
-        return "the picture is not what the results give"
+        return f"the {'picture' if stored[:4] in (b'%PDF', rebuilt[:4]) else 'file'} is not what the results give"
     for number, (a, b) in enumerate(zip(old, new, strict=False), 1):
         if a != b:
             at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

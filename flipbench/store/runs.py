@@ -46,9 +46,9 @@ class Store:
         name = f"{stage.role}-s{stage.seed}-{stage.key[:12]}"
         return Path(self.root, stage.dataset, stage.method, name)
 
-    def finished_folders(self, dataset: str = "*") -> Iterator[Path]:
+    def finished_folders(self, dataset: str = "*", method: str = "*", role: str = "") -> Iterator[Path]:
         """The folders of finished runs, in the order of their names."""
-        found = sorted(self.root.glob(f"{dataset}/*/*/{DONE}"))
+        found = sorted(self.root.glob(f"{dataset}/{method}/{role}*/{DONE}"))
         return (done.parent for done in found if not self._link(done))
 
     def fingerprint(self, dataset: str) -> str | None:
@@ -91,7 +91,8 @@ class Store:
         if not self.done(trial):
             return None if self.failure(trial) is None else math.nan
         best = self.metrics(trial).get("best")
-        if not is_number(value := best.get(select) if isinstance(best, dict) else None):
+        value: Any = best.get(select) if isinstance(best, dict) else None
+        if not is_number(value):
             where = self.folder(trial) / "metrics.json"
             raise DamagedError(f"{where}: {select} of the best epoch is {value!r}, no number")
         return float(value)

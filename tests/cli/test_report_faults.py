@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flipbench.metrics import auc, logloss
 from flipbench.plan import suite
 from flipbench.store.planning import plan_of, store_of
 
@@ -21,7 +22,7 @@ def stored(suite_file, stored_runs):
 
     def make(**changes):
         options = {"data": "[movielens-1m]", "methods": "[deepfm, dcnv2]", "settings": "", "seeds": "2", **changes}
-        path = suite_file(compare="{reference: dcnv2}", **options)
+        path = suite_file(**{"compare": "{reference: dcnv2}", **options})
         mini = suite.load(str(path))
         plan = plan_of(mini, store := store_of(mini))
         stored_runs(plan, store, STRENGTH)
@@ -78,7 +79,7 @@ def with_column(store, stage, name, values):
         ("logit", np.full(400, np.nan, np.float32), "400 of 400 predictions are NaN or infinite"),
         ("logit", np.zeros(400, np.float32), "every prediction is 0: the model distinguishes no rows"),
         ("label", np.ones(400, bool), "all 400 labels are equal"),
-        ("label", np.arange(400) % 2 == 0, "its test rows are not those of"),
+        ("label", np.arange(400) % 2 == 0, "from its predictions"),
         ("group", np.arange(400, dtype=np.int32), "its test rows are not those of"),
     ],
 )
@@ -100,15 +101,48 @@ def test_a_mutated_prediction_file_is_named(stored, unwritten, seeds):
     assert unwritten(path).startswith(f"flipbench: {file}: changed since the run was finished")
 
 
-@pytest.mark.parametrize(("auc", "says"), [(0.5, "every prediction is the same"), (float("nan"), "not finite")])
-def test_figures_that_are_none_are_named(stored, unwritten, auc, says):
+@pytest.mark.parametrize("auc", [0.5, 0.99, True, float("nan")])
+def test_figures_that_are_none_are_named(stored, unwritten, auc):
     path, plan, store = stored()
     stage = plan.cells[0].evaluations[0]
     content = json.dumps({**store.metrics(stage), "auc": auc}).encode()
     rewrite(store, stage, "metrics.json", content)
     err = unwritten(path)
-    assert says in err
+    assert f"auc is {auc} in metrics.json" in err
     assert str(store.folder(stage)) in err
+
+
+@pytest.mark.parametrize("verb", ["gap", "status"])
+def test_a_forged_figure_is_printed_by_no_verb(stored, refused, verb):
+    path, plan, store = stored()
+    stage = plan.cells[0].evaluations[0]
+    rewrite(store, stage, "metrics.json", json.dumps({**store.metrics(stage), "auc": 0.99}).encode())
+    assert "auc is 0.99 in metrics.json, 0." in refused(verb, path)
+
+
+def test_an_auc_of_one_half_is_a_figure(stored, report):
+    path, plan, store = stored()
+    stage = plan.cells[0].evaluations[0]
+    labels = pq.read_table(store.folder(stage) / "predictions.parquet")["label"].to_numpy()
+    logits = np.empty(400, np.float32)
+    for wanted in (labels, ~labels):  # symmetric within each class
+        logits[wanted] = np.linspace(-1, 1, int(wanted.sum()))
+    with_column(store, stage, "logit", logits)
+    figures = {"auc": 0.5, "logloss": logloss(labels, logits)}
+    rewrite(store, stage, "metrics.json", json.dumps({**store.metrics(stage), **figures}).encode())
+    assert auc(labels, logits) == 0.5
+    _, cells = report(path)
+    assert cells["deepfm", "auc"]["value"] is not None
+
+
+def test_two_rows_that_are_one_are_left_untested(stored, report):
+    path, plan, store = stored(compare="{reference: dcnv2, test: paired-t}", methods="[deepfm, dcnv2, pnn]")
+    for one, same in zip(plan.cells[0].evaluations, plan.cells[1].evaluations, strict=True):
+        for name in ("predictions.parquet", "metrics.json"):
+            rewrite(store, same, name, (store.folder(one) / name).read_bytes())
+    out, cells = report(path)
+    assert cells["deepfm", "auc"]["value"] == cells["dcnv2", "auc"]["value"]
+    assert "Not tested against each other, because paired-t has no value there" in " ".join(out.split())
 
 
 def test_missing_run_leaves_no_number(stored, report):

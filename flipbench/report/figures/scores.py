@@ -80,7 +80,7 @@ def _along(dataset: str, cells: list[Cell], swept: Mapping[str, list[float]], st
             curves += [
                 {"dataset": dataset, "setting": name, "value": float(value), "row": cell.method.label,
                  "seed": run.seed, "auc": run.auc, "logloss": run.logloss, "run": run.key}
-                for run in (run_of(stage, store) for stage in cell.evaluations)
+                for run in (run_of(stage, Evidence(store)) for stage in cell.evaluations)
             ]  # fmt: skip
     return pd.DataFrame(curves)
 
@@ -112,10 +112,13 @@ def forest(plan: Plan, store: Store) -> Iterator[Picture]:
     for dataset, cells in finished_cells(plan, store):
         reference = next((cell for cell in cells if cell.method.label == compare.reference), None)
         others = [cell for cell in cells if cell is not reference]
-        if reference is None or not others:
+        if reference is None:
             continue
         name, seeds = reference.method.label, len(reference.evaluations)
         test = compare.test if seeds > 1 or compare.test != "paired-t" else "user-bootstrap"
+        others = [other for other in others if evidence.differences(reference.evaluations, other.evaluations, test)]
+        if not others:
+            continue
         numbers = pd.DataFrame(
             {"dataset": dataset, "metric": metric, "row": name, "against": other.method.label, "value": d.value,
              "low": d.low, "high": d.high, "p": d.p, "test": d.test, "seeds": seeds}
@@ -158,7 +161,7 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
             continue
         numbers = pd.DataFrame(
             {"dataset": dataset, "row": cell.method.label, "seed": stage.seed, "minutes": _seconds(stage, store) / 60,
-             "auc": run_of(stage, store).auc, "run": stage.key}
+             "auc": run_of(stage, Evidence(store)).auc, "run": stage.key}
             for cell in cells for stage in cell.evaluations
         )  # fmt: skip
         means, errors = (numbers.groupby("row", sort=False)[["minutes", "auc"]].agg(how) for how in ("mean", "std"))
