@@ -13,7 +13,7 @@ from flipbench.paper.others import published
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.plan.suite import Suite
-from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
+from flipbench.report.cells import CellRuns, Comparison, ScoredRun, SuiteResults
 from flipbench.report.fairness import unequal
 from flipbench.report.settings import unstated
 from flipbench.report.significance import Evidence, comparisons, untested
@@ -38,7 +38,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
     labels = {cell.data.label for cell, _ in ran}
     shown = [data for data in suite.data if data.label in labels] or suite.data  # as the table does
     validations, refits = zip(*map(suite.selection_on, shown), strict=True)
-    torch = sorted({str(store.read(stage, "env.json").get("torch", "unknown")) for stage in done})
+    torch = sorted({str(store.env(stage).get("torch", "unknown")) for stage in done})
     fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.evaluations}
     return SuiteResults(
         suite=suite.suite,
@@ -57,7 +57,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
             *_unequal(suite, [cell for cell, _ in ran]),
             *_row_notes(cell for cell, _ in ran),
             *_below_a_constant(ran, store),
-            *_untested(plan, evidence),
+            *_untested(plan, store, tested),
         ),
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
@@ -148,9 +148,9 @@ def _row_notes(cells: Iterable[Cell]) -> Iterator[str]:
     return (f"{row_name(label)}: {note.strip().rstrip('.')}." for label, note in notes.items())
 
 
-def _untested(plan: Plan, evidence: Evidence) -> Iterator[str]:
+def _untested(plan: Plan, store: Store, tested: Iterable[Comparison]) -> Iterator[str]:
     """Pairs of which the declared test has no value: one run under two names, say."""
-    for row, other in untested(plan, evidence):
+    for row, other in untested(plan, store, tested):
         names = f"{row_name(row.method.label)} and {row_name(other.method.label)} on {dataset_name(row.data.label)}"
         yield f"Not tested against each other, because {plan.suite.compare.test} has no value there: {names}."
 

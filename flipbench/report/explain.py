@@ -84,7 +84,7 @@ def _metric(table: ResultTable, paper: str | None, row: str, dataset: str, metri
 
 
 def _run(stage: Stage, run: ScoredRun, store: Store) -> dict[str, Any]:
-    epochs, device = store.metrics(stage).get("epochs"), store.read(stage, "env.json").get("device")
+    epochs, device = store.metrics(stage).get("epochs"), store.env(stage).get("device")
     return {**vars(run), "epochs": epochs, "device": device, "folder": str(store.folder(stage))}
 
 
@@ -132,5 +132,5 @@ def _differences(
 
 
 def _trial(stage: Stage, store: Store) -> dict[str, Any]:
-    best = store.metrics(stage)["best"] if store.done(stage) else {}
+    best = store.best(stage) if store.done(stage) else {}
     return {"key": stage.key, "settings": flatten(stage.spec["settings"]), "auc": best.get("auc")}

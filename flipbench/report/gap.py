@@ -8,16 +8,15 @@ from statistics import fmean
 from typing import Any
 
 from flipbench.data import dataset as datasets
-from flipbench.identity import key_of
 from flipbench.paper.values import paper_value
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell
 from flipbench.plan.settings import flatten, nest
-from flipbench.plan.stage import Stage, is_refitted, validation_of
+from flipbench.plan.stage import is_refitted, validation_of
 from flipbench.plan.suite import Suite
 from flipbench.report.collect import run_of
 from flipbench.report.significance import Evidence
-from flipbench.store.runs import Store, read_json
+from flipbench.store.runs import Store
 
 FACTORS = {
     "protocol": "epochs and settings selected on other rows",
@@ -96,19 +95,18 @@ def _others(cell: Cell, evidence: Evidence) -> dict[str, list[tuple[str, str, fl
     """Finished runs of the same method and data set that differ in one factor: key, what differs, AUC."""
     first, planned, store = cell.evaluations[0], {stage.key for stage in cell.evaluations}, evidence.store
     others: dict[str, list[tuple[str, str, float]]] = {}
-    for folder in store.finished_folders(first.dataset, first.method, "evaluate"):
-        whole = read_json(folder / "spec.json")
-        key, spec, ours = key_of(whole), _with_selection(whole), _with_selection(first.spec)
+    for stage in store.finished(first.dataset, first.method, "evaluate"):
+        spec, ours = _with_selection(stage.spec), _with_selection(first.spec)
         differs = {name for name in {*spec, *ours} if spec.get(name) != ours.get(name)}
         differs.discard("parents")  # follow from the rest
-        if key in planned or differs - _FIELDS.keys():
+        if stage.key in planned or differs - _FIELDS.keys():
             continue
         if len(differs) > 1:  # a second seed of another setting belongs to that setting's rung
             differs -= {"seed"}
         if len(differs) == 1:
             name = differs.pop()
-            auc = run_of(Stage("evaluate", whole), evidence).auc
-            others.setdefault(_FIELDS[name], []).append((key, _what(name, ours, spec), auc))
+            auc = run_of(stage, evidence).auc
+            others.setdefault(_FIELDS[name], []).append((stage.key, _what(name, ours, spec), auc))
     return others
 
 

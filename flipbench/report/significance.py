@@ -2,13 +2,17 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
+from flipbench import metrics
 from flipbench.atomic import replacing
 from flipbench.data.store import home
 from flipbench.errors import DamagedError, UserError
@@ -23,10 +27,12 @@ from flipbench.stats.difference import Difference, holm
 from flipbench.stats.power import Reach, reach
 from flipbench.store.manifest import PREDICTIONS
 from flipbench.store.predictions import Predictions, read_predictions
-from flipbench.store.runs import Store
-from flipbench.store.scores import Scores, check_scores, scores_of
+from flipbench.store.runs import Store, is_number
 
 Stages = tuple[Stage, ...]
+
+TOLERANCE = 1e-9
+"""Of a recomputed figure; the last bits may differ between processors."""
 
 
 class UntestableError(UserError):
@@ -44,35 +50,34 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
     Raises:
         DamagedError: a run's predictions are missing, changed or cannot be scored, or two runs' test rows differ.
     """
-    found_alone = [(pair, found) for pair in _seeded(plan, evidence) if (found := _both(*pair, plan, evidence))]
-    tested = [pair for pair, _ in found_alone]
+    compare, tested = plan.suite.compare, []
+    for row, other in _seeded(plan, evidence.store):
+        if found := evidence.differences(row.evaluations, other.evaluations, compare.test):
+            tested.append((row, other, found))
     differences: dict[Metric, list[Difference]] = {}
     for metric in get_args(Metric):
-        alone = [found[metric] for _, found in found_alone]
+        alone = [found[metric] for _, _, found in tested]
         adjusted = holm([difference.p for difference in alone])
         differences[metric] = [difference.within(p) for difference, p in zip(alone, adjusted, strict=True)]
     return tuple(
-        Comparison(row.data.label, metric, row.method.label, other.method.label, found[i], can)
-        for i, (row, other) in enumerate(tested)
-        for metric, found in differences.items()
-        for can in [reach_of(found[i], len(row.evaluations), plan.suite.compare.alpha / len(tested))]
+        Comparison(row.data.label, metric, row.method.label, other.method.label, each[i], can)
+        for i, (row, other, _) in enumerate(tested)
+        for metric, each in differences.items()
+        for can in [reach_of(each[i], len(row.evaluations), compare.alpha / len(tested))]
     )
 
 
-def untested(plan: Plan, evidence: "Evidence") -> list[tuple[Cell, Cell]]:
-    """The pairs with all their seeds that :func:`comparisons` leaves out: the declared test has no value for them."""
-    return [pair for pair in _seeded(plan, evidence) if not _both(*pair, plan, evidence)]
+def untested(plan: Plan, store: Store, tested: Iterable[Comparison]) -> Iterator[tuple[Cell, Cell]]:
+    """The pairs with all their seeds that :func:`comparisons` left out: the declared test has no value for them."""
+    names = {(c.dataset, c.row, c.against) for c in tested}
+    for row, other in _seeded(plan, store):
+        if (row.data.label, row.method.label, other.method.label) not in names:
+            yield row, other
 
 
-def _seeded(plan: Plan, evidence: "Evidence") -> Iterator[tuple[Cell, Cell]]:
+def _seeded(plan: Plan, store: Store) -> Iterator[tuple[Cell, Cell]]:
     """The pairs whose cells have all their seeds, two or more."""
-    done = evidence.store.done
-    return (p for p in pairs(plan) if all(len(c.evaluations) > 1 and all(map(done, c.evaluations)) for c in p))
-
-
-def _both(row: Cell, other: Cell, plan: Plan, evidence: "Evidence") -> dict[Metric, Difference]:
-    """The difference in each metric; empty where the test has no value in one of them."""
-    return evidence.differences(row.evaluations, other.evaluations, plan.suite.compare.test)
+    return (p for p in pairs(plan) if all(len(c.evaluations) > 1 and all(map(store.done, c.evaluations)) for c in p))
 
 
 def reach_of(difference: Difference, seeds: int, alpha: float) -> Reach | None:
@@ -104,6 +109,23 @@ def _family(cell: Cell) -> str:
     return family(cell.method.label, cell.method.method)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What a run's test predictions give, by the names under which the run records it.
+
+    Attributes:
+        auc, logloss: of the predictions. rows, positives: how many there are, and how many are clicks.
+        test_rows, logits: digests, of labels and users, and of what was predicted.
+    """
+
+    auc: float
+    logloss: float
+    rows: int
+    positives: int
+    test_rows: str
+    logits: str
+
+
 class Evidence:
     """Stored predictions and what is computed from them, each read and checked once."""
 
@@ -111,7 +133,6 @@ class Evidence:
         self.store = store
         self._predictions: dict[str, Predictions] = {}
         self._resampled: dict[tuple[str, ...], Resampled] = {}
-        self._scores: dict[str, Scores] = {}
 
     def difference(self, first: Stages, second: Stages, metric: Metric, test: str) -> Difference:
         """``first`` minus ``second`` by a declared test, over runs with the same seeds.
@@ -144,14 +165,18 @@ class Evidence:
         """What a finished run's predictions give, which is also what it recorded.
 
         Raises:
-            DamagedError: predictions are missing, changed or cannot be scored, or the run recorded other figures.
+            DamagedError: a file is missing or was changed, the predictions cannot be scored, or give other figures.
         """
-        if stage.key not in self._scores:
-            self.store.check(stage, "metrics.json", "spec.json", "env.json")
-            scores = scores_of(stage, self.store)
-            check_scores(stage, self.store, scores)
-            self._scores[stage.key] = scores
-        return self._scores[stage.key]
+        store, recorded = self.store, self.store.metrics(stage)
+        store.check(stage, PREDICTIONS, "env.json")
+        path = store.folder(stage) / PREDICTIONS
+        scores = _scores(path, store.digests(stage)[PREDICTIONS], stage.is_floor)
+        for name in ("auc", "logloss", "rows", "positives"):
+            said, computed = recorded.get(name), getattr(scores, name)
+            if not is_number(said) or abs(said - computed) > TOLERANCE * max(1.0, abs(computed)):
+                where = path.with_name("metrics.json")
+                raise DamagedError(f"{where}: {name} is {said} in metrics.json, {computed} from its predictions")
+        return scores
 
     def predictions(self, stage: Stage) -> Predictions:
         """A finished run's predictions, their bytes as they were committed.
@@ -204,6 +229,25 @@ class Evidence:
 
     def _read(self, stage: Stage) -> Predictions:
         return read_predictions(self.store.folder(stage) / PREDICTIONS, may_be_equal=stage.is_floor)
+
+
+@cache
+def _scores(path: Path, digest: str, may_be_equal: bool) -> Scores:
+    """Computed once a process: a report, its figures and other suites read the same runs."""
+    run = read_predictions(path, may_be_equal)
+    return Scores(
+        auc=metrics.auc(run.labels, run.logits),
+        logloss=metrics.logloss(run.labels, run.logits),
+        rows=len(run.labels),
+        positives=int(run.labels.sum()),
+        test_rows=digest_of_rows(run.labels, run.groups),
+        logits=hashlib.sha256(run.logits.tobytes()).hexdigest(),
+    )
+
+
+def digest_of_rows(labels: NDArray[Any], groups: NDArray[np.int32]) -> str:
+    """Of test rows by their labels, 0 or 1 in a byte each, and by whose they are."""
+    return hashlib.sha256(labels.tobytes() + groups.tobytes()).hexdigest()
 
 
 def _load(path: Path) -> Resampled | None:

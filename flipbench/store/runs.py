@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, TypeGuard
 
 from filelock import FileLock, Timeout
 
@@ -24,6 +24,9 @@ from flipbench.errors import DamagedError, UserError
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.store.manifest import DONE, PARTIAL, WEIGHTS, files_of, read_manifest, sha256_of, write_manifest
+
+_FIELDS = {"data", "dataset", "method", "order", "parents", "role", "seed", "settings", "version"}
+"""Of every specification."""
 
 
 class Store:
@@ -46,19 +49,36 @@ class Store:
         name = f"{stage.role}-s{stage.seed}-{stage.key[:12]}"
         return Path(self.root, stage.dataset, stage.method, name)
 
-    def finished_folders(self, dataset: str = "*", method: str = "*", role: str = "") -> Iterator[Path]:
+    def finished_folders(self, dataset: str = "*", method: str = "*", role: str = "*") -> Iterator[Path]:
         """The folders of finished runs, in the order of their names."""
-        found = sorted(self.root.glob(f"{dataset}/{method}/{role}*/{DONE}"))
+        found = sorted(self.root.glob(f"{dataset}/{method}/{role}-s*/{DONE}"))
         return (done.parent for done in found if not self._link(done))
+
+    def finished(self, dataset: str = "*", method: str = "*", role: str = "*") -> Iterator[Stage]:
+        """The finished runs in the order of their folders' names; raises as :meth:`stage_at`."""
+        return map(self.stage_at, self.finished_folders(dataset, method, role))
+
+    def stage_at(self, folder: Path) -> Stage:
+        """The run in a folder, without its parents.
+
+        Raises:
+            DamagedError: its specification is damaged, or of another run than the folder's name says.
+        """
+        spec = self.document(folder / "spec.json")
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
+            stage = Stage(spec["role"], spec)
+            has_all = spec.keys() >= _FIELDS and ("protocol" in spec or stage.role != "evaluate")
+            if has_all and isinstance(spec["parents"], dict) and self.folder(stage) == folder:
+                return stage
+        raise DamagedError(f"{folder}: holds another run than its name says")
 
     def fingerprint(self, dataset: str) -> str | None:
         """Of the data that most finished runs of a data set are of; None without one.
 
         Raises:
-            DamagedError: a run's specification is damaged.
+            DamagedError: as :meth:`stage_at`.
         """
-        specs = (folder / "spec.json" for folder in self.finished_folders(dataset))
-        runs = Counter(str(read_json(spec).get("data")) for spec in specs if spec.is_file())
+        runs = Counter(str(stage.spec["data"]) for stage in self.finished(dataset))
         return runs.most_common(1)[0][0] if runs else None
 
     def failure_file(self, stage: Stage) -> Path:
@@ -69,32 +89,64 @@ class Store:
         return (self.folder(stage) / DONE).is_file()
 
     def has_weights(self, stage: Stage) -> bool:
-        return self.done(stage) and (self.folder(stage) / WEIGHTS).is_file()
+        path = self.folder(stage) / WEIGHTS
+        return self.done(stage) and path.is_file() and not path.is_symlink()
 
     def failure(self, stage: Stage) -> dict[str, Any] | None:
         """What is recorded of the stage's last failure; None after a success."""
         try:
-            record = None if self.done(stage) else self._read(self.failure_file(stage))
+            record = None if self.done(stage) else self.document(self.failure_file(stage))
         except UserError:  # there is none, or it was not written to its end
             return None
-        return record if record and isinstance(record.get("reason"), str) else None
+        whole = record and isinstance(record.get("reason"), str) and isinstance(record.get("env"), dict)
+        return record if whole else None
 
     def metrics(self, stage: Stage) -> dict[str, Any]:
-        return self.read(stage, "metrics.json")
+        """A finished run's figures, as it recorded them.
+
+        Raises:
+            DamagedError: as :meth:`read`, or one of them is no number.
+        """
+        document = self.read(stage, "metrics.json")
+        figures = document.items() if stage.role == "evaluate" else _figures(document)
+        for name, value in figures:
+            if not is_number(value):
+                where = self.folder(stage) / "metrics.json"
+                raise DamagedError(f"{where}: {name} is {json.dumps(value)[:40]}, no number")
+        return document
+
+    def best(self, stage: Stage) -> dict[str, Any]:
+        """The figures of the epoch whose weights a finished training kept.
+
+        Raises:
+            DamagedError: as :meth:`metrics`, or there are none.
+        """
+        best = self.metrics(stage).get("best")
+        if not isinstance(best, dict) or not isinstance(epoch := best.get("epoch"), int) or epoch < 0:
+            raise DamagedError(f"{self.folder(stage) / 'metrics.json'}: has no figures of a best epoch")
+        return best
+
+    def env(self, stage: Stage) -> dict[str, Any]:
+        """Where, with what and how long a finished run was made.
+
+        Raises:
+            DamagedError: as :meth:`read`, or the seconds are no number or the device is no text.
+        """
+        document = self.read(stage, "env.json")
+        if not is_number(document.get("seconds", 0.0)) or not isinstance(document.get("device", "cpu"), str):
+            raise DamagedError(f"{self.folder(stage) / 'env.json'}: seconds are no number, or device is no text")
+        return document
 
     def trial_metric(self, trial: Stage, select: Metric) -> float | None:
         """A search's trial as far as it is known: the best epoch's validation metric; NaN failed, None yet to run.
 
         Raises:
-            DamagedError: as :meth:`read`, or there is no such figure.
+            DamagedError: as :meth:`best`, or there is no such figure.
         """
         if not self.done(trial):
             return None if self.failure(trial) is None else math.nan
-        best = self.metrics(trial).get("best")
-        value: Any = best.get(select) if isinstance(best, dict) else None
-        if not is_number(value):
-            where = self.folder(trial) / "metrics.json"
-            raise DamagedError(f"{where}: {select} of the best epoch is {value!r}, no number")
+        if not is_number(value := self.best(trial).get(select)):
+            raise DamagedError(f"{self.folder(trial) / 'metrics.json'}: has no {select} of its best epoch")
         return float(value)
 
     def read(self, stage: Stage, name: str) -> dict[str, Any]:
@@ -103,7 +155,7 @@ class Store:
         Raises:
             DamagedError: it is missing or damaged, or was changed since the run was finished.
         """
-        document = self._read(path := self.folder(stage) / name)
+        document = self.document(path := self.folder(stage) / name)
         self._compare(path, self.digests(stage))
         return document
 
@@ -138,7 +190,8 @@ class Store:
         if listed[path.name] != sha256_of(path):
             raise DamagedError(f"{path}: changed since the run was finished (its digest is not the one in DONE)")
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def document(self, path: Path) -> dict[str, Any]:
+        """A JSON file of the store, behind no link; raises DamagedError as :func:`read_json`."""
         self._refuse_link(path)
         return read_json(path)
 
@@ -222,9 +275,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value that was read from JSON is a finite number; ``true`` is none."""
-    return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < math.inf
+    return type(value) in (int, float) and abs(value) < math.inf
+
+
+def _figures(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a document holds but digests of weights and what was not measured, at whatever depth, by name."""
+    waiting: list[tuple[str, Any]] = [*document.items()]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting += value.items() if isinstance(value, dict) else ((name, part) for part in value)
+        elif value is not None and name not in ("weights", "initial_weights"):
+            yield name, value
 
 
 def write_json(path: Path, document: Any) -> None:

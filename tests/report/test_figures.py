@@ -43,6 +43,7 @@ def finish(store, stage, known=0.5):
         rows = Rows(np.zeros((600, 1), np.int32), labels.astype(np.uint8), np.arange(600, dtype=np.int32) // 3)
         write_predictions(work / "predictions.parquet", rows, logits)
         metrics = {"auc": auc(labels, logits), "logloss": logloss(labels, logits)}
+        metrics |= {"rows": len(labels), "positives": int(labels.sum())}
     if stage.role == "embeddings":
         shares = np.sort(generator.random(4))[::-1]
         metrics = {"mean_cosine": generator.random(), "effective_rank": 3.0, "rms_norm": 2.0, "features": 60}
