@@ -129,8 +129,8 @@ def _missing_runs(results: SuiteResults, folder: Path) -> Iterator[Mismatch]:
     path = folder / f"{results.suite}.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        named = {(key, c["method"], c["dataset"]) for c in document["cells"] for key in c["runs"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        named = {(str(key), str(c["method"]), str(c["dataset"])) for c in document["cells"] for key in c["runs"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # the comparison of bytes says so
     have = {run.key for cell in results.cells for run in cell.runs}
     for key, method, dataset in sorted(named):

@@ -164,7 +164,10 @@ def test_files_of_a_run_that_are_no_such_files(reported, mismatch, content, seal
             other.write_bytes(before)
 
 
-@pytest.mark.parametrize("content", BAD.values(), ids=BAD)
+ODD = {"runs that are no keys": b'{"cells": [{"runs": [1, null], "method": 2, "dataset": []}]}', "deep": b"[" * 10**5}
+
+
+@pytest.mark.parametrize("content", (BAD | ODD).values(), ids=BAD | ODD)
 def test_files_of_a_report_that_are_no_such_files(reported, mismatch, content, tmp_path):
     path, _, _ = reported()
     files = sorted((tmp_path / "reports").iterdir())

@@ -12,11 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forged import rewrite
 from PIL import Image
 
 from flipbench.cli import main
 from flipbench.data.split import Rows
-from flipbench.errors import UserError
+from flipbench.errors import DamagedError, UserError
 from flipbench.metrics import auc, logloss
 from flipbench.paper.names import row_name
 from flipbench.plan import suite
@@ -199,6 +200,16 @@ def test_a_changed_file_is_named(run):
     path = store.folder(planned.cells[0].inspections[0]) / DRAWN
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match=rf"{re.escape(str(path))}: changed since the run was finished"):
+        figure_files(planned, store)
+
+
+@pytest.mark.parametrize("role", ["embeddings", "alignment"])
+@pytest.mark.parametrize("name", ["metrics.json", DRAWN])
+def test_an_inspection_that_left_something_else_is_named(run, role, name):
+    planned, store = run(**INSPECTED)
+    stage = next(stage for stage in planned.cells[0].inspections if stage.role == role)
+    rewrite(store, stage, name, b"{}" if name == "metrics.json" else b"\x80 no table")
+    with pytest.raises(DamagedError, match=rf"{re.escape(str(store.folder(stage)))}: not what '{role}' leaves"):
         figure_files(planned, store)
 
 
