@@ -20,6 +20,10 @@ class NotPreparedError(UserError):
     """A data set that is to be fetched or imported first; the message ends with the command."""
 
 
+class DamagedError(UserError):
+    """A file of the results is missing, damaged, changed or forged; the message names it."""
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """The hint to end an error line with: the closest of ``valid`` to ``word``, or all of a few."""
     valid = sorted(valid)

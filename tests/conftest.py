@@ -152,6 +152,7 @@ def stored_runs():
     """Fills a store with finished runs of a plan, as the engine would have left them but for weights.
 
     ``strength`` gives a row's separation of clicks from non-clicks; more is better. Seeds move it a little.
+    ``test`` are the rows, made up if None; ``figures`` are recorded beside the scores.
     """
     import numpy as np
 
@@ -165,13 +166,16 @@ def stored_runs():
         for parent in stage.parents.values():
             yield from (parent, *ancestors(parent))
 
-    def fill(plan, store, strength, rows=400, users=40, seed_spread=0.02):
+    def fill(plan, store, strength, rows=400, users=40, seed_spread=0.02, test=None, **figures):
         store.prepare()
         random = np.random.default_rng(0)
         labels = (random.random(rows) < 0.5).astype(np.uint8)
         noise = random.normal(size=rows)
         who = np.sort(random.integers(users, size=rows)).astype(np.int32)
-        test = Rows(np.zeros((rows, 0), np.int32), labels, who)
+        if test is None:
+            test = Rows(np.zeros((rows, 0), np.int32), labels, who)
+        else:
+            rows, labels, noise = len(test), test.labels, random.normal(size=len(test))
         for cell in plan.cells:
             if cell.method.label not in strength:
                 continue
@@ -181,10 +185,11 @@ def stored_runs():
                 logits = (sharp * (2.0 * labels - 1) + noise + 0.1 * luck.normal(size=rows)).astype(np.float32)
                 write_predictions(store.work(stage) / "predictions.parquet", test, logits)
                 scores = {"auc": metrics.auc(labels, logits), "logloss": metrics.logloss(labels, logits)}
-                scores |= {"rows": rows, "positives": int(labels.sum()), "epochs": 1}
+                scores |= {"rows": rows, "positives": int(labels.sum()), "epochs": 1, **figures}
                 for done in (stage, *ancestors(stage)):
-                    store.work(done)
-                    best = {"best": {"epoch": 0, "auc": 0.5, "logloss": 0.7}, "history": []}
-                    store.commit(done, {"metrics.json": scores if done is stage else best, "env.json": env})
+                    (store.work(done) / "events.jsonl").touch()
+                    epoch = {"epoch": 0, "auc": 0.5, "logloss": 0.7}
+                    fitted = {"best": epoch, "history": [epoch], "weights": done.key}
+                    store.commit(done, {"metrics.json": scores if done is stage else fitted, "env.json": env})
 
     return fill

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,11 @@ def suite_of(args: argparse.Namespace) -> "Suite":
 
     options = {name: getattr(args, name) for name in ("seeds", "protocol", "only") if hasattr(args, name)}
     return load_suite(args.suite, results=args.results, **options)
+
+
+def say_unchecked(figures: str) -> None:
+    """On stderr, beside what is printed: these figures are not compared with predictions, as those of a report are."""
+    print(f"{figures} as the runs recorded them, not recomputed from predictions", file=sys.stderr)
 
 
 def print_json(document: Any, indent: int = 2) -> None:

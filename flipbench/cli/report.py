@@ -42,7 +42,7 @@ def verify(args: argparse.Namespace) -> int:
     if not checked:
         raise UserError("no suite has results to verify")
     if args.json:
-        print_json([{"suite": c.suite, "runs": c.runs, "mismatches": [vars(m) for m in c.mismatches]} for c in checked])
+        print_json([{**vars(one), "mismatches": [*map(vars, one.mismatches)]} for one in checked])
     for one in checked:
         if one.drawn_by:
             from flipbench.report.html.figures import drawn_by
@@ -50,8 +50,10 @@ def verify(args: argparse.Namespace) -> int:
             drawn = f"{one.drawn_by} drew them, here are {drawn_by()}"
             print(f"{one.suite}: of the figures the numbers are compared, not the pictures: {drawn}", file=sys.stderr)
         if not args.json:
-            result = f"{len(one.mismatches)} mismatches" if one.mismatches else "all follows"
-            print(f"{one.suite}: {one.runs} runs checked, {result}")
+            follows = "all but its pictures follows" if one.drawn_by else "all follows"
+            result = f"{len(one.mismatches)} mismatches" if one.mismatches else follows
+            unlike = f" (labels only against each other: no {', '.join(one.unprepared)} here)" if one.unprepared else ""
+            print(f"{one.suite}: {one.runs} runs checked{unlike}, {result}")
         for mismatch in one.mismatches:
             print(f"flipbench: {mismatch.where}: {mismatch.what}", file=sys.stderr)
     return MISMATCH if any(one.mismatches for one in checked) else 0

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from flipbench import api
-from flipbench.cli.output import print_json, print_table, suite_of
+from flipbench.cli.output import print_json, print_table, say_unchecked, suite_of
 from flipbench.cost.plan_cost import counted
 from flipbench.errors import UserError
 from flipbench.plan.settings import flatten
-from flipbench.store.runs import Store, read_json
+from flipbench.store.runs import Store
 
 METRIC_NAMES = {"auc": "AUC", "logloss": "Logloss"}
 
@@ -29,6 +29,8 @@ def status(args: argparse.Namespace) -> None:
     """Print a line a cell."""
     suite = suite_of(args)
     cells = api.status(suite)
+    if any(cell.auc is not None for cell in cells):
+        say_unchecked("AUC")
     if args.json:
         document = {"suite": suite.suite, "protocol": suite.protocol, "results": suite.outputs.results}
         print_json({**document, "cells": [asdict(cell) for cell in cells]})
@@ -49,6 +51,7 @@ def ledger(args: argparse.Namespace) -> None:
     entries = api.ledger(suite)
     assert suite.tune is not None
     equal = {e.dataset: min(other.done for other in entries if other.dataset == e.dataset) for e in entries}
+    say_unchecked("validation figures")
     if args.json:
         tune = suite.tune.model_dump()
         print_json({"suite": suite.suite, "tune": tune, "equal": equal, "searches": [asdict(e) for e in entries]})
@@ -79,11 +82,13 @@ def ledger(args: argparse.Namespace) -> None:
 
 def show(args: argparse.Namespace) -> None:
     """Print the documents of the runs and failures whose keys begin so."""
-    paths = Store(Path(args.results)).find(args.key)
+    store = Store(Path(args.results))
+    paths = store.find(args.key)
     if not paths:
         hint = "(flipbench plan SUITE --json lists keys)"
         raise UserError(f"no run in {args.results} whose key begins with '{args.key}' {hint}")
-    documents = [{"path": str(path), **_documents(path)} for path in paths]
+    documents = [{"path": str(path), **_documents(store, path)} for path in paths]
+    say_unchecked("figures")
     if args.json:
         print_json(documents)
         return
@@ -95,10 +100,11 @@ def show(args: argparse.Namespace) -> None:
                 print(f"    {line}")
 
 
-def _documents(path: Path) -> dict[str, Any]:
+def _documents(store: Store, path: Path) -> dict[str, Any]:
     if path.is_dir():
-        return {name: read_json(path / f"{name}.json") for name in ("spec", "metrics", "env")}
-    failure = read_json(path)
+        stage = store.stage_at(path)
+        return {"spec": dict(stage.spec), "metrics": store.metrics(stage), "env": store.env(stage)}
+    failure = store.document(path)
     return {**{name: part for name, part in failure.items() if isinstance(part, dict)}, "failure": failure}
 
 
@@ -147,7 +153,7 @@ def explain(args: argparse.Namespace) -> None:
         [t["key"][:12], _digits(t["auc"]), ", ".join(f"{n} {v}" for n, v in flatten(t["settings"]).items())]
         for t in sorted(record["trials"], key=lambda t: -(t["auc"] or 0.0))
     ]
-    _section("trials", ["key", "validation AUC", "settings"], trials)
+    _section("trials, as they recorded themselves", ["key", "validation AUC", "settings"], trials)
 
 
 def _metric(shown: dict[str, Any], seeds: int) -> str:

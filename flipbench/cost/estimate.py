@@ -18,7 +18,7 @@ from flipbench.identity import key_of
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan, condition_of, resolve
 from flipbench.plan.stage import Stage, evaluation_stage, selection_stage
-from flipbench.store.runs import Store, read_json
+from flipbench.store.runs import Store
 
 Source = Literal["measured", "calibrated", "alike"]
 """``measured``: finished runs that differ in seeds and the values of fractions alone. ``calibrated``: a few steps of
@@ -98,7 +98,7 @@ class Costs:
         """
         selection = stage.parents.get("select")
         if selection and self.store.done(selection):
-            return int(self.store.metrics(selection)["best"]["epoch"]) + 1, False
+            return self.store.best(selection)["epoch"] + 1, False
         if "max_epochs" not in stage.spec["settings"]:
             return 1, False
         usual = self._epochs.get((_place(stage.spec), stage.method, _lengths(stage.spec)))
@@ -187,9 +187,9 @@ def _finished(store: Store) -> Iterator[_FinishedRun]:
     """The finished runs of a store; a damaged one says nothing of costs."""
     for folder in store.finished_folders():
         try:
-            spec, env, epochs = read_json(folder / "spec.json"), read_json(folder / "env.json"), None
+            spec, env, epochs = store.document(folder / "spec.json"), store.document(folder / "env.json"), None
             if spec["role"] in ("select", "fit"):
-                metrics = read_json(folder / "metrics.json")
+                metrics = store.document(folder / "metrics.json")
                 epochs = len(metrics["history"]), int(metrics["best"]["epoch"]) + 1
             memory, on_device = env.get("peak_memory_mb"), env.get("peak_device_memory_mb")
             on_cpu, here = env["device"] == "cpu", env.get("cores") == os.cpu_count()

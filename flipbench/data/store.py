@@ -60,9 +60,13 @@ def fingerprint(name: str) -> str:
     return digest
 
 
+def is_prepared(name: str) -> bool:
+    return (folder_of(name) / META).exists()
+
+
 def known_fingerprint(name: str) -> str | None:
     """The fingerprint of the table prepared here, else of the data set as published; None if neither is known."""
-    return fingerprint(name) if (folder_of(name) / META).exists() else get(name).fingerprint
+    return fingerprint(name) if is_prepared(name) else get(name).fingerprint
 
 
 def open_table(name: str, verify: bool = True) -> Table:

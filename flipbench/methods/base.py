@@ -122,5 +122,5 @@ class InspectionMethod:
 
     @staticmethod
     def measure(stage: "Stage", table: "Table", store: "Store", device: str) -> "tuple[dict[str, Any], pa.Table]":
-        """The figures of a stage's pretraining, and a small table that a picture of them is drawn from."""
+        """The figures of a stage's pretraining, numbers all, and a small table that a picture of them is drawn from."""
         raise NotImplementedError

@@ -9,7 +9,8 @@ import flipbench
 from flipbench.atomic import replacing
 from flipbench.errors import UserError
 from flipbench.plan.expand import Plan
-from flipbench.store.runs import DONE, Store
+from flipbench.store.manifest import DONE
+from flipbench.store.runs import Store
 
 README = """\
 # {title}

@@ -137,7 +137,8 @@ def suite_numbers(plan: Plan, store: Store, results: SuiteResults, suite: Suite)
         keys[name] = tuple(stage.key for stage in stages)
         for stage in stages:
             store.check(stage, "metrics.json", "spec.json")
-            measured.setdefault(name, {}).setdefault(stage.seed, {}).update(store.metrics(stage))
+            of_seed = measured.setdefault(name, {})
+            of_seed[stage.seed] = store.metrics(stage) | of_seed.get(stage.seed, {})  # no inspection replaces scores
     datasets = tuple(entry.label for entry in suite.data)
     return SuiteNumbers(results.methods, datasets, results.comparisons, results.compare.alpha, measured, keys)
 

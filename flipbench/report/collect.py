@@ -8,16 +8,15 @@ from statistics import fmean
 
 import flipbench
 from flipbench.data import dataset as datasets
-from flipbench.errors import UserError
 from flipbench.paper.names import dataset_name, row_name
 from flipbench.paper.others import published
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.plan.suite import Suite
-from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
+from flipbench.report.cells import CellRuns, Comparison, ScoredRun, SuiteResults
 from flipbench.report.fairness import unequal
 from flipbench.report.settings import unstated
-from flipbench.report.significance import Evidence, comparisons
+from flipbench.report.significance import Evidence, comparisons, untested
 from flipbench.store.runs import Store
 
 
@@ -25,14 +24,13 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
     """The finished and failed runs of a plan's cells.
 
     Raises:
-        UserError: a finished run's files are missing, damaged or changed, its figures or predictions are none, or its
-            test rows are not those of the others.
+        UserError: as :func:`run_of`, or a run's test rows are not those of the others.
     """
     suite = plan.suite
-    cells = [(cell, _cell_runs(cell, store)) for cell in plan.cells]  # first of all: it checks the files
+    evidence = Evidence(store)
+    cells = [(cell, _cell_runs(cell, evidence)) for cell in plan.cells]  # first of all: it checks the files
     ran = [(cell, runs) for cell, runs in cells if runs.runs or runs.failed]
     done = [stage for cell, _ in ran for stage in cell.evaluations if store.done(stage)]
-    evidence = Evidence(store)
     tested = comparisons(plan, evidence)
     for label in dict.fromkeys(cell.data.label for cell, _ in ran):
         stages = [stage for cell, _ in ran if cell.data.label == label for stage in cell.evaluations]
@@ -40,7 +38,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
     labels = {cell.data.label for cell, _ in ran}
     shown = [data for data in suite.data if data.label in labels] or suite.data  # as the table does
     validations, refits = zip(*map(suite.selection_on, shown), strict=True)
-    torch = sorted({str(store.read(stage, "env.json")["torch"]) for stage in done})
+    torch = sorted({str(store.env(stage).get("torch", "unknown")) for stage in done})
     fingerprints = {f"data/{cell.data.label}": stage.spec["data"] for cell in plan.cells for stage in cell.evaluations}
     return SuiteResults(
         suite=suite.suite,
@@ -59,6 +57,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
             *_unequal(suite, [cell for cell, _ in ran]),
             *_row_notes(cell for cell, _ in ran),
             *_below_a_constant(ran, store),
+            *_untested(plan, store, tested),
         ),
         versions={"flipbench": flipbench.__version__, "torch": "+".join(torch), **fingerprints},
         registered={m.label: m.method for m in suite.methods if m.label != m.method},
@@ -149,6 +148,13 @@ def _row_notes(cells: Iterable[Cell]) -> Iterator[str]:
     return (f"{row_name(label)}: {note.strip().rstrip('.')}." for label, note in notes.items())
 
 
+def _untested(plan: Plan, store: Store, tested: Iterable[Comparison]) -> Iterator[str]:
+    """Pairs of which the declared test has no value: one run under two names, say."""
+    for row, other in untested(plan, store, tested):
+        names = f"{row_name(row.method.label)} and {row_name(other.method.label)} on {dataset_name(row.data.label)}"
+        yield f"Not tested against each other, because {plan.suite.compare.test} has no value there: {names}."
+
+
 def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Iterator[str]:
     """Rows whose probabilities are worth less than one and the same for every test row."""
     below: dict[str, list[str]] = defaultdict(list)
@@ -167,27 +173,22 @@ def _below_a_constant(ran: Iterable[tuple[Cell, CellRuns]], store: Store) -> Ite
         yield f"Worse than a constant prediction on {what}: {', '.join(rows)}."
 
 
-def _cell_runs(cell: Cell, store: Store) -> CellRuns:
-    runs = [run_of(stage, store) for stage in cell.evaluations if store.done(stage)]
+def _cell_runs(cell: Cell, evidence: Evidence) -> CellRuns:
+    store = evidence.store
+    runs = [run_of(stage, evidence) for stage in cell.evaluations if store.done(stage)]
     failed = sum(failure_of(stage, store) is not None for stage in cell.evaluations)
     return CellRuns(cell.method.label, cell.data.label, tuple(runs), failed, len(cell.evaluations) or 1)
 
 
-def run_of(stage: Stage, store: Store) -> ScoredRun:
-    """A finished ``evaluate`` stage's figures.
+def run_of(stage: Stage, evidence: Evidence) -> ScoredRun:
+    """A finished ``evaluate`` stage's figures, which are those that its predictions give.
+
+    They are given as they were recorded: the last bits of a recomputed one may differ between processors, and a report
+    is the same bytes on all of them.
 
     Raises:
-        UserError: its files were changed, or they hold no figures.
+        DamagedError: its files were changed, its predictions cannot be scored, or they give other figures.
     """
-    store.check(stage, "metrics.json", "spec.json", "env.json")
-    metrics = store.metrics(stage)
-    where = store.folder(stage) / "metrics.json"
-    try:
-        auc, logloss = float(metrics["auc"]), float(metrics["logloss"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{where}: no AUC and logloss; delete its folder and run the suite again") from None
-    if not (math.isfinite(auc) and math.isfinite(logloss)):
-        raise UserError(f"{where}: AUC {auc}, logloss {logloss}: a metric is not finite")
-    if auc == 0.5 and not stage.is_floor:  # to the last bit: no model that ranks at all
-        raise UserError(f"{where}: AUC is exactly 0.5: every prediction is the same")
-    return ScoredRun(stage.key, stage.seed, auc, logloss)
+    evidence.scores(stage)
+    metrics = evidence.store.metrics(stage)
+    return ScoredRun(stage.key, stage.seed, float(metrics["auc"]), float(metrics["logloss"]))

@@ -17,6 +17,7 @@ from flipbench.report.settings import settings_of
 from flipbench.report.significance import Evidence, pairs, reach_of
 from flipbench.report.table import ResultTable, overall_table, rounded
 from flipbench.stats.delong import hanley_mcneil
+from flipbench.stats.difference import Difference
 from flipbench.store.runs import Store
 
 
@@ -83,7 +84,7 @@ def _metric(table: ResultTable, paper: str | None, row: str, dataset: str, metri
 
 
 def _run(stage: Stage, run: ScoredRun, store: Store) -> dict[str, Any]:
-    epochs, device = store.metrics(stage).get("epochs"), store.read(stage, "env.json").get("device")
+    epochs, device = store.metrics(stage).get("epochs"), store.env(stage).get("device")
     return {**vars(run), "epochs": epochs, "device": device, "folder": str(store.folder(stage))}
 
 
@@ -114,11 +115,16 @@ def _differences(
         if not both or (compare.test == "paired-t" and len(both) < 2):
             continue
         first, second = tuple(a for a, _ in both), tuple(b for _, b in both)
+        alone: dict[Metric, Difference] = {}
+        if (row.method.label, against.method.label, "auc") not in tested:
+            alone = evidence.differences(first, second, compare.test)
         for metric in get_args(Metric):
             if c := tested.get((row.method.label, against.method.label, metric)):
                 difference, reach = c.difference, c.reach
+            elif not alone:  # the test has no value for these two
+                continue
             else:
-                difference = evidence.difference(first, second, metric, compare.test)
+                difference = alone[metric]
                 reach = reach_of(difference, len(both), compare.alpha / tests)
             words = {"row": row.method.label, "against": against.method.label, "metric": metric, "seeds": len(both)}
             differences.append(words | rounded(asdict(difference) | {"reach": asdict(reach) if reach else None}))
@@ -126,5 +132,5 @@ def _differences(
 
 
 def _trial(stage: Stage, store: Store) -> dict[str, Any]:
-    best = store.metrics(stage)["best"] if store.done(stage) else {}
+    best = store.best(stage) if store.done(stage) else {}
     return {"key": stage.key, "settings": flatten(stage.spec["settings"]), "auc": best.get("auc")}

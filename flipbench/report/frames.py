@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from flipbench.plan.settings import flatten
 from flipbench.plan.stage import Stage, is_refitted, validation_of
 from flipbench.report.collect import run_of
 from flipbench.report.significance import Evidence
-from flipbench.store.runs import Store, read_json
+from flipbench.store.runs import Store
 
 INDEX = ["dataset", "order", "users", "protocol", "validation", "refit", "precision", "row", "seed"]
 COLUMNS = ["label", "method", "version", "device", "auc", "logloss", "seconds", "key"]
@@ -32,12 +33,12 @@ def results_of_plan(plan: Plan, store: Store) -> pd.DataFrame:
     Raises:
         UserError: a run's files are missing, damaged or changed.
     """
-    several = len(plan.suite.data) > 1
+    several, evidence = len(plan.suite.data) > 1, Evidence(store)
     records = []
     for cell in plan.cells:
         label = cell.method.label
         row = {"row": f"{label} · {cell.data.label}" if several else label, "label": label}
-        records += [row | _record(stage, store) for stage in cell.evaluations if store.done(stage)]
+        records += [row | _record(stage, evidence) for stage in cell.evaluations if store.done(stage)]
     return _frame(records, INDEX + COLUMNS).set_index(INDEX).sort_index()
 
 
@@ -53,7 +54,8 @@ def results_of_folder(store: Store) -> pd.DataFrame:
         UserError: a run's files are missing, damaged or changed, or a folder's name is not of the run that it holds.
     """
     stages = [stage for stage in _stages(store) if stage.role == "evaluate"]
-    frame = _frame([{"label": stage.method} | _record(stage, store) for stage in stages], INDEX + COLUMNS)
+    evidence = Evidence(store)
+    frame = _frame([{"label": stage.method} | _record(stage, evidence) for stage in stages], INDEX + COLUMNS)
     if stages:
         conditions = pd.DataFrame([_conditions(stage) for stage in stages])
         data = pd.Series("", index=frame.index)
@@ -72,8 +74,8 @@ def trials_of(plan: Plan, store: Store) -> pd.DataFrame:
         for number, stage in enumerate(cell.trials):
             assert cell.search is not None
             done, failure = store.done(stage), store.failure(stage)
-            best = store.metrics(stage)["best"] if done else {}
-            env = store.read(stage, "env.json") if done else (failure or {}).get("env", {})
+            best = store.best(stage) if done else {}
+            env = store.env(stage) if done else (failure or {}).get("env", {})
             point = flatten(cell.search.points[number]).items()
             record = {
                 "row": cell.method.label,
@@ -100,35 +102,27 @@ def predictions_of(key: str, store: Store) -> pd.DataFrame:
     if len(folders) != 1:
         several = f"{len(folders)} finished runs" if folders else "no finished run"
         raise UserError(f"{several} in {store.root} with a key that begins with '{key}'")
-    spec = read_json(folders[0] / "spec.json")
-    if spec["role"] != "evaluate":
-        raise UserError(f"{folders[0]}: a stage of role '{spec['role']}' predicts no test rows; 'evaluate' does")
-    predictions = Evidence(store).predictions(Stage("evaluate", spec))
+    stage = store.stage_at(folders[0])
+    if stage.role != "evaluate":
+        raise UserError(f"{folders[0]}: a stage of role '{stage.role}' predicts no test rows; 'evaluate' does")
+    predictions = Evidence(store).predictions(stage)
     columns = {"label": predictions.labels, "group": predictions.groups, "logit": predictions.logits}
     return pd.DataFrame(columns, copy=True)
 
 
 def _stages(store: Store) -> list[Stage]:
     """Every finished stage of a results folder, with the stages before it as far as they are there."""
-    specs: dict[str, dict[str, Any]] = {}
-    for folder in store.finished_folders():
-        spec = read_json(folder / "spec.json")
-        try:
-            if store.folder(stage := Stage(spec["role"], spec)) != folder:
-                raise ValueError("the key is another one")
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"{folder}: holds another run than its name says") from None
-        specs[stage.key] = spec
+    alone = {stage.key: stage for stage in store.finished()}
 
-    def stage_of(key: str) -> Stage:
-        parents = {name: stage_of(parent) for name, parent in specs[key]["parents"].items() if parent in specs}
-        return Stage(specs[key]["role"], specs[key], parents)
+    def with_parents(stage: Stage) -> Stage:
+        parents = {name: with_parents(alone[key]) for name, key in stage.spec["parents"].items() if key in alone}
+        return replace(stage, parents=parents)
 
-    return [stage_of(key) for key in specs]
+    return [with_parents(stage) for stage in alone.values()]
 
 
-def _record(stage: Stage, store: Store) -> dict[str, Any]:
-    spec, scored, env = stage.spec, run_of(stage, store), store.read(stage, "env.json")
+def _record(stage: Stage, evidence: Evidence) -> dict[str, Any]:
+    spec, scored, env = stage.spec, run_of(stage, evidence), evidence.store.env(stage)
     backbone, pretraining = spec.get("backbone"), _pretraining(stage)
     settings = {
         "settings": spec["settings"],

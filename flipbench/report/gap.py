@@ -8,14 +8,15 @@ from statistics import fmean
 from typing import Any
 
 from flipbench.data import dataset as datasets
-from flipbench.identity import key_of
 from flipbench.paper.values import paper_value
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell
 from flipbench.plan.settings import flatten, nest
 from flipbench.plan.stage import is_refitted, validation_of
 from flipbench.plan.suite import Suite
-from flipbench.store.runs import DONE, Store, read_json
+from flipbench.report.collect import run_of
+from flipbench.report.significance import Evidence
+from flipbench.store.runs import Store
 
 FACTORS = {
     "protocol": "epochs and settings selected on other rows",
@@ -61,14 +62,18 @@ def ladder(cell: Cell, suite: Suite, store: Store, file: str) -> list[Rung]:
 
     Args:
         suite: of the cell. file: how the user names it.
+
+    Raises:
+        DamagedError: a run's files were changed, or its predictions give other figures than it recorded.
     """
-    ours = [(stage.key, float(store.metrics(stage)["auc"])) for stage in cell.evaluations if store.done(stage)]
+    evidence = Evidence(store)
+    ours = [(stage.key, run_of(stage, evidence).auc) for stage in cell.evaluations if store.done(stage)]
     if not ours:
         return []
     mean = fmean(auc for _, auc in ours)
     printed = paper_value(suite.paper, cell.method.label, cell.data.label, "auc") if suite.paper else None
     rungs = [Rung("paper", "as printed", printed, step=None if printed is None else printed - mean)]
-    others = _others(cell, store)
+    others = _others(cell, evidence)
     for factor, words in FACTORS.items():
         by_value: dict[str, list[tuple[str, float]]] = {}
         for key, what, auc in others.get(factor, []):
@@ -86,23 +91,22 @@ def _rung(factor: str, what: str, runs: list[tuple[str, float]], ours: float) ->
     return Rung(factor, what, fmean(values), min(values), max(values), keys, fmean(values) - ours)
 
 
-def _others(cell: Cell, store: Store) -> dict[str, list[tuple[str, str, float]]]:
+def _others(cell: Cell, evidence: Evidence) -> dict[str, list[tuple[str, str, float]]]:
     """Finished runs of the same method and data set that differ in one factor: key, what differs, AUC."""
-    first, planned = cell.evaluations[0], {stage.key for stage in cell.evaluations}
+    first, planned, store = cell.evaluations[0], {stage.key for stage in cell.evaluations}, evidence.store
     others: dict[str, list[tuple[str, str, float]]] = {}
-    for done in sorted((store.root / first.dataset / first.method).glob(f"evaluate-*/{DONE}")):
-        whole = read_json(done.with_name("spec.json"))
-        key, spec, ours = key_of(whole), _with_selection(whole), _with_selection(first.spec)
+    for stage in store.finished(first.dataset, first.method, "evaluate"):
+        spec, ours = _with_selection(stage.spec), _with_selection(first.spec)
         differs = {name for name in {*spec, *ours} if spec.get(name) != ours.get(name)}
         differs.discard("parents")  # follow from the rest
-        if key in planned or differs - _FIELDS.keys():
+        if stage.key in planned or differs - _FIELDS.keys():
             continue
         if len(differs) > 1:  # a second seed of another setting belongs to that setting's rung
             differs -= {"seed"}
         if len(differs) == 1:
             name = differs.pop()
-            auc = float(read_json(done.with_name("metrics.json"))["auc"])
-            others.setdefault(_FIELDS[name], []).append((key, _what(name, ours, spec), auc))
+            auc = run_of(stage, evidence).auc
+            others.setdefault(_FIELDS[name], []).append((stage.key, _what(name, ours, spec), auc))
     return others
 
 

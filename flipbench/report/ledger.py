@@ -11,7 +11,7 @@ from flipbench.plan.settings import Value, flatten
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.collect import with_ancestors
-from flipbench.store.runs import Store
+from flipbench.store.runs import Store, is_number
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,6 @@ def _borders(search: Search, point: dict[str, Value]) -> Iterator[str]:
 
 def _seconds(stage: Stage, store: Store) -> float:
     if store.done(stage):
-        return float(store.read(stage, "env.json").get("seconds", 0.0))
-    return float(((store.failure(stage) or {}).get("env") or {}).get("seconds", 0.0))
+        return float(store.env(stage).get("seconds", 0.0))
+    seconds = (store.failure(stage) or {"env": {}})["env"].get("seconds")
+    return float(seconds) if is_number(seconds) else 0.0

@@ -18,11 +18,11 @@ from flipbench.paper.values import paper_value
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage, is_refitted, validation_of
 from flipbench.protocol import Metric
-from flipbench.report.significance import Evidence, pairs
+from flipbench.report.significance import Evidence, UntestableError, pairs
 from flipbench.stats.delong import hanley_mcneil
 from flipbench.stats.difference import Luck
 from flipbench.stats.power import Reach, reach, seeds_for, users_for
-from flipbench.store.runs import Store, read_json
+from flipbench.store.runs import Store
 
 Known = Literal["runs", "other runs", "assumed"]
 """Where the luck of a pair is known from: its own runs, the median of other rows' under its protocol, or nowhere."""
@@ -212,7 +212,10 @@ class _Pilots:
         if not both or (len(both) < 2 and self.test == "paired-t"):
             return None
         one, other = (tuple(side) for side in zip(*both, strict=True))
-        return self.evidence.difference(one, other, self.metric, self.test).luck
+        try:
+            return self.evidence.difference(one, other, self.metric, self.test).luck
+        except UntestableError:  # one run under two names tells nothing
+            return None
 
     def _lucks(self, row: Cell, other: Cell) -> list[Luck]:
         """Of every pair of unlike methods that was run as this one, floors with floors, with common seeds."""
@@ -234,11 +237,10 @@ class _Pilots:
             selection = self.suite.selection_on(data) if self.suite.protocol == "held-out" else None
             wanted = fingerprint, data.order, data.users, selection
             rows: dict[str, list[Stage]] = {}
-            for folder in self.store.finished_folders(data.name):
-                spec = read_json(folder / "spec.json")
-                if spec["role"] == "evaluate" and _condition(spec) == wanted:
-                    name = key_of({n: value for n, value in spec.items() if n not in ("seed", "parents")})
-                    rows.setdefault(name, []).append(Stage("evaluate", spec))
+            for stage in self.store.finished(data.name, role="evaluate"):
+                if _condition(stage.spec) == wanted:
+                    name = key_of({n: value for n, value in stage.spec.items() if n not in ("seed", "parents")})
+                    rows.setdefault(name, []).append(stage)
             self._rows[data.label] = [tuple(stages) for stages in rows.values()]
         return self._rows[data.label]
 

@@ -2,16 +2,20 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
+from flipbench import metrics
 from flipbench.atomic import replacing
 from flipbench.data.store import home
-from flipbench.errors import UserError
+from flipbench.errors import DamagedError, UserError
 from flipbench.paper.names import family, is_proposed
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
@@ -21,11 +25,18 @@ from flipbench.stats.bootstrap import RESAMPLES, VERSION, Resampled, bootstrap_m
 from flipbench.stats.compare import compare, compare_resampled
 from flipbench.stats.difference import Difference, holm
 from flipbench.stats.power import Reach, reach
+from flipbench.store.manifest import PREDICTIONS
 from flipbench.store.predictions import Predictions, read_predictions
-from flipbench.store.runs import Store
+from flipbench.store.runs import Store, is_number
 
 Stages = tuple[Stage, ...]
-PREDICTIONS = "predictions.parquet"
+
+TOLERANCE = 1e-9
+"""Of a recomputed figure; the last bits may differ between processors."""
+
+
+class UntestableError(UserError):
+    """Two rows of which the declared test has no value: seeds that agree to the last bit, one user."""
 
 
 def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
@@ -33,25 +44,40 @@ def comparisons(plan: Plan, evidence: "Evidence") -> tuple[Comparison, ...]:
 
     Holm's adjustment is over all of a metric's tests, every data set and baseline: the best baseline is known only
     after the runs, so choosing it must not make the test easier. One seed is no evidence of a method, so none is
-    tested.
+    tested. A pair of which the test has no value in a metric, as two rows that are one run under two names under
+    ``paired-t``, is left untested in both; :func:`untested` names it.
 
     Raises:
-        UserError: a run's predictions are missing, changed or cannot be scored, or two runs' test rows differ.
+        DamagedError: a run's predictions are missing, changed or cannot be scored, or two runs' test rows differ.
     """
-
-    test, done = plan.suite.compare.test, evidence.store.done
-    tested = [p for p in pairs(plan) if all(len(c.evaluations) > 1 and all(map(done, c.evaluations)) for c in p)]
+    compare, tested = plan.suite.compare, []
+    for row, other in _seeded(plan, evidence.store):
+        if found := evidence.differences(row.evaluations, other.evaluations, compare.test):
+            tested.append((row, other, found))
     differences: dict[Metric, list[Difference]] = {}
     for metric in get_args(Metric):
-        alone = [evidence.difference(row.evaluations, other.evaluations, metric, test) for row, other in tested]
+        alone = [found[metric] for _, _, found in tested]
         adjusted = holm([difference.p for difference in alone])
         differences[metric] = [difference.within(p) for difference, p in zip(alone, adjusted, strict=True)]
     return tuple(
-        Comparison(row.data.label, metric, row.method.label, other.method.label, found[i], can)
-        for i, (row, other) in enumerate(tested)
-        for metric, found in differences.items()
-        for can in [reach_of(found[i], len(row.evaluations), plan.suite.compare.alpha / len(tested))]
+        Comparison(row.data.label, metric, row.method.label, other.method.label, each[i], can)
+        for i, (row, other, _) in enumerate(tested)
+        for metric, each in differences.items()
+        for can in [reach_of(each[i], len(row.evaluations), compare.alpha / len(tested))]
     )
+
+
+def untested(plan: Plan, store: Store, tested: Iterable[Comparison]) -> Iterator[tuple[Cell, Cell]]:
+    """The pairs with all their seeds that :func:`comparisons` left out: the declared test has no value for them."""
+    names = {(c.dataset, c.row, c.against) for c in tested}
+    for row, other in _seeded(plan, store):
+        if (row.data.label, row.method.label, other.method.label) not in names:
+            yield row, other
+
+
+def _seeded(plan: Plan, store: Store) -> Iterator[tuple[Cell, Cell]]:
+    """The pairs whose cells have all their seeds, two or more."""
+    return (p for p in pairs(plan) if all(len(c.evaluations) > 1 and all(map(store.done, c.evaluations)) for c in p))
 
 
 def reach_of(difference: Difference, seeds: int, alpha: float) -> Reach | None:
@@ -83,6 +109,23 @@ def _family(cell: Cell) -> str:
     return family(cell.method.label, cell.method.method)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What a run's test predictions give, by the names under which the run records it.
+
+    Attributes:
+        auc, logloss: of the predictions. rows, positives: how many there are, and how many are clicks.
+        test_rows, logits: digests, of labels and users, and of what was predicted.
+    """
+
+    auc: float
+    logloss: float
+    rows: int
+    positives: int
+    test_rows: str
+    logits: str
+
+
 class Evidence:
     """Stored predictions and what is computed from them, each read and checked once."""
 
@@ -90,13 +133,13 @@ class Evidence:
         self.store = store
         self._predictions: dict[str, Predictions] = {}
         self._resampled: dict[tuple[str, ...], Resampled] = {}
-        self._rows: dict[str, str] = {}  # digest of each run's test rows
 
     def difference(self, first: Stages, second: Stages, metric: Metric, test: str) -> Difference:
         """``first`` minus ``second`` by a declared test, over runs with the same seeds.
 
         Raises:
-            UserError: as :func:`comparisons`.
+            DamagedError: a run's predictions are missing, changed or cannot be scored, or two runs' test rows differ.
+            UntestableError: the test has no value for these two.
         """
         try:
             if test == "user-bootstrap":
@@ -108,13 +151,38 @@ class Evidence:
             logits = ([p.logits for p in one], [p.logits for p in other])
             return compare(test, metric, one[0].labels, *logits, one[0].groups)
         except ValueError as error:
-            raise UserError(f"{self.store.folder(first[0])} and {self.store.folder(second[0])}: {error}") from None
+            both = f"{self.store.folder(first[0])} and {self.store.folder(second[0])}"
+            raise UntestableError(f"{both}: {error}") from None
+
+    def differences(self, first: Stages, second: Stages, test: str) -> dict[Metric, Difference]:
+        """:meth:`difference` in each metric; empty where the test has no value in one of them."""
+        try:
+            return {metric: self.difference(first, second, metric, test) for metric in get_args(Metric)}
+        except UntestableError:
+            return {}
+
+    def scores(self, stage: Stage) -> Scores:
+        """What a finished run's predictions give, which is also what it recorded.
+
+        Raises:
+            DamagedError: a file is missing or was changed, the predictions cannot be scored, or give other figures.
+        """
+        store, recorded = self.store, self.store.metrics(stage)
+        store.check(stage, PREDICTIONS, "env.json")
+        path = store.folder(stage) / PREDICTIONS
+        scores = _scores(path, store.digests(stage)[PREDICTIONS], stage.is_floor)
+        for name in ("auc", "logloss", "rows", "positives"):
+            said, computed = recorded.get(name), getattr(scores, name)
+            if not is_number(said) or abs(said - computed) > TOLERANCE * max(1.0, abs(computed)):
+                where = path.with_name("metrics.json")
+                raise DamagedError(f"{where}: {name} is {said} in metrics.json, {computed} from its predictions")
+        return scores
 
     def predictions(self, stage: Stage) -> Predictions:
         """A finished run's predictions, their bytes as they were committed.
 
         Raises:
-            UserError: missing, changed, or nothing that can be scored.
+            DamagedError: missing, changed, or nothing that can be scored.
         """
         if stage.key not in self._predictions:
             self.store.check(stage, PREDICTIONS)
@@ -125,17 +193,13 @@ class Evidence:
         """That finished runs have predictions which can be scored, all of them of the same test rows.
 
         Raises:
-            UserError: as :meth:`predictions`; or names a run whose labels or users are not those of most others.
+            DamagedError: as :meth:`scores`; or names a run whose labels or users are not those of most others.
         """
-        for stage in stages:
-            if stage.key not in self._rows:
-                self.store.check(stage, PREDICTIONS)
-                self._read(stage)
-        digests = [self._rows[stage.key] for stage in stages]
+        digests = [self.scores(stage).test_rows for stage in stages]
         most = max(digests, key=digests.count, default="")
         if odd := next((stage for stage, rows in zip(stages, digests, strict=True) if rows != most), None):
             other = stages[digests.index(most)]
-            raise UserError(f"{self.store.folder(odd)}: its test rows are not those of {self.store.folder(other)}")
+            raise DamagedError(f"{self.store.folder(odd)}: its test rows are not those of {self.store.folder(other)}")
 
     def resampled(self, stages: Stages) -> Resampled:
         """A cell's metrics under resampled users.
@@ -144,7 +208,7 @@ class Evidence:
         millions of rows costs no resampling the second time.
 
         Raises:
-            UserError: as :meth:`predictions`, or two runs' test rows differ.
+            DamagedError: as :meth:`predictions`, or two runs' test rows differ.
         """
         name = tuple(stage.key for stage in stages)
         if name not in self._resampled:
@@ -154,35 +218,50 @@ class Evidence:
             digest = hashlib.sha256(digests.encode()).hexdigest()
             path = home() / "bootstrap" / f"{digest}-{RESAMPLES}-v{VERSION}.npz"
             if kept := _load(path):
-                self._resampled[name], rows = kept
-                self._rows |= dict.fromkeys(name, rows)
+                self._resampled[name] = kept
             else:
                 runs = [self._read(stage) for stage in stages]
                 self.check(stages)
                 logits = np.stack([run.logits for run in runs])
                 self._resampled[name] = bootstrap_metrics(runs[0].labels, logits, runs[0].groups)
-                _keep(path, self._resampled[name], self._rows[name[0]])
+                _keep(path, self._resampled[name])
         return self._resampled[name]
 
     def _read(self, stage: Stage) -> Predictions:
-        predictions = read_predictions(self.store.folder(stage) / PREDICTIONS, may_be_equal=stage.is_floor)
-        rows = predictions.labels.tobytes() + predictions.groups.tobytes()
-        self._rows[stage.key] = hashlib.sha256(rows).hexdigest()
-        return predictions
+        return read_predictions(self.store.folder(stage) / PREDICTIONS, may_be_equal=stage.is_floor)
 
 
-def _load(path: Path) -> tuple[Resampled, str] | None:
+@cache
+def _scores(path: Path, digest: str, may_be_equal: bool) -> Scores:
+    """Computed once a process: a report, its figures and other suites read the same runs."""
+    run = read_predictions(path, may_be_equal)
+    return Scores(
+        auc=metrics.auc(run.labels, run.logits),
+        logloss=metrics.logloss(run.labels, run.logits),
+        rows=len(run.labels),
+        positives=int(run.labels.sum()),
+        test_rows=digest_of_rows(run.labels, run.groups),
+        logits=hashlib.sha256(run.logits.tobytes()).hexdigest(),
+    )
+
+
+def digest_of_rows(labels: NDArray[Any], groups: NDArray[np.int32]) -> str:
+    """Of test rows by their labels, 0 or 1 in a byte each, and by whose they are."""
+    return hashlib.sha256(labels.tobytes() + groups.tobytes()).hexdigest()
+
+
+def _load(path: Path) -> Resampled | None:
     """What :func:`_keep` wrote; None where there is nothing or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Resampled(kept["auc"], kept["logloss"], int(kept["users"])), str(kept["rows"])
+            return Resampled(kept["auc"], kept["logloss"], int(kept["users"]))
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         return None
 
 
-def _keep(path: Path, resampled: Resampled, rows: str) -> None:
+def _keep(path: Path, resampled: Resampled) -> None:
     """Written whole or not at all; a folder that cannot be written costs time, no result."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
-            np.savez(beside, rows=rows, **vars(resampled))
+            np.savez(beside, **vars(resampled))

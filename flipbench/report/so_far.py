@@ -23,7 +23,7 @@ class CellStatus:
         dataset, method: labels of the suite.
         trials: done and asked so far, ``3/24``; None without a search.
         done: finished runs, of ``expected``. failed: why others have no result, a line each.
-        auc: mean over the runs once all of them are done.
+        auc: mean over the runs once all of them are done, as they recorded it: not recomputed.
     """
 
     dataset: str
@@ -36,8 +36,13 @@ class CellStatus:
 
 
 def status_of(cell: Cell, suite: Suite, store: Store) -> CellStatus:
-    """How far a cell of the suite is."""
-    scores = [store.metrics(stage)["auc"] for stage in cell.evaluations if store.done(stage)]
+    """How far a cell of the suite is.
+
+    Raises:
+        DamagedError: a run's figures were changed since it was finished, or are no numbers.
+    """
+    recorded = [store.metrics(stage) for stage in cell.evaluations if store.done(stage)]
+    scores = [metrics["auc"] for metrics in recorded if "auc" in metrics]
     return CellStatus(
         dataset=cell.data.label,
         method=cell.method.label,

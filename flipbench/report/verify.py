@@ -3,39 +3,29 @@
 import io
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
-from flipbench import metrics as metric_functions
-from flipbench.errors import UserError
+from PIL import Image
+
+from flipbench.data.store import is_prepared
+from flipbench.errors import DamagedError
 from flipbench.plan.stage import Stage
 from flipbench.plan.suite import Suite
-from flipbench.protocol import Metric
 from flipbench.report.cells import SuiteResults
 from flipbench.report.figures import figure_files
 from flipbench.report.html.figures import DRAWN_BY, drawn_by, kind_of
 from flipbench.report.significance import Evidence
 from flipbench.report.so_far import results_so_far
+from flipbench.report.verify_runs import Mismatch, mismatch_of, wrong_runs
 from flipbench.report.write import report_files
 from flipbench.store.planning import plan_of_known, store_of
-from flipbench.store.runs import Store
-
-TOLERANCE = 1e-9
-"""Of a recomputed metric; the last bits may differ between processors."""
 
 _DRAWN = re.compile(f'<meta name="{DRAWN_BY}" content="([^"]*)">'.encode())
 _PICTURE = re.compile(rb'(?<=src="data:image/png;base64,)[^"]*')
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """What does not follow: ``where`` is a run folder or a report's file."""
-
-    where: str
-    what: str
 
 
 @dataclass(frozen=True)
@@ -45,72 +35,93 @@ class Verification:
     Attributes:
         runs: how many were checked.
         mismatches: what does not follow.
+        unprepared: data sets that are not prepared here, so that labels and users were compared between runs alone.
         drawn_by: the libraries that drew pictures which could not be compared byte for byte here; else empty.
     """
 
     suite: str
     runs: int
-    mismatches: tuple[Mismatch, ...]
+    mismatches: tuple[Mismatch, ...] = ()
+    unprepared: tuple[str, ...] = ()
     drawn_by: str = ""
 
 
 def verification_of(suite: Suite, folder: Path) -> Verification:
-    """Check every finished run of a suite: the bytes of its files, and its metrics against its predictions.
+    """Check every finished run of a suite, and its report's files in ``folder`` against those made anew.
 
-    Where these are right, its reports are made anew and compared with the files in ``folder``, byte for byte. Pictures
-    that other versions of the libraries drew have other bytes: of those the numbers are compared, and the page without
-    its pictures. A page made without them (``report --no-figures``) is compared with such a page.
+    Runs are checked as by :func:`flipbench.report.verify_runs.wrong_runs`. Where they are right the report is made anew
+    and compared byte for byte. Pictures that other versions of the libraries drew have other bytes: of those the
+    numbers are compared, their sizes, and the page without its pictures. A page made without them
+    (``report --no-figures``) is compared with such a page.
     """
-    store = store_of(suite)
-    done = [stage for stage in plan_of_known(suite, store)[0].stages() if store.done(stage)]
-    if wrong := [mismatch for stage in done for mismatch in _wrong_in_run(stage, store)]:
-        return Verification(suite.suite, len(done), tuple(wrong))  # the tables cannot be right, and the runs say why
+    store, done = store_of(suite), list[Stage]()
+    try:
+        done += filter(store.done, plan_of_known(suite, store)[0].stages())
+        unprepared = tuple(sorted({stage.dataset for stage in done if not is_prepared(stage.dataset)}))
+        if wrong := tuple(wrong_runs(done, Evidence(store))):  # the tables cannot be right, and the runs say why
+            return Verification(suite.suite, len(done), wrong, unprepared)
+        wrong, other = _wrong_reports(suite, folder, bool(done))
+        return Verification(suite.suite, len(done), wrong, unprepared, other)
+    except DamagedError as error:
+        return Verification(suite.suite, len(done), (mismatch_of(error),))
+
+
+def _wrong_reports(suite: Suite, folder: Path, any_done: bool) -> tuple[tuple[Mismatch, ...], str]:
+    """A report's files that are not what the runs give, and which other libraries drew pictures with other bytes."""
     plan, store, results = results_so_far(suite)
-    if not results.cells and not (suite.inspect and done):
-        return Verification(suite.suite, len(done), ())
+    if not results.cells and not (suite.inspect and any_done):
+        return (), ""
     page = folder / f"{suite.suite}.html"
-    by = _DRAWN.search(page.read_bytes()) if page.is_file() else None
-    other = by[1].decode() if by and by[1].decode() != drawn_by() else ""
+    by = _DRAWN.search(_content(page) or b"")
+    claimed = by[1].decode(errors="replace") if by else drawn_by()
     with redirect_stderr(io.StringIO()):  # what has no figure was said when the report was made
         files = report_files(plan, store, results, figures=bool(by))
         if not by and any(kind_of(path.name, suite.suite) for path in folder.glob(f"{suite.suite}-*")):
             files |= figure_files(plan, store)
-    differing = (m for name, rebuilt in files.items() for m in _differing(folder / name, rebuilt, bool(other)))
-    return Verification(suite.suite, len(done), (*_missing_runs(results, folder), *differing), other)
+    pictures = {name: rebuilt for name, rebuilt in files.items() if name.endswith((".pdf", ".png"))}
+    elsewhere = claimed != drawn_by() and any(_content(folder / name) != pictures[name] for name in pictures)
+    wrong = [*_missing_runs(results, folder)]
+    for name, rebuilt in files.items():
+        if elsewhere and name in pictures:
+            wrong += _unlike_a_picture(folder / name, rebuilt)
+        else:
+            wrong += _differing(folder / name, rebuilt, claimed != drawn_by())
+    shown = [b64encode(_content(folder / name) or b"") for name in pictures if name.endswith(".png")]
+    if elsewhere and _PICTURE.findall(_content(page) or b"") != shown:
+        wrong.append(Mismatch(str(page), "shows other pictures than those beside it"))
+    return tuple(wrong), claimed if elsewhere else ""
+
+
+def _content(path: Path) -> bytes | None:
+    """None where there is no such file."""
+    return path.read_bytes() if path.is_file() else None
+
+
+def _unlike_a_picture(path: Path, rebuilt: bytes) -> Iterator[Mismatch]:
+    """A picture with other bytes against one of the same numbers: its kind, and the size of a PNG."""
+    if (stored := _content(path)) is None:
+        yield Mismatch(str(path), "missing")
+    elif path.suffix == ".png":
+        try:
+            sizes = {Image.open(io.BytesIO(content)).size for content in (stored, rebuilt)}
+        except (OSError, ValueError, Image.DecompressionBombError):
+            yield Mismatch(str(path), "no picture")
+            return
+        if len(sizes) > 1:
+            yield Mismatch(str(path), "the picture has another size than the results give")
+    elif not stored.startswith(b"%PDF-"):
+        yield Mismatch(str(path), "no picture")
 
 
 def _differing(path: Path, rebuilt: bytes, drawn_elsewhere: bool) -> Iterator[Mismatch]:
     """A report's file against what it should be."""
-    if drawn_elsewhere and path.suffix in (".pdf", ".png"):
-        return
-    if not path.is_file():
+    if (stored := _content(path)) is None:
         yield Mismatch(str(path), "missing")
         return
-    stored = path.read_bytes()
     if drawn_elsewhere and path.suffix == ".html":
         stored, rebuilt = (_PICTURE.sub(b"", _DRAWN.sub(b"", text)) for text in (stored, rebuilt))
     if stored != rebuilt:
         yield Mismatch(str(path), _first_difference(stored, rebuilt))
-
-
-def _wrong_in_run(stage: Stage, store: Store) -> Iterator[Mismatch]:
-    where = str(store.folder(stage))
-    try:
-        store.check(stage)
-        if stage.role != "evaluate":
-            return
-        rows = Evidence(store).predictions(stage)
-        stored = store.metrics(stage)
-        fitted = store.metrics(fit) if store.done(fit := stage.parents["fit"]) else None
-    except UserError as error:
-        yield Mismatch(where, str(error).removeprefix(f"{where}: "))
-        return
-    if fitted and stored["epochs"] != (epochs := fitted["best"]["epoch"] + 1):
-        yield Mismatch(where, f"is of {stored['epochs']} epochs, and its {fit.role} has {epochs}")
-    for metric in get_args(Metric):
-        again = getattr(metric_functions, metric)(rows.labels, rows.logits)
-        if not abs(again - float(stored.get(metric, "nan"))) <= TOLERANCE:
-            yield Mismatch(where, f"{metric} is {stored.get(metric)} in metrics.json, {again} from its predictions")
 
 
 def _missing_runs(results: SuiteResults, folder: Path) -> Iterator[Mismatch]:
@@ -118,8 +129,8 @@ def _missing_runs(results: SuiteResults, folder: Path) -> Iterator[Mismatch]:
     path = folder / f"{results.suite}.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        named = {(key, c["method"], c["dataset"]) for c in document["cells"] for key in c["runs"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        named = {(str(key), str(c["method"]), str(c["dataset"])) for c in document["cells"] for key in c["runs"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # the comparison of bytes says so
     have = {run.key for cell in results.cells for run in cell.runs}
     for key, method, dataset in sorted(named):
@@ -131,7 +142,7 @@ def _first_difference(stored: bytes, rebuilt: bytes) -> str:
     try:
         old, new = (content.decode().splitlines() for content in (stored, rebuilt))
     except UnicodeDecodeError:
-        return "the picture is not what the results give"
+        return f"the {'picture' if stored[:4] in (b'%PDF', rebuilt[:4]) else 'file'} is not what the results give"
     for number, (a, b) in enumerate(zip(old, new, strict=False), 1):
         if a != b:
             at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

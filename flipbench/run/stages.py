@@ -26,8 +26,9 @@ from flipbench.methods.base import InspectionMethod
 from flipbench.plan import registry
 from flipbench.plan.stage import Stage, validation_of
 from flipbench.run.tasks import PretrainTask, fit_task
+from flipbench.store.manifest import DRAWN, PREDICTIONS
 from flipbench.store.predictions import write_predictions
-from flipbench.store.runs import DRAWN, Store, read_json
+from flipbench.store.runs import Store
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.history import Epoch, Fitted
 from flipbench.train.lr_schedule import plateau_factors
@@ -112,12 +113,12 @@ class StageRun:
         stage, store = self.stage, self.store
         if not store.done(stage) or (recorded := store.metrics(stage)["weights"]) == digest:
             return
-        for folder in store.finished_folders(stage.dataset):
-            if stage.key in read_json(folder / "spec.json")["parents"].values():
+        for child in store.finished(stage.dataset):
+            if stage.key in child.spec["parents"].values():
                 raise UserError(
                     f"{store.folder(stage)}: made again for its weights, which are not those recorded ({digest[:12]}, "
                     f"not {recorded[:12]}: another processor or torch); use another --results folder, or delete what "
-                    f"was made from the first, {folder} and whatever else"
+                    f"was made from the first, {store.folder(child)} and whatever else"
                 )
         self.event("other weights", recorded=recorded, weights=digest)
 
@@ -161,7 +162,7 @@ class Fit:
         self.rate_factors: list[float] = []
         if stage.role == "refit":
             selected = store.metrics(stage.parents["select"])
-            self.epochs = int(selected["best"]["epoch"]) + 1
+            self.epochs = store.best(stage.parents["select"])["epoch"] + 1
             if stage.spec["settings"].get("decay") == "plateau":
                 self.rate_factors = plateau_factors([epoch["auc"] for epoch in selected["history"]])
             self.train = split.training_rows(table, stage.spec["order"])
@@ -225,7 +226,7 @@ def evaluate(run: StageRun, tick: Tick | None) -> dict[str, Any]:
     model.load_state_dict(saved_weights(store, parent))
     rows = split.test_rows(table, stage.spec["order"])
     logits = task.predict(model, rows)
-    write_predictions(run.work / "predictions.parquet", rows, logits)
+    write_predictions(run.work / PREDICTIONS, rows, logits)
     known = stage.spec["order"] == "chronological" and "bayes_auc" in table.meta
     return {
         **({"bayes_auc": table.meta["bayes_auc"]} if known else {}),
@@ -233,7 +234,7 @@ def evaluate(run: StageRun, tick: Tick | None) -> dict[str, Any]:
         "logloss": metrics.logloss(rows.labels, logits),
         "rows": len(rows),
         "positives": int(rows.labels.sum()),
-        "epochs": store.metrics(parent)["best"]["epoch"] + 1,
+        "epochs": store.best(parent)["epoch"] + 1,
     }
 
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from flipbench.data.split import Rows
-from flipbench.errors import UserError
+from flipbench.errors import DamagedError
 
-_TYPES = (pa.uint8(), pa.int32(), pa.float32())
+_SCHEMA = pa.schema([("label", pa.bool_()), ("group", pa.int32()), ("logit", pa.float32())])
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,27 @@ def read_predictions(path: Path, may_be_equal: bool = False) -> Predictions:
     """What :func:`write_predictions` wrote, checked to be something that can be scored.
 
     Raises:
-        UserError: unreadable or other columns, no rows, labels of one class, logits that are not finite, or, unless
-            they ``may_be_equal``, all the same.
+        DamagedError: unreadable or other columns, no rows, labels of one class, logits that are not finite, users
+            numbered beyond the rows, or, unless they ``may_be_equal``, logits all the same.
     """
     try:
         with pq.ParquetFile(path) as file:  # neither this nor DLPack imports pandas
-            table = file.read(columns=["label", "group", "logit"], use_threads=False)
-        columns: list[NDArray[Any]] = [
-            np.from_dlpack(c.cast(t).combine_chunks()) for c, t in zip(table.columns, _TYPES, strict=True)
-        ]
+            if not file.schema_arrow.equals(_SCHEMA):
+                raise ValueError(f"columns {', '.join(file.schema_arrow.names)}, not those of predictions")
+            table = file.read(use_threads=False)
+        label, *rest = table.columns
+        columns: list[NDArray[Any]] = [np.from_dlpack(c.combine_chunks()) for c in (label.cast(pa.uint8()), *rest)]
         labels, groups, logits = columns[0].view(np.bool_), columns[1], columns[2]
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise UserError(f"{path}: not a file of predictions ({str(error).splitlines()[0]})") from None
+        raise DamagedError(f"{path}: not a file of predictions ({str(error).splitlines()[0]})") from None
     if len(labels) == 0 or labels.all() or not labels.any():
-        raise UserError(f"{path}: AUC needs rows of both classes; all {len(labels)} labels are equal")
+        raise DamagedError(f"{path}: AUC needs rows of both classes; all {len(labels)} labels are equal")
     if bad := int((~np.isfinite(logits)).sum()):
-        raise UserError(f"{path}: {bad} of {len(logits)} predictions are NaN or infinite")
+        raise DamagedError(f"{path}: {bad} of {len(logits)} predictions are NaN or infinite")
+    if groups.min() < 0 or groups.max() >= len(groups):
+        raise DamagedError(f"{path}: users are numbered {groups.min()} to {groups.max()}, of {len(groups)} rows")
     if not may_be_equal and (logits == logits[0]).all():
-        raise UserError(f"{path}: every prediction is {logits[0]:g}: the model distinguishes no rows")
+        raise DamagedError(f"{path}: every prediction is {logits[0]:g}: the model distinguishes no rows")
     return Predictions(labels, groups, logits)
 
 

@@ -55,8 +55,8 @@ class Studies:
     def _finished(self, search: Search, index: int) -> optuna.trial.FrozenTrial:
         stage = search.trials[index]
         space = distributions(search.axes, ranges=self.how.search != "grid")
-        figure = float(self.store.metrics(stage)["best"][self.how.select])
-        seconds = self.store.read(stage, "env.json").get("seconds")
+        figure = float(self.store.best(stage)[self.how.select])
+        seconds = self.store.env(stage).get("seconds")
         return optuna_trial(search.points[index], figure, space, key=stage.key, index=index, seconds=seconds)
 
     @cached_property

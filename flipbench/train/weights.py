@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from flipbench.errors import UserError
 from flipbench.plan.stage import Stage
-from flipbench.store.runs import WEIGHTS, Store
+from flipbench.store.manifest import WEIGHTS
+from flipbench.store.runs import Store
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:

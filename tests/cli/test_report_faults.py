@@ -1,14 +1,16 @@
 """What must not become a number, end to end: ``flipbench report`` names it, or prints a cell without one."""
 
-import hashlib
 import json
 import shutil
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forged import rewrite, with_column
 
+from flipbench import api
+from flipbench.errors import UserError
+from flipbench.metrics import auc, logloss
 from flipbench.plan import suite
 from flipbench.store.planning import plan_of, store_of
 
@@ -21,7 +23,7 @@ def stored(suite_file, stored_runs):
 
     def make(**changes):
         options = {"data": "[movielens-1m]", "methods": "[deepfm, dcnv2]", "settings": "", "seeds": "2", **changes}
-        path = suite_file(compare="{reference: dcnv2}", **options)
+        path = suite_file(**{"compare": "{reference: dcnv2}", **options})
         mini = suite.load(str(path))
         plan = plan_of(mini, store := store_of(mini))
         stored_runs(plan, store, STRENGTH)
@@ -55,22 +57,6 @@ def unwritten(refused, tmp_path):
     return call
 
 
-def rewrite(store, stage, name, content):
-    """Replace a file of a run and its digest in DONE, as a wrong program would leave them."""
-    path, done = store.folder(stage) / name, store.folder(stage) / "DONE"
-    old = hashlib.sha256(path.read_bytes()).hexdigest()
-    path.write_bytes(content)
-    done.write_text(done.read_text().replace(old, hashlib.sha256(content).hexdigest()))
-
-
-def with_column(store, stage, name, values):
-    path = store.folder(stage) / "predictions.parquet"
-    table = pq.read_table(path)
-    stream = pa.BufferOutputStream()
-    pq.write_table(table.set_column(table.column_names.index(name), name, pa.array(values)), stream)
-    rewrite(store, stage, "predictions.parquet", stream.getvalue().to_pybytes())
-
-
 @pytest.mark.parametrize("seeds", ["1", "2"])
 @pytest.mark.parametrize(
     ("column", "values", "says"),
@@ -78,7 +64,7 @@ def with_column(store, stage, name, values):
         ("logit", np.full(400, np.nan, np.float32), "400 of 400 predictions are NaN or infinite"),
         ("logit", np.zeros(400, np.float32), "every prediction is 0: the model distinguishes no rows"),
         ("label", np.ones(400, bool), "all 400 labels are equal"),
-        ("label", np.arange(400) % 2 == 0, "its test rows are not those of"),
+        ("label", np.arange(400) % 2 == 0, "from its predictions"),
         ("group", np.arange(400, dtype=np.int32), "its test rows are not those of"),
     ],
 )
@@ -100,7 +86,18 @@ def test_a_mutated_prediction_file_is_named(stored, unwritten, seeds):
     assert unwritten(path).startswith(f"flipbench: {file}: changed since the run was finished")
 
 
-@pytest.mark.parametrize(("auc", "says"), [(0.5, "every prediction is the same"), (float("nan"), "not finite")])
+@pytest.mark.parametrize(
+    ("auc", "says"),
+    [
+        (0.5, "auc is 0.5 in metrics.json, 0."),
+        (0.99, "auc is 0.99 in metrics.json, 0."),
+        (True, "auc is true, no number"),
+        ("0.8", 'auc is "0.8", no number'),
+        (None, "auc is null, no number"),
+        ([0.8], "auc is [0.8], no number"),
+        (float("nan"), "auc is NaN, no number"),
+    ],
+)
 def test_figures_that_are_none_are_named(stored, unwritten, auc, says):
     path, plan, store = stored()
     stage = plan.cells[0].evaluations[0]
@@ -109,6 +106,68 @@ def test_figures_that_are_none_are_named(stored, unwritten, auc, says):
     err = unwritten(path)
     assert says in err
     assert str(store.folder(stage)) in err
+
+
+FORGED = [("gap", "SUITE"), ("explain", "SUITE", "deepfm", "movielens-1m"), ("verify", "SUITE"), ("report", "SUITE")]
+
+
+@pytest.mark.parametrize("words", FORGED, ids=[words[0] for words in FORGED])
+def test_a_forged_figure_is_printed_by_no_verb(stored, cli, words):
+    path, plan, store = stored()
+    stage = plan.cells[0].evaluations[0]
+    rewrite(store, stage, "metrics.json", json.dumps({**store.metrics(stage), "auc": 0.99}).encode())
+    code, out, err = cli(*(str(path) if word == "SUITE" else word for word in words))
+    assert code == (3 if words[0] == "verify" else 1)
+    assert "0.99" not in out
+    assert "auc is 0.99 in metrics.json, 0." in err
+
+
+def test_a_forged_figure_is_in_no_frame(stored):
+    path, plan, store = stored()
+    stage = plan.cells[0].evaluations[0]
+    rewrite(store, stage, "metrics.json", json.dumps({**store.metrics(stage), "auc": 0.99}).encode())
+    for asked in (api.load_suite(path), store.root):
+        with pytest.raises(UserError, match=r"auc is 0\.99 in metrics\.json, 0\."):
+            api.results(asked)
+
+
+@pytest.mark.parametrize("forged", [True, "0.8"])
+def test_verbs_that_do_not_recompute_say_so_and_print_numbers_only(stored, cli, refused, forged):
+    path, plan, store = stored()
+    stage = plan.cells[0].evaluations[0]
+    show = ("show", stage.key, "--results", store.root)
+    for call in (("status", path), show, ("show", stage.key, "--json", "--results", store.root)):
+        code, _, err = cli(*call)
+        assert (code, err.count("\n")) == (0, 1)
+        assert "as the runs recorded them, not recomputed from predictions" in err
+    rewrite(store, stage, "metrics.json", json.dumps({**store.metrics(stage), "auc": forged}).encode())
+    for call in (("status", path), show):
+        assert f"auc is {json.dumps(forged)}, no number" in refused(*call)
+
+
+def test_an_auc_of_one_half_is_a_figure(stored, report):
+    path, plan, store = stored()
+    stage = plan.cells[0].evaluations[0]
+    labels = pq.read_table(store.folder(stage) / "predictions.parquet")["label"].to_numpy()
+    logits = np.empty(400, np.float32)
+    for wanted in (labels, ~labels):  # symmetric within each class
+        logits[wanted] = np.linspace(-1, 1, int(wanted.sum()))
+    with_column(store, stage, "logit", logits)
+    figures = {"auc": 0.5, "logloss": logloss(labels, logits)}
+    rewrite(store, stage, "metrics.json", json.dumps({**store.metrics(stage), **figures}).encode())
+    assert auc(labels, logits) == 0.5
+    _, cells = report(path)
+    assert cells["deepfm", "auc"]["value"] is not None
+
+
+def test_two_rows_that_are_one_are_left_untested(stored, report):
+    path, plan, store = stored(compare="{reference: dcnv2, test: paired-t}", methods="[deepfm, dcnv2, pnn]")
+    for one, same in zip(plan.cells[0].evaluations, plan.cells[1].evaluations, strict=True):
+        for name in ("predictions.parquet", "metrics.json"):
+            rewrite(store, same, name, (store.folder(one) / name).read_bytes())
+    out, cells = report(path)
+    assert cells["deepfm", "auc"]["value"] == cells["dcnv2", "auc"]["value"]
+    assert "Not tested against each other, because paired-t has no value there" in " ".join(out.split())
 
 
 def test_missing_run_leaves_no_number(stored, report):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forged import rewrite
 
 from flipbench.cli import main
 from flipbench.errors import UserError
@@ -22,7 +23,8 @@ from flipbench.run import stages as engine
 from flipbench.schedule.events import Failed, Finished, Progress
 from flipbench.schedule.local import Pool
 from flipbench.schedule.worker import MAX_DEATHS
-from flipbench.store.runs import DONE, WEIGHTS, Store, write_json
+from flipbench.store.manifest import DONE, WEIGHTS
+from flipbench.store.runs import Store
 from flipbench.train.checkpoint import Checkpoint
 from flipbench.train.trainer import DivergedError
 
@@ -213,7 +215,7 @@ def test_weights_made_again_are_those_recorded_or_refused(staged, train):
     assert (store.metrics(fit), store.has_weights(fit)) == (before, True)
 
     (store.folder(fit) / WEIGHTS).unlink()
-    write_json(store.folder(fit) / "metrics.json", before | {"weights": "0" * 64})  # as another processor leaves them
+    rewrite(store, fit, "metrics.json", json.dumps(before | {"weights": "0" * 64}).encode())  # of another processor
     with pytest.raises(UserError, match=r"not those recorded .*, not 000000000000: another processor"):
         engine.run_stage(fit, store, "cpu", 1)
     assert store.metrics(fit)["weights"] == "0" * 64

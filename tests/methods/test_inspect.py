@@ -19,7 +19,8 @@ from flipbench.methods.flip.geometry import geometry
 from flipbench.methods.flip.masking import mask_table, mask_values
 from flipbench.run import stages
 from flipbench.run.stages import run_stage
-from flipbench.store.runs import DRAWN, Store
+from flipbench.store.manifest import DRAWN
+from flipbench.store.runs import Store
 from flipbench.train.weights import saved_weights
 
 BARE = "{method: flip, pretrain: {mlm: false, mtm: false, icl: false}}"

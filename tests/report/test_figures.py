@@ -12,19 +12,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forged import rewrite
 from PIL import Image
 
 from flipbench.cli import main
 from flipbench.data.split import Rows
-from flipbench.errors import UserError
+from flipbench.errors import DamagedError, UserError
 from flipbench.metrics import auc, logloss
 from flipbench.paper.names import row_name
 from flipbench.plan import suite
 from flipbench.report.figures import figure_files, scores, style
 from flipbench.report.figures.calibration import BINS, reliability, small_multiples
+from flipbench.store.manifest import DRAWN
 from flipbench.store.planning import plan_of
 from flipbench.store.predictions import write_predictions
-from flipbench.store.runs import DRAWN, Store
+from flipbench.store.runs import Store
 
 FIELDS = ("user_id", "age", "movie_id")
 SHIFT = {"deepfm": 0.0, "dcnv2": 0.8, "autoint": 0.4}
@@ -42,6 +44,7 @@ def finish(store, stage, known=0.5):
         rows = Rows(np.zeros((600, 1), np.int32), labels.astype(np.uint8), np.arange(600, dtype=np.int32) // 3)
         write_predictions(work / "predictions.parquet", rows, logits)
         metrics = {"auc": auc(labels, logits), "logloss": logloss(labels, logits)}
+        metrics |= {"rows": len(labels), "positives": int(labels.sum())}
     if stage.role == "embeddings":
         shares = np.sort(generator.random(4))[::-1]
         metrics = {"mean_cosine": generator.random(), "effective_rank": 3.0, "rms_norm": 2.0, "features": 60}
@@ -197,6 +200,16 @@ def test_a_changed_file_is_named(run):
     path = store.folder(planned.cells[0].inspections[0]) / DRAWN
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match=rf"{re.escape(str(path))}: changed since the run was finished"):
+        figure_files(planned, store)
+
+
+@pytest.mark.parametrize("role", ["embeddings", "alignment"])
+@pytest.mark.parametrize("name", ["metrics.json", DRAWN])
+def test_an_inspection_that_left_something_else_is_named(run, role, name):
+    planned, store = run(**INSPECTED)
+    stage = next(stage for stage in planned.cells[0].inspections if stage.role == role)
+    rewrite(store, stage, name, b"{}" if name == "metrics.json" else b"\x80 no table")
+    with pytest.raises(DamagedError, match=rf"{re.escape(str(store.folder(stage)))}: not what '{role}' leaves"):
         figure_files(planned, store)
 
 

@@ -129,12 +129,15 @@ def test_a_changed_file_is_named(flip, name, change):
         collect(plan, store)
 
 
-@pytest.mark.parametrize(("auc", "says"), [(0.5, "exactly 0.5"), (float("nan"), "not finite"), (None, "no AUC")])
-def test_wrong_metrics_are_named(flip, auc, says):
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [({"auc": 0.5}, r"auc is 0\.5 in metrics\.json, 0\."), ({"auc": float("nan")}, "NaN"), ({}, "auc is None in")],
+)
+def test_wrong_metrics_are_named(flip, figures, says):
     plan, store = flip()
     path = store.folder(plan.cells[0].evaluations[0]) / "metrics.json"
     before, done = hashlib.sha256(path.read_bytes()).hexdigest(), path.with_name("DONE")
-    path.write_text(json.dumps({"auc": auc, "logloss": 0.4}))  # and its digest, as a wrong program would
+    path.write_text(json.dumps({**figures, "logloss": 0.4}))  # and its digest, as a wrong program would
     done.write_text(done.read_text().replace(before, hashlib.sha256(path.read_bytes()).hexdigest()))
     with pytest.raises(UserError, match=says):
         collect(plan, store)

@@ -1,6 +1,7 @@
 """Figures 2, 8 and 9: what pretraining has made of the embeddings, and of the match between text and table."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import matplotlib.patheffects as effects
@@ -10,13 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Rectangle
 
+from flipbench.errors import DamagedError
 from flipbench.paper.names import dataset_name, row_name
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.report.collect import failure_of
 from flipbench.report.figures import style
 from flipbench.report.figures.style import Picture
-from flipbench.store.runs import DRAWN, Store
+from flipbench.store.manifest import DRAWN
+from flipbench.store.runs import Store
 
 _GEOMETRY = {
     "mean_cosine": "Mean pairwise cosine",
@@ -60,7 +63,7 @@ def alignment(plan: Plan, store: Store) -> Iterator[Picture]:
     for dataset, runs in _inspected(plan, store, "alignment"):
         for cell, stages in runs:
             numbers = pd.concat([_match_rates(stage, store) for stage in stages])
-            drawn = _drawn(stages[0], store)
+            drawn = _drawn(stages[0], store, "text", "table", "example", "mean")
             fields = drawn["table"].unique()  # in the table's order, as the matrices are
             figure = style.new(style.PAGE, 2.7)
             maps = figure.subplots(1, 3, width_ratios=[1, 1, 0.62])
@@ -89,31 +92,45 @@ def _inspected(plan: Plan, store: Store, what: str) -> Iterator[tuple[str, list[
             yield dataset, [(c, [s for s in stages if s.seed in common]) for c, stages in done]
 
 
-def _drawn(stage: Stage, store: Store) -> pd.DataFrame:
+@contextmanager
+def _as_left(stage: Stage, store: Store) -> Iterator[None]:
+    """Where the files of an inspection are read; raises DamagedError for figures or columns that are not there."""
+    try:
+        yield
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        said = str(error).splitlines() or [""]
+        raise DamagedError(f"{store.folder(stage)}: not what '{stage.role}' leaves ({said[0]})") from None
+
+
+def _drawn(stage: Stage, store: Store, *columns: str) -> pd.DataFrame:
     """What an inspection has stored to be drawn."""
     store.check(stage, DRAWN)
-    return pd.read_parquet(store.folder(stage) / DRAWN)
+    with _as_left(stage, store):
+        return pd.read_parquet(store.folder(stage) / DRAWN)[[*columns]]
 
 
 def _geometry(cell: Cell, stage: Stage, store: Store) -> dict[str, str | float]:
     """A run's row of the numbers beside the picture."""
     metrics = store.metrics(stage)
-    return {
-        "row": cell.method.label,
-        "dataset": cell.data.label,
-        "seed": stage.seed,
-        "mean_cosine": metrics["mean_cosine"],
-        "effective_rank": metrics["effective_rank"],
-        "first_share": metrics["singular_shares"][0],
-        "second_share": metrics["singular_shares"][1],
-        "features": metrics["features"],
-        "unseen": metrics["unseen"],
-        "run": stage.key,
-    }
+    with _as_left(stage, store):
+        return {
+            "row": cell.method.label,
+            "dataset": cell.data.label,
+            "seed": stage.seed,
+            "mean_cosine": metrics["mean_cosine"],
+            "effective_rank": metrics["effective_rank"],
+            "first_share": metrics["singular_shares"][0],
+            "second_share": metrics["singular_shares"][1],
+            "features": metrics["features"],
+            "unseen": metrics["unseen"],
+            "run": stage.key,
+        }
 
 
 def _scatter(axes: Axes, title: str, stage: Stage, store: Store) -> None:
-    drawn, unit = _drawn(stage, store), store.metrics(stage)["rms_norm"]
+    drawn, metrics = _drawn(stage, store, "side", "x", "y"), store.metrics(stage)
+    with _as_left(stage, store):
+        unit = float(metrics["rms_norm"])
     axes.axhline(0, color=style.FAINT, linewidth=0.5, zorder=0)
     axes.axvline(0, color=style.FAINT, linewidth=0.5, zorder=0)
     for side, colour, marker in (("user", style.BLUE, "o"), ("item", style.ORANGE, "^")):
@@ -181,8 +198,9 @@ def _match_rates(stage: Stage, store: Store) -> pd.DataFrame:
     """A run's rows of the numbers beside the picture: all fields together, then each."""
     metrics = store.metrics(stage)
     ways = {"text_to_table": "top1_text", "table_to_text": "top1_table"}
-    rates = {way: {"all": metrics[name], **metrics[f"{name}_of"]} for way, name in ways.items()}
-    numbers = pd.DataFrame(rates).rename_axis("field").reset_index()
-    numbers.insert(0, "dataset", stage.dataset)
-    numbers.insert(1, "seed", stage.seed)
-    return numbers.assign(chance=metrics["chance"], rows=metrics["rows"], run=stage.key)
+    with _as_left(stage, store):
+        rates = {way: {"all": metrics[name], **metrics[f"{name}_of"]} for way, name in ways.items()}
+        numbers = pd.DataFrame(rates).rename_axis("field").reset_index()
+        numbers.insert(0, "dataset", stage.dataset)
+        numbers.insert(1, "seed", stage.seed)
+        return numbers.assign(chance=metrics["chance"], rows=metrics["rows"], run=stage.key)

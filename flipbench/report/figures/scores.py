@@ -42,7 +42,8 @@ def sweep(plan: Plan, store: Store) -> Iterator[Picture]:
         return
     ticks = sorted({x for values in swept.values() for x in values})
     log = ticks[0] > 0 and ticks[-1] / ticks[0] >= 10
-    numbers = pd.concat([_along(dataset, cells, swept, store) for dataset, cells in finished.items()])
+    evidence = Evidence(store)
+    numbers = pd.concat([_along(dataset, cells, swept, evidence) for dataset, cells in finished.items()])
     figure = style.new(style.COLUMN * min(2, len(finished)), 3.0)
     panels = figure.subplots(2, len(finished), squeeze=False, sharex=True)
     for column, (dataset, cells) in zip(panels.T, finished.items(), strict=True):
@@ -67,7 +68,7 @@ def sweep(plan: Plan, store: Store) -> Iterator[Picture]:
     yield Picture("sweep", figure, numbers)
 
 
-def _along(dataset: str, cells: list[Cell], swept: Mapping[str, list[float]], store: Store) -> pd.DataFrame:
+def _along(dataset: str, cells: list[Cell], swept: Mapping[str, list[float]], evidence: Evidence) -> pd.DataFrame:
     """The runs along each swept setting, of the rows whose other swept settings are those of most rows."""
     settings = pd.DataFrame([flatten(cell.settings or {}) for cell in cells])[list(swept)]
     usual = pd.Series({name: max(settings[name], key=list(settings[name]).count) for name in swept})
@@ -80,7 +81,7 @@ def _along(dataset: str, cells: list[Cell], swept: Mapping[str, list[float]], st
             curves += [
                 {"dataset": dataset, "setting": name, "value": float(value), "row": cell.method.label,
                  "seed": run.seed, "auc": run.auc, "logloss": run.logloss, "run": run.key}
-                for run in (run_of(stage, store) for stage in cell.evaluations)
+                for run in (run_of(stage, evidence) for stage in cell.evaluations)
             ]  # fmt: skip
     return pd.DataFrame(curves)
 
@@ -111,22 +112,28 @@ def forest(plan: Plan, store: Store) -> Iterator[Picture]:
     compare, evidence = plan.suite.compare, Evidence(store)
     for dataset, cells in finished_cells(plan, store):
         reference = next((cell for cell in cells if cell.method.label == compare.reference), None)
-        others = [cell for cell in cells if cell is not reference]
-        if reference is None or not others:
+        if reference is None:
             continue
         name, seeds = reference.method.label, len(reference.evaluations)
         test = compare.test if seeds > 1 or compare.test != "paired-t" else "user-bootstrap"
+        others = {
+            other.method.label: found
+            for other in cells
+            if other is not reference
+            and (found := evidence.differences(reference.evaluations, other.evaluations, test))
+        }
+        if not others:
+            continue
         numbers = pd.DataFrame(
-            {"dataset": dataset, "metric": metric, "row": name, "against": other.method.label, "value": d.value,
+            {"dataset": dataset, "metric": metric, "row": name, "against": other, "value": d.value,
              "low": d.low, "high": d.high, "p": d.p, "test": d.test, "seeds": seeds}
-            for metric in get_args(Metric) for other in others
-            for d in [evidence.difference(reference.evaluations, other.evaluations, metric, test)]
+            for metric in get_args(Metric) for other, found in others.items() for d in [found[metric]]
         )  # fmt: skip
         figure = style.new(style.COLUMN * 1.35, 0.16 * len(others) + 1.0)
         panels = figure.subplots(1, 2, sharey=True)
         for axes, metric in zip(panels, get_args(Metric), strict=True):
             _intervals(axes, numbers[numbers["metric"] == metric], metric, compare.margin[metric])
-        panels[0].set_yticks(range(len(others)), [row_name(other.method.label) for other in others])
+        panels[0].set_yticks(range(len(others)), [*map(row_name, others)])
         panels[0].set_ylim(len(others) - 0.5, -0.5)
         panels[1].tick_params(axis="y", length=0)
         figure.suptitle(f"{row_name(name)} minus each row, {dataset_name(dataset)}", fontsize=7.5)
@@ -153,12 +160,13 @@ def _intervals(axes: Axes, differences: pd.DataFrame, metric: Metric, margin: fl
 
 def cost(plan: Plan, store: Store) -> Iterator[Picture]:
     """AUC against what a run took on its machine, everything it was made from included."""
+    evidence = Evidence(store)
     for dataset, cells in finished_cells(plan, store):
         if len(cells) < 2:
             continue
         numbers = pd.DataFrame(
             {"dataset": dataset, "row": cell.method.label, "seed": stage.seed, "minutes": _seconds(stage, store) / 60,
-             "auc": run_of(stage, store).auc, "run": stage.key}
+             "auc": run_of(stage, evidence).auc, "run": stage.key}
             for cell in cells for stage in cell.evaluations
         )  # fmt: skip
         means, errors = (numbers.groupby("row", sort=False)[["minutes", "auc"]].agg(how) for how in ("mean", "std"))
@@ -189,7 +197,7 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
 
 
 def _minutes_axis(axes: Axes, store: Store, cells: Iterable[Cell]) -> None:
-    devices = {store.read(s, "env.json").get("device", "cpu") for cell in cells for s in cell.evaluations}
+    devices = {store.env(s).get("device", "cpu") for cell in cells for s in cell.evaluations}
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
@@ -200,7 +208,7 @@ def _minutes_axis(axes: Axes, store: Store, cells: Iterable[Cell]) -> None:
 
 def _seconds(stage: Stage, store: Store) -> float:
     """Measured time of a stage and of all that it was made from."""
-    return math.fsum(float(store.read(each, "env.json")["seconds"]) for each in with_ancestors(stage).values())
+    return math.fsum(float(store.env(each).get("seconds", 0.0)) for each in with_ancestors(stage).values())
 
 
 def tuning(plan: Plan, store: Store) -> Iterator[Picture]:
@@ -216,7 +224,7 @@ def tuning(plan: Plan, store: Store) -> Iterator[Picture]:
         axes = figure.subplots()
         searches = []
         for index, cell in enumerate(cells):
-            values = [float(store.metrics(t)["best"][metric]) if store.done(t) else np.nan for t in cell.trials]
+            values = [np.nan if (best := store.trial_metric(t, metric)) is None else best for t in cell.trials]
             searches.append(_search(axes, cell, values, metric, index).assign(dataset=dataset))
         axes.set_xlabel("Points tried; the first is the declared settings")
         axes.set_ylabel(f"Validation {METRIC_NAMES[metric]}")
