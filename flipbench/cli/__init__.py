@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from flipbench.cli.arguments import VERBS, parser_of
 from flipbench.errors import UserError
+from flipbench.printable import one_line
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"flipbench: {error}", file=sys.stderr)
+        print(f"flipbench: {one_line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("flipbench: stopped; the same command continues where it was", file=sys.stderr)

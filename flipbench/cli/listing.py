@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flipbench.cli.output import print_either, print_json
+from flipbench.cli.output import print_either, print_json, say
 from flipbench.data import dataset
 from flipbench.plan import registry
 
@@ -64,8 +64,10 @@ def _prepare(args: argparse.Namespace) -> None:
         published = None if declared.fingerprint is None else table.fingerprint == declared.fingerprint
         print_json({**described, "rows": len(table), "fingerprint": table.fingerprint, "published": published})
     else:
-        print(f"{table.name}: {len(table):,} rows, {len(table.fields)} fields, {table.num_features - 1:,} features")
-        print(f"fingerprint {table.fingerprint}{_published(table.fingerprint, declared)}\nin {table.folder}")
+        say(f"{table.name}: {len(table):,} rows, {len(table.fields)} fields, {table.num_features - 1:,} features")
+        for line in f"fingerprint {table.fingerprint}{_published(table.fingerprint, declared)}".splitlines():
+            say(line)
+        say(f"in {table.folder}")
 
 
 def _published(fingerprint: str, declared: dataset.Dataset) -> str:
