@@ -16,6 +16,19 @@ class NotPreparedError(UserError):
     """A data set that is to be fetched or imported first; the message ends with the command."""
 
 
+def reason_of(error: Exception) -> str:
+    """Why something failed, in one piece: a user's mistake speaks for itself."""
+    return str(error) if isinstance(error, UserError) else described(error)
+
+
+def described(error: BaseException) -> str:
+    """An error as ``TYPE: MESSAGE``, also where a user's class of errors has no message to give."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as other:
+        return f"{type(error).__name__} (without a message: {type(other).__name__})"
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """The hint to end an error line with: the closest of ``valid`` to ``word``, or all of a few."""
     valid = sorted(valid)

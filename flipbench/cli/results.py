@@ -76,10 +76,11 @@ def ledger(args: argparse.Namespace) -> None:
 
 def show(args: argparse.Namespace) -> None:
     """Print the documents of the runs and failures whose keys begin so."""
-    paths = Store(Path(args.results)).find(args.key)
+    folder = args.results or "results"
+    paths = Store(Path(folder)).find(args.key)
     if not paths:
         hint = "(flipbench plan SUITE --json lists keys)"
-        raise UserError(f"no run in {args.results} whose key begins with '{args.key}' {hint}")
+        raise UserError(f"no run in {folder} whose key begins with '{args.key}' {hint}")
     documents = [{"path": str(path), **_documents(path)} for path in paths]
     if args.json:
         print_json(documents)

@@ -244,7 +244,7 @@ def with_options(suite: Suite, seeds: int | None, protocol: str | None, results:
     """The suite with what the command line sets.
 
     Raises:
-        UserError: ``seeds`` is not positive.
+        UserError: ``seeds`` is not positive, or a folder has no name.
     """
     update: dict[str, Any] = {}
     if seeds is not None:
@@ -254,5 +254,9 @@ def with_options(suite: Suite, seeds: int | None, protocol: str | None, results:
     if protocol is not None:
         update["protocol"] = protocol
     if results is not None:
+        if not results:  # which would be the working directory
+            raise UserError("--results: it is empty")
         update["outputs"] = suite.outputs.model_copy(update={"results": results})
+    elif not (suite.outputs.results and suite.outputs.reports):
+        raise UserError(f"{suite.place}outputs: a folder's name is empty; without the key it is 'results' or 'reports'")
     return suite.model_copy(update=update)
