@@ -5,8 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flipbench.cli.output import print_either, print_json, say
+from flipbench.cli.output import print_either, print_json, say, tell
 from flipbench.data import dataset
+from flipbench.errors import UserError
 from flipbench.plan import registry
 
 
@@ -26,7 +27,14 @@ def data(args: argparse.Namespace) -> None:
 
 
 def _models(as_json: bool) -> None:
-    declared = [registry.get(name) for name in registry.names()]
+    declared = []
+    for line in registry.unreadable():
+        tell(f"flipbench: {line}")
+    for name in registry.names():
+        try:
+            declared.append(registry.get(name))
+        except UserError as error:  # of somebody's package, which costs no other its line
+            tell(f"flipbench: {error}")
     rows = [[d.name, d.kind, str(d.version), str(len(d.guesses)), d.summary] for d in declared]
     columns = ["model", "kind", "version", "guesses", "what"]
     print_either(as_json, [asdict(d) | {"guesses": d.guesses} for d in declared], columns, rows, columns[2:4])
