@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from flipbench.errors import UserError, nearest
+from flipbench.interrupts import held_back
 
 
 def check_options(device: str, workers: int | None) -> None:
@@ -37,7 +38,8 @@ def usable(device: str) -> str:
     check_options(device, None)
     if device == "cpu":
         return device
-    import torch
+    with held_back():
+        import torch
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

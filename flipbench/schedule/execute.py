@@ -9,6 +9,7 @@ from flipbench.cost import calibration
 from flipbench.cost.estimate import budget_of, expected, in_full
 from flipbench.cost.plan_cost import PlanCost
 from flipbench.errors import UserError, reason_of
+from flipbench.interrupts import held_back
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
@@ -167,7 +168,8 @@ def measure(plan: Plan, store: Store, device: str, slots: int, tell: Listener) -
     kinds = calibration.representatives(s for s in stages if s.key not in known or known[s.key].source == "alike")
     if not kinds:
         return
-    from flipbench.cost import measure as calibrate  # torch
+    with held_back():
+        from flipbench.cost import measure as calibrate  # torch
 
     for of_kind, rates in calibrate.of_each(kinds, partial(calibrate.measure, device=device), slots):
         if isinstance(rates, Exception):

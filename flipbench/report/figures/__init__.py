@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
+from flipbench.interrupts import held_back
 from flipbench.plan.expand import Plan
 from flipbench.report.settings import varied_settings
 from flipbench.store.runs import Store
@@ -23,7 +24,8 @@ def figure_files(plan: Plan, store: Store) -> dict[str, bytes]:
     Raises:
         UserError: a run's files are missing or damaged.
     """
-    from flipbench.report.figures import calibration, pretrained, scores, style  # matplotlib takes long to import
+    with held_back():
+        from flipbench.report.figures import calibration, pretrained, scores, style  # matplotlib takes long to import
 
     drawings: dict[str, Callable[[Plan, Store], Iterator[Picture]]] = {
         "embeddings": pretrained.embeddings,
