@@ -129,10 +129,11 @@ def cost(
         device, workers: as for :func:`run`.
         calibrate: train a few steps of what has not been measured on this machine; ``on_event`` gets a note of each.
     """
-    store = store_of(suite)
+    slots_of(device, workers)  # of a mistake it is told first
+    device, store = usable(device) if calibrate else device, store_of(suite)
     planned, missing = plan_of_known(suite, store, to_run=calibrate)
     if calibrate:
-        measure(planned, store, device := usable(device), slots_of(device, workers)[1], on_event)
+        measure(planned, store, device, slots_of(device, workers)[1], on_event)
     return PlanCost.of(planned, store, *slots_of(device, workers), tuple(missing))
 
 
@@ -311,6 +312,6 @@ def bundle(suite: Suite, path: str | Path | None = None) -> tuple[Path, int]:
 
 
 def _store(folder: str | Path) -> Store:
-    if not Path(folder).is_dir():
-        raise UserError(f"{folder}: no folder of results (a suite's are those of load_suite(NAME))")
+    if not str(folder) or not Path(folder).is_dir():
+        raise UserError(f"{folder or repr(folder)}: no folder of results (a suite's are those of load_suite(NAME))")
     return Store(Path(folder))

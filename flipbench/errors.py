@@ -24,6 +24,23 @@ class DamagedError(UserError):
     """A file of the results is missing, damaged, changed or forged; the message names it."""
 
 
+def reason_of(error: Exception) -> str:
+    """Why something failed, in one piece: a user's mistake speaks for itself."""
+    return str(error) if isinstance(error, UserError) else described(error)
+
+
+def described(error: BaseException) -> str:
+    """An error as ``TYPE: MESSAGE``, also where a user's class of errors has no message to give.
+
+    A stack of C++ calls, which torch adds, tells nothing and is left out.
+    """
+    try:
+        message = str(error).partition("\nException raised from")[0]
+        return f"{type(error).__name__}: {message}"
+    except Exception as other:
+        return f"{type(error).__name__} (without a message: {type(other).__name__})"
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """The hint to end an error line with: the closest of ``valid`` to ``word``, or all of a few."""
     valid = sorted(valid)

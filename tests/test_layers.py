@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = [
     {"errors"},
-    {"identity", "atomic", "yamlfile", "protocol", "memory", "metrics"},
+    {"identity", "atomic", "yamlfile", "protocol", "memory", "metrics", "printable", "interrupts"},
     {"data", "stats"},
     {"text", "paper"},
     {"plan"},

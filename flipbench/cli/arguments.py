@@ -2,9 +2,11 @@
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from flipbench import __version__
+from flipbench.printable import one_line
 
 VERBS = {
     "run": ("run.run", "train and score what a suite asks for; the same command resumes and skips what is done"),
@@ -30,9 +32,32 @@ VERBS = {
 """By verb: its function, as MODULE.NAME in this package, and its help."""
 
 
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _folder(text: str) -> str:
+    """A folder to write to, which may have to be made."""
+    try:
+        if Path(_path(text)).is_dir() or not Path(text).exists():
+            return text
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+    raise argparse.ArgumentTypeError(f"{text}: not a folder")
+
+
+def _existing_folder(text: str) -> str:
+    """A folder to read: of a misspelt one a report would be empty, and would replace the full one."""
+    if not Path(_folder(text)).exists():
+        raise argparse.ArgumentTypeError(f"{text}: no such folder")
+    return text
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(1, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(1, one_line(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
 
 
 class _PrintCompletion(argparse.Action):
@@ -65,13 +90,17 @@ def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
         verb[name].add_argument("suite", nargs=nargs, choices=suites, help="path or name of a suite")
         if name != "explain":
             _add_changes(verb[name])
-    for name in ("explain", "claims"):
-        verb[name].add_argument("--results", metavar="DIR", help="results folder instead of the suite's")
+        else_of_suite = "results folder instead of the suite's"
+        folder = _folder if name in ("run", "plan") else _existing_folder
+        verb[name].add_argument("--results", type=folder, metavar="DIR", help=else_of_suite)
+    verb["claims"].add_argument("--results", type=_existing_folder, metavar="DIR", help=else_of_suite)
     _add_running(verb["run"], verb["plan"])
     for name in ("report", "verify"):
-        verb[name].add_argument("--reports", metavar="DIR", help="folder of the reports (default: the suite's)")
+        verb[name].add_argument(
+            "--reports", type=_folder, metavar="DIR", help="folder of the reports (default: the suite's)"
+        )
     verb["report"].add_argument("--no-figures", action="store_true", help="tables only: drawing takes longest")
-    verb["bundle"].add_argument("--to", metavar="FILE", help="the archive (default: SUITE.tar)")
+    verb["bundle"].add_argument("--to", type=_path, metavar="FILE", help="the archive (default: SUITE.tar)")
     verb["slices"].add_argument("--reference", metavar="ROW", help="instead of the suite's compare.reference")
     verb["power"].add_argument("--metric", choices=["auc", "logloss"], default="auc", help="of the differences (auc)")
     margin = "a true difference in question (default: the suite's margin)"
@@ -79,7 +108,8 @@ def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
     verb["explain"].add_argument("row", help="a row's label")
     verb["explain"].add_argument("dataset", help="a data set")
     verb["show"].add_argument("key", help="the first digits of a run's key")
-    verb["show"].add_argument("--results", default="results", metavar="DIR", help="results folder (default: results)")
+    results = "results folder (default: results)"
+    verb["show"].add_argument("--results", type=_existing_folder, metavar="DIR", help=results)
     verb["list"].add_argument("what", choices=["models", "datasets", "suites"])
     with_json = [verb[name] for name in VERBS if name not in ("run", "data", "bundle")] + _add_data(verb["data"])
     for options in with_json:
@@ -93,7 +123,6 @@ def _add_changes(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--only", action="append", default=[], metavar="KEY=VALUE", help=only)
     verb.add_argument("--seeds", type=int, metavar="N", help="runs a cell instead of the suite's")
     verb.add_argument("--protocol", choices=["held-out", "as-released"], help="instead of the suite's")
-    verb.add_argument("--results", metavar="DIR", help="results folder instead of the suite's")
 
 
 def _add_running(run: argparse.ArgumentParser, plan: argparse.ArgumentParser) -> None:
@@ -123,6 +152,6 @@ def _add_data(verb: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     check = actions.add_parser("check", help="count, compare with the paper's Table I, verify the bytes")
     fetch.add_argument("name")
     local.add_argument("name")
-    local.add_argument("--from", dest="folder", required=True, metavar="DIR")
+    local.add_argument("--from", dest="folder", type=_path, required=True, metavar="DIR")
     check.add_argument("name", nargs="?", help="without one: Table I for all that are prepared")
     return [show, fetch, local, check]

@@ -1,6 +1,5 @@
 """What a run shows while it runs: live bars on a terminal, one line a stage elsewhere. All on stderr."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +9,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from flipbench import api
+from flipbench.cli.output import tell
 from flipbench.cost.estimate import duration
 from flipbench.plan.stage import Stage
+from flipbench.printable import one_line
 
 
 class Display:
@@ -26,7 +27,7 @@ class Display:
         self.left: set[str] = set()
         self.bars = Progress(
             TextColumn(" {task.fields[slot]}"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(24),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
@@ -50,7 +51,7 @@ class Display:
                     self.live.start()
             case api.Started(slot, stage):
                 self._clear(slot)
-                self.tasks[slot] = self.bars.add_task(str(stage), total=1.0, slot=slot, note="")
+                self.tasks[slot] = self.bars.add_task(one_line(str(stage)), total=1.0, slot=slot, note="")
             case api.Progress(slot, _, epoch, epochs, share, auc):
                 note = f"epoch {epoch + 1}/{epochs}" + (f"  valid AUC {auc:.4f}" if auc else "")
                 self.bars.update(self.tasks[slot], completed=(epoch + share) / epochs, note=note)
@@ -74,14 +75,14 @@ class Display:
 
     def _say(self, line: str, style: str = "") -> None:
         if self.console.is_terminal:
-            self.console.print(Text(line, style=style), soft_wrap=True)
+            self.console.print(Text(one_line(line), style=style), soft_wrap=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            tell(line)
 
     def _render(self) -> Group:
         done, running = f"{len(self.spent)} done", f"{len(self.tasks)} running"
         counts = f"{len(self.plan.stages)} stages · {done} · {running} · {self.failures} failed"
-        return Group(Text(f"{self.plan.title}   {counts}   {self._time_left()}", style="bold"), self.bars)
+        return Group(Text(f"{one_line(self.plan.title)}   {counts}   {self._time_left()}", style="bold"), self.bars)
 
     def _time_left(self) -> str:
         known = [self.plan.seconds[key] for key in self.left if key in self.plan.seconds]

@@ -2,13 +2,12 @@
 
 import argparse
 import math
-import sys
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from flipbench import api
-from flipbench.cli.output import print_either, print_json, print_table, suite_of
+from flipbench.cli.output import print_either, print_json, print_table, say, suite_of, tell
 from flipbench.cost.plan_cost import counted
 
 if TYPE_CHECKING:
@@ -30,9 +29,16 @@ def slices(args: argparse.Namespace) -> None:
         here = {(cell.method, cell.items): cell for cell in cells if cell.dataset == dataset}
         rows_of = {items: cell.rows for (_, items), cell in here.items()}
         seeds_of = {method: cell.seeds for (method, _), cell in here.items()}
-        print(f"{chr(10) * bool(number)}{dataset}: AUC by how often training shows the item (less {reference})")
+        _title(number, f"{dataset}: AUC by how often training shows the item (less {reference})")
         head = ["method", "seeds", *(f"{items} ({rows:,} rows)" for items, rows in rows_of.items())]
         print_table(head, [[m, str(s), *(_slice(here[m, items]) for items in rows_of)] for m, s in seeds_of.items()])
+
+
+def _title(number: int, line: str) -> None:
+    """Print what stands over a table, apart from the one before it."""
+    if number:
+        print()
+    say(line)
 
 
 def _slice(cell: "Slice") -> str:
@@ -52,8 +58,9 @@ def power(args: argparse.Namespace) -> None:
     for number, dataset in enumerate(dict.fromkeys(answer.dataset for answer in answers)):
         here = [answer for answer in answers if answer.dataset == dataset]
         first, tests = here[0], round(suite.compare.alpha / here[0].alpha)
-        print(f"{chr(10) * bool(number)}{dataset}: {args.metric}, {first.users:,} test users", end=", ")
-        print(f"power .8 at p < {suite.compare.alpha:g}/{tests}; in brackets whatever the seeds, where estimable")
+        level = f"power .8 at p < {suite.compare.alpha:g}/{tests}"
+        users = f"{dataset}: {args.metric}, {first.users:,} test users"
+        _title(number, f"{users}, {level}; in brackets whatever the seeds, where estimable")
         alike: dict[tuple[str, ...], list[str]] = {}
         for answer in here:
             alike.setdefault((answer.row, *_answer(answer)), []).append(answer.against)
@@ -67,9 +74,9 @@ def power(args: argparse.Namespace) -> None:
     if any(answer.known == "assumed" for answer in answers):
         from flipbench.report.power import ASSUMPTIONS
 
-        print(f"\nassumed: {ASSUMPTIONS[args.metric]}")
+        _title(1, f"assumed: {ASSUMPTIONS[args.metric]}")
     if missing := {data.label for data in suite.data} - {answer.dataset for answer in answers}:
-        print(f"neither runs nor prepared data here: {', '.join(sorted(missing))}", file=sys.stderr)
+        tell(f"neither runs nor prepared data here: {', '.join(sorted(missing))}")
 
 
 def _power(answer: "Power") -> dict[str, Any]:
@@ -103,7 +110,7 @@ def gap(args: argparse.Namespace) -> None:
         print_json([{**label, "rungs": [*map(vars, rungs)]} for label, (_, rungs) in zip(labels, ladders, strict=True)])
         return
     for number, (cell, rungs) in enumerate(ladders):
-        print(f"{chr(10) * bool(number)}{cell.method.label} · {cell.data.label}")
+        _title(number, f"{cell.method.label} · {cell.data.label}")
         rows = [
             [r.factor, r.what, _range(r), "—" if r.step is None else f"{r.step:+.4f}", str(len(r.runs) or "")]
             for r in rungs
@@ -111,7 +118,7 @@ def gap(args: argparse.Namespace) -> None:
         print_table(["factor", "value", "AUC", "less ours", "runs"], rows, ["AUC", "less ours", "runs"])
         for rung in rungs:
             if rung.command:
-                print(f"no run with another {rung.factor}: {rung.command}")
+                say(f"no run with another {rung.factor}: {rung.command}")
 
 
 def _range(rung: "Rung") -> str:
@@ -164,4 +171,4 @@ def audit_paper(args: argparse.Namespace) -> None:
     print_table(["check", "where", "printed", "found"], [[f.check, f.where, f.printed, f.found] for f in off])
     total, agree = Counter(f.check for f in findings), Counter(f.check for f in findings if f.agrees)
     for check, count in total.items():
-        print(f"{check}: {agree[check]} of {count} agree")
+        say(f"{check}: {agree[check]} of {count} agree")

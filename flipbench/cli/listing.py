@@ -5,8 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flipbench.cli.output import print_either, print_json
+from flipbench.cli.output import print_either, print_json, say, tell
 from flipbench.data import dataset
+from flipbench.errors import UserError
 from flipbench.plan import registry
 
 
@@ -26,7 +27,14 @@ def data(args: argparse.Namespace) -> None:
 
 
 def _models(as_json: bool) -> None:
-    declared = [registry.get(name) for name in registry.names()]
+    declared = []
+    for line in registry.unreadable():
+        tell(f"flipbench: {line}")
+    for name in registry.names():
+        try:
+            declared.append(registry.get(name))
+        except UserError as error:  # of somebody's package, which costs no other its line
+            tell(f"flipbench: {error}")
     rows = [[d.name, d.kind, str(d.version), str(len(d.guesses)), d.summary] for d in declared]
     columns = ["model", "kind", "version", "guesses", "what"]
     print_either(as_json, [asdict(d) | {"guesses": d.guesses} for d in declared], columns, rows, columns[2:4])
@@ -64,8 +72,10 @@ def _prepare(args: argparse.Namespace) -> None:
         published = None if declared.fingerprint is None else table.fingerprint == declared.fingerprint
         print_json({**described, "rows": len(table), "fingerprint": table.fingerprint, "published": published})
     else:
-        print(f"{table.name}: {len(table):,} rows, {len(table.fields)} fields, {table.num_features - 1:,} features")
-        print(f"fingerprint {table.fingerprint}{_published(table.fingerprint, declared)}\nin {table.folder}")
+        say(f"{table.name}: {len(table):,} rows, {len(table.fields)} fields, {table.num_features - 1:,} features")
+        for line in f"fingerprint {table.fingerprint}{_published(table.fingerprint, declared)}".splitlines():
+            say(line)
+        say(f"in {table.folder}")
 
 
 def _published(fingerprint: str, declared: dataset.Dataset) -> str:

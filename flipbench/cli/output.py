@@ -1,6 +1,7 @@
 """What the verbs share: the suite that an invocation means, and output for people or machines."""
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Collection
@@ -8,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from flipbench.printable import json_line, one_line
 
 if TYPE_CHECKING:
     from flipbench.api import Suite
@@ -21,13 +25,25 @@ def suite_of(args: argparse.Namespace) -> "Suite":
     return load_suite(args.suite, results=args.results, **options)
 
 
+def say(line: str) -> None:
+    """Print one line on stdout, whatever text of users it holds."""
+    print(one_line(line))
+
+
+def tell(line: str) -> None:
+    """Print one line on stderr; that it cannot be written there (a log on a full disk) stops nothing."""
+    with contextlib.suppress(OSError):
+        print(one_line(line), file=sys.stderr, flush=True)
+
+
 def say_unchecked(figures: str) -> None:
     """On stderr, beside what is printed: these figures are not compared with predictions, as those of a report are."""
-    print(f"{figures} as the runs recorded them, not recomputed from predictions", file=sys.stderr)
+    tell(f"{figures} as the runs recorded them, not recomputed from predictions")
 
 
 def print_json(document: Any, indent: int = 2) -> None:
-    print(json.dumps(document, indent=indent, ensure_ascii=False))
+    has_all = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    print(json_line(json.dumps(document, indent=indent, ensure_ascii=not has_all)))
 
 
 def print_either(
@@ -45,9 +61,9 @@ def print_table(columns: list[str], rows: list[list[str]], right: Collection[str
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(Text(one_line(name)), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(one_line(cell)) for cell in row))  # as text: rich reads [red] in a string as its markup
     if console.is_terminal:
         console.print(table)
         return

@@ -1,12 +1,11 @@
 """``flipbench report [SUITE]``, ``flipbench verify [SUITE]`` and ``flipbench bundle SUITE``."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 from flipbench import api
-from flipbench.cli.output import print_json, suite_of
+from flipbench.cli.output import print_json, say, suite_of, tell
 from flipbench.errors import UserError
 
 MISMATCH = 3
@@ -30,7 +29,7 @@ def _report(suite: api.Suite, args: argparse.Namespace) -> dict[str, Any] | None
     if written.table and not args.json:
         terminal.print_table(written.table)
     for path in written.paths:
-        print(f"wrote {path}", file=sys.stderr)
+        tell(f"wrote {path}")
     if written.table:
         return written.table.as_dict()
     return {"suite": suite.suite, "figures": [path.name for path in written.figures]} if written.paths else None
@@ -48,22 +47,22 @@ def verify(args: argparse.Namespace) -> int:
             from flipbench.report.html.figures import drawn_by
 
             drawn = f"{one.drawn_by} drew them, here are {drawn_by()}"
-            print(f"{one.suite}: of the figures the numbers are compared, not the pictures: {drawn}", file=sys.stderr)
+            tell(f"{one.suite}: of the figures the numbers are compared, not the pictures: {drawn}")
         if not args.json:
             follows = "all but its pictures follows" if one.drawn_by else "all follows"
             result = f"{len(one.mismatches)} mismatches" if one.mismatches else follows
             unlike = f" (labels only against each other: no {', '.join(one.unprepared)} here)" if one.unprepared else ""
-            print(f"{one.suite}: {one.runs} runs checked{unlike}, {result}")
+            say(f"{one.suite}: {one.runs} runs checked{unlike}, {result}")
         for mismatch in one.mismatches:
-            print(f"flipbench: {mismatch.where}: {mismatch.what}", file=sys.stderr)
+            tell(f"flipbench: {mismatch.where}: {mismatch.what}")
     return MISMATCH if any(one.mismatches for one in checked) else 0
 
 
 def bundle(args: argparse.Namespace) -> None:
     """Write the archive and print its path."""
     path, runs = api.bundle(suite_of(args), args.to)
-    print(f"{runs} runs, {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
-    print(path)
+    tell(f"{runs} runs, {path.stat().st_size / 1e6:.1f} MB")
+    say(str(path))
 
 
 def _suites(args: argparse.Namespace) -> Iterator[api.Suite]:

@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from flipbench import api
-from flipbench.cli.output import print_json, print_table, say_unchecked, suite_of
+from flipbench.cli.output import print_json, print_table, say, say_unchecked, suite_of, tell
 from flipbench.cost.plan_cost import counted
 from flipbench.errors import UserError
 from flipbench.plan.settings import flatten
@@ -41,8 +40,8 @@ def status(args: argparse.Namespace) -> None:
     ]
     print_table(["data set", "method", "trials", "runs", "AUC", "failed"], rows, ["trials", "runs", "AUC"])
     if missing := {data.label for data in suite.data} - {cell.dataset for cell in cells}:
-        print(f"not prepared here: {', '.join(sorted(missing))}", file=sys.stderr)
-    print(f"{suite.suite} · {suite.protocol}: {sum(c.done for c in cells)} of {suite.runs * len(cells)} runs done")
+        tell(f"not prepared here: {', '.join(sorted(missing))}")
+    say(f"{suite.suite} · {suite.protocol}: {sum(c.done for c in cells)} of {suite.runs * len(cells)} runs done")
 
 
 def ledger(args: argparse.Namespace) -> None:
@@ -73,31 +72,30 @@ def ledger(args: argparse.Namespace) -> None:
     best = f"best {suite.tune.select}"
     columns = ["data set", "method", "trials", "failed", "missing", "device-hours", best, "expected", "at a border"]
     print_table(columns, rows, columns[2:8])
-    print(f"{suite.suite} · {suite.tune.search}, {suite.tune.budget} points a method, chosen on validation rows")
+    say(f"{suite.suite} · {suite.tune.search}, {suite.tune.budget} points a method, chosen on validation rows")
     if any(e.missing for e in entries):
-        print(
-            "missing: points that a row's space has less than the budget; search: sobol refines it between its points"
-        )
+        say("missing: points that a row's space has less than the budget; search: sobol refines it between its points")
 
 
 def show(args: argparse.Namespace) -> None:
     """Print the documents of the runs and failures whose keys begin so."""
-    store = Store(Path(args.results))
+    folder = args.results or "results"
+    store = Store(Path(folder))
     paths = store.find(args.key)
     if not paths:
         hint = "(flipbench plan SUITE --json lists keys)"
-        raise UserError(f"no run in {args.results} whose key begins with '{args.key}' {hint}")
+        raise UserError(f"no run in {folder} whose key begins with '{args.key}' {hint}")
     documents = [{"path": str(path), **_documents(store, path)} for path in paths]
     say_unchecked("figures")
     if args.json:
         print_json(documents)
         return
     for document in documents:
-        print(document.pop("path"))
+        say(document.pop("path"))
         for name, part in document.items():
-            print(f"  {name}")
+            say(f"  {name}")
             for line in (line for key, value in part.items() for line in _lines(key, value)):
-                print(f"    {line}")
+                say(f"    {line}")
 
 
 def _documents(store: Store, path: Path) -> dict[str, Any]:
@@ -113,6 +111,8 @@ def _lines(key: str, value: Any) -> list[str]:
         return [key, *(f"  {json.dumps(item)}" for item in value)]
     if isinstance(value, dict):
         return [key, *(f"  {k}: {json.dumps(v, ensure_ascii=False)}" for k, v in value.items())]
+    if isinstance(value, str) and "\n" in value.strip():  # a traceback
+        return [key, *(f"  {line}" for line in value.splitlines())]
     return [f"{key}: {json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value}"]
 
 
@@ -122,13 +122,13 @@ def explain(args: argparse.Namespace) -> None:
     if args.json:
         print_json(record)
         return
-    print(f"{record['row']} · {record['dataset']} · {record['suite']} · {record['protocol']}")
+    say(f"{record['row']} · {record['dataset']} · {record['suite']} · {record['protocol']}")
     for metric, shown in record["metrics"].items():
-        print(f"  {METRIC_NAMES[metric]:8} {_metric(shown, len(record['runs']))}")
+        say(f"  {METRIC_NAMES[metric]:8} {_metric(shown, len(record['runs']))}")
     if record["sampling_error"]:
-        print(f"  standard error of one AUC on these test rows, were they independent: {record['sampling_error']:.4f}")
+        say(f"  standard error of one AUC on these test rows, were they independent: {record['sampling_error']:.4f}")
     for reason in record["failed"]:
-        print(f"  failed: {reason}")
+        say(f"  failed: {reason}")
     runs = [
         [str(r["seed"]), r["key"][:12], _digits(r["auc"]), _digits(r["logloss"]), str(r["epochs"]), str(r["device"])]
         for r in record["runs"]
@@ -191,5 +191,6 @@ def _digits(value: float | None) -> str:
 
 def _section(title: str, columns: list[str], rows: list[list[str]]) -> None:
     if rows:
-        print(f"\n{title}")
+        print()
+        say(title)
         print_table(columns, rows)

@@ -1,14 +1,13 @@
 """``flipbench run SUITE`` and ``flipbench plan SUITE``."""
 
 import argparse
-import sys
 from collections import Counter, defaultdict
 from dataclasses import fields
 from typing import Any
 
 from flipbench import api
 from flipbench.cli.display import Display
-from flipbench.cli.output import print_json, print_table, suite_of
+from flipbench.cli.output import print_json, print_table, say, suite_of, tell
 from flipbench.cost.estimate import Estimate, budget_of
 from flipbench.cost.plan_cost import about, counted
 from flipbench.plan.stage import Stage
@@ -27,10 +26,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with Display() as display:
         summary = api.run(suite, on_event=display, **options)
-    print(f"{suite.suite}: {summary.done} of {summary.total} runs done in {summary.folder}", file=sys.stderr)
+    tell(f"{suite.suite}: {summary.done} of {summary.total} runs done in {summary.folder}")
     if not summary.failures:
         return 0
-    print(f"{len(summary.failures)} stages failed:", *summary.failures.values(), sep="\n  ", file=sys.stderr)
+    tell(f"{len(summary.failures)} stages failed:")
+    for failure in summary.failures.values():
+        tell(f"  {failure}")
     return 2
 
 
@@ -46,7 +47,7 @@ def plan(args: argparse.Namespace) -> None:
     else:
         _show(cost)
     for line in cost.not_prepared:
-        print(f"not planned: {line}", file=sys.stderr)
+        tell(f"not planned: {line}")
     if args.budget:
         cost.check(args.budget)
 
@@ -64,7 +65,7 @@ def _show(cost: api.PlanCost) -> None:
     ]
     columns = ["data set", "method", "stage", "stages", "done", "to run", "expected", "memory", "known from"]
     print_table(columns, rows, columns[3:8])
-    print(_total(cost, len(stages)))
+    say(_total(cost, len(stages)))
 
 
 def _group(stage: Stage) -> tuple[str, str, str]:

@@ -20,6 +20,8 @@ from flipbench.cost.calibration import Rates
 from flipbench.data import split
 from flipbench.data.split import Rows
 from flipbench.data.store import open_table
+from flipbench.errors import UserError, reason_of
+from flipbench.interrupts import unheard
 from flipbench.memory import large_pages
 from flipbench.plan.stage import Stage
 from flipbench.run.stages import environment
@@ -150,7 +152,7 @@ def of_each(stages: Mapping[str, Stage], look: Callable[[Stage], T], slots: int)
                 key, stage = waiting.pop()
                 ours, theirs = context.Pipe(duplex=False)
                 process: BaseProcess = context.Process(target=_look, args=(theirs, look, stage), daemon=True)
-                with large_pages():  # of the server, which is started with the first
+                with large_pages(), unheard():  # of the server too, which is started with the first
                     process.start()
                 theirs.close()
                 running[ours] = key, process
@@ -176,5 +178,5 @@ def _look(pipe: Connection, look: Callable[[Stage], object], stage: Stage) -> No
     try:
         result: object = look(stage)
     except Exception as error:
-        result = error
+        result = UserError(reason_of(error))  # a class of errors that the parent can read, whatever this one was
     pipe.send(result)

@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from flipbench.errors import UserError
 from flipbench.plan import settings
 
 BASES = {
@@ -162,3 +163,68 @@ def _from_class(module: str, class_name: str, attributes: Sequence[str]) -> tupl
 
 def _first_line(doc: str | None) -> str:
     return (doc or "").strip().partition("\n")[0]
+
+
+def check_declared(values: Mapping[str, Any], plain: bool = False) -> None:
+    """Raises UserError where what a class declares is not what it must be: ``NAME: ...``.
+
+    Args:
+        plain: settings are values alone, as an inspection declares them.
+    """
+    version = values["version"]
+    if type(version) is not int or version < 1:
+        raise UserError(f"version: expected a whole number above 0, got {_shown(version)}")
+    for name, kind, words in _SHAPES:
+        if name in values and (
+            not isinstance(values[name], kind) or (isinstance(values[name], str) and kind is not str)
+        ):
+            raise UserError(f"{name}: expected {words}, got {_shown(values[name])}")
+    if plain:
+        return
+    for name, setting in _flat("settings", values["settings"]).items():
+        _check_setting(f"settings: {name}", setting)
+    for name, points in _flat("grid", values["grid"]).items():
+        if not isinstance(points, list | tuple) or not points:
+            raise UserError(f"grid: {name}: expected a list of values, got {_shown(points)}")
+    for flavour, changes in values["flavours"].items():
+        if not isinstance(changes, Mapping):
+            raise UserError(f"flavours: {flavour}: expected values by setting, got {_shown(changes)}")
+    if wrong := next((rule for rule in values["rules"] if not callable(getattr(rule, "problem", None))), None):
+        raise UserError(f"rules: expected what has a method 'problem', got {_shown(wrong)}")
+    if unknown := next((name for name in values["switches"] if name not in values["settings"]), None):
+        raise UserError(f"switches: no setting {_shown(unknown)}")
+
+
+_SHAPES: tuple[tuple[str, Any, str], ...] = (
+    ("settings", Mapping, "settings by name"),
+    ("grid", Mapping, "values by setting"),
+    ("flavours", Mapping, "settings by flavour"),
+    ("pretraining", str, "a name"),
+    ("rules", Sequence, "a list of rules"),
+    ("switches", Sequence, "a list of names"),
+    ("pretrainings", Sequence, "a list of names"),
+    ("needs", Sequence, "a list of names"),
+)
+
+
+def _flat(what: str, values: Mapping[Any, Any]) -> dict[str, Any]:
+    for inner in (values, *(value for value in values.values() if isinstance(value, Mapping))):
+        if wrong := next((name for name in inner if not isinstance(name, str)), None):
+            raise UserError(f"{what}: expected names, got {_shown(wrong)}")
+    return settings.flatten(values)
+
+
+def _check_setting(where: str, setting: Any) -> None:
+    if not isinstance(setting, settings.Setting):
+        raise UserError(f"{where}: expected Paper(...), Code(...) or Guess(...), got {_shown(setting)}")
+    if not isinstance(setting.value, bool | int | float | str | list):
+        raise UserError(f"{where}: expected a number, a text, true, false or a list, got {_shown(setting.value)}")
+    settings.check_value(where, setting.value, setting)
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # of a user's class
+        text = type(value).__name__
+    return text if len(text) <= 60 else f"{text[:57]}..."

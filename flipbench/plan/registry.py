@@ -5,14 +5,16 @@ tree for certain it is, so that ``list``, ``plan`` and ``status`` answer at once
 but just as valid (:mod:`flipbench.plan.declarations`).
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any, TypeVar
 
-from flipbench.errors import UserError, nearest, shorten
-from flipbench.plan.declarations import read_declarations
+from flipbench.errors import UserError, described, nearest, shorten
+from flipbench.plan.declarations import check_declared, read_declarations
 from flipbench.plan.settings import (
     PRETRAIN,
     TRAINING,
@@ -23,6 +25,7 @@ from flipbench.plan.settings import (
     Settings,
     Value,
     flatten,
+    nest,
 )
 
 T = TypeVar("T")
@@ -143,7 +146,7 @@ def get(name: str) -> Declaration:
     """The declaration of a registered method.
 
     Raises:
-        UserError: no such method; names the nearest.
+        UserError: no such method, and names the nearest; or it cannot be imported, or declares what it must not.
     """
     kind, target = _entry(name, _methods(None), "model")
     declared = Declaration(name, kind, target, *_read(name, "model", target, _METHOD))
@@ -154,7 +157,12 @@ def get(name: str) -> Declaration:
         changed: Any = settings.get(PRETRAIN, {})
         inner = {**pretraining(declared.pretraining).settings, **changed}
         settings = {PRETRAIN: inner, **{n: s for n, s in settings.items() if n != PRETRAIN}}
-    return replace(declared, settings=settings, grid=grid, rules=rules)
+    declared = replace(declared, settings=settings, grid=grid, rules=rules)
+    try:
+        declared.problem(nest({name: setting.value for name, setting in flatten(settings).items()}))
+    except Exception as error:  # of a user's rule
+        raise UserError(f"model '{name}' ({target}) declares rules that fail: {described(error)}") from error
+    return declared
 
 
 @cache
@@ -162,7 +170,7 @@ def pretraining(name: str) -> Declaration:
     """The declaration of a registered pretraining.
 
     Raises:
-        UserError: no such pretraining; names the nearest.
+        UserError: as :func:`get`.
     """
     target = _entry(name, _targets(PRETRAININGS), "pretraining")
     return Declaration(name, "", target, *_read(name, "pretraining", target, _METHOD))
@@ -178,16 +186,38 @@ def inspection(name: str) -> Inspection:
     """The declaration of a registered inspection.
 
     Raises:
-        UserError: no such inspection; names the nearest.
+        UserError: as :func:`get`.
     """
     target = _entry(name, _targets(INSPECTIONS), "inspection")
     _, *declared = _read(name, "inspection", target, _INSPECTION)
     return Inspection(name, target, *declared)
 
 
+def unreadable() -> list[str]:
+    """A line for each installed package whose entry points are damaged, so that what it registers is not known."""
+    return _package_by_package()[1]
+
+
+@cache
+def _package_by_package() -> tuple[list[EntryPoint], list[str]]:
+    """All entry points but those of damaged packages, and a line for each of these."""
+    points: list[EntryPoint] = []
+    lines = []
+    for package in distributions():
+        try:
+            points += package.entry_points
+        except Exception as error:  # of one package, which must not cost those of all others
+            lines.append(f"package '{package.name}': its entry points cannot be read ({described(error)})")
+    return points, lines
+
+
 @cache
 def _targets(group: str) -> dict[str, str]:
-    return {point.name: point.value for point in entry_points(group=group)}
+    try:
+        points: Iterable[EntryPoint] = entry_points(group=group)
+    except Exception:
+        points = [point for point in _package_by_package()[0] if point.group == group]
+    return {point.name: point.value for point in points}
 
 
 @cache
@@ -206,11 +236,17 @@ def _entry(name: str, entries: Mapping[str, T], what: str) -> T:
 def _read(name: str, what: str, target: str, attributes: Sequence[str]) -> list[Any]:
     """The summary of the class at ``target``, and what it declares, with defaults where it declares nothing."""
     try:
-        summary, declared = read_declarations(target, attributes)
+        with redirect_stdout(sys.stderr):  # what a user's module prints is none of our output
+            summary, declared = read_declarations(target, attributes)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {error}") from None
-    except Exception as error:  # of a user's module, while it is imported
-        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # of a user's module, while it is imported
+        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {described(error)}") from error
     if missing := next((a for a in attributes if a not in declared and a not in _DEFAULTS), None):
         raise UserError(f"{what} '{name}' ({target}) declares no '{missing}'")
-    return [summary, *(declared.get(a, _DEFAULTS.get(a)) for a in attributes)]
+    values = {attribute: declared.get(attribute, _DEFAULTS.get(attribute)) for attribute in attributes}
+    try:
+        check_declared(values, plain=what == "inspection")
+    except UserError as error:
+        raise UserError(f"{what} '{name}' ({target}) declares {error}") from None
+    return [summary, *values.values()]

@@ -1,8 +1,10 @@
 """The table as a LaTeX float (booktabs), in the form of the paper's Table II with the paper's values in grey."""
 
 import re
+import unicodedata
 
 from flipbench.paper.names import dataset_name, known_method
+from flipbench.printable import one_line
 from flipbench.report.columns import METRIC_NAMES, TableCell
 from flipbench.report.table import ResultTable
 
@@ -17,6 +19,21 @@ WAVE = (
 )
 """A wavy underline of LaTeX's own fonts, for want of the package ulem; where that is loaded, its own is used."""
 
+_COMMANDS = (
+    "α alpha β beta γ gamma δ delta ε varepsilon ϵ epsilon ζ zeta η eta θ theta ϑ vartheta ι iota κ kappa λ lambda "
+    "μ mu µ mu ν nu ξ xi π pi ϖ varpi ρ rho ϱ varrho σ sigma ς varsigma τ tau υ upsilon φ varphi ϕ phi χ chi ψ psi "
+    "ω omega Γ Gamma Δ Delta ∆ Delta Θ Theta Λ Lambda Ξ Xi Π Pi Σ Sigma Υ Upsilon Φ Phi Ψ Psi Ω Omega "
+    "± pm ∓ mp × times ÷ div · cdot ∗ ast ∘ circ • bullet ⋆ star ≈ approx ≤ le ≥ ge ≠ ne ≡ equiv ≪ ll ≫ gg ∼ sim "
+    "≃ simeq ≅ cong ∝ propto → rightarrow ← leftarrow ↔ leftrightarrow ↑ uparrow ↓ downarrow ↦ mapsto "
+    "⇒ Rightarrow ⇐ Leftarrow ⇔ Leftrightarrow ∞ infty ∂ partial ∇ nabla ∑ sum ∏ prod ∫ int √ surd ∈ in ∉ notin "
+    "⊂ subset ⊆ subseteq ∪ cup ∩ cap ∅ emptyset ∀ forall ∃ exists ¬ neg ∧ wedge ∨ vee ⊕ oplus ⊗ otimes ⊘ oslash "
+    "⊥ perp ∥ parallel ⟨ langle ⟩ rangle ℓ ell … ldots † dagger ‡ ddagger © copyright"
+)
+"""Signs and their commands in LaTeX's mathematics, in turn; no package is needed for them."""
+
+_RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ°′", [*"0123456789+-n", r"\circ", r"\prime"], strict=True))
+_LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-", strict=True))
+
 ESCAPES = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -27,13 +44,20 @@ ESCAPES = str.maketrans(
         ">": r"\textgreater{}",
         "—": "---",
         "–": "--",
-        "±": r"$\pm$",
-        "×": r"$\times$",
-        "→": r"$\rightarrow$",
-        "≈": r"$\approx$",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "⊘": r"$\oslash$",
+        "−": "$-$",
+        "‐": "-",
+        "‑": "-",
+        "“": "``",
+        "”": "''",
+        "‘": "`",
+        "’": "'",
+        "§": r"\S{}",
+        "\u00ad": r"\-",  # soft hyphen
+        "\u200b": r"\hspace{0pt}",  # zero-width space
+        **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEZHIKMNOPTXo", strict=True)),  # Greek letters that look like Latin ones
+        **{sign: rf"$\{name}$" for sign, name in zip(_COMMANDS.split()[::2], _COMMANDS.split()[1::2], strict=True)},
+        **{sign: f"$^{{{text}}}$" for sign, text in _RAISED.items()},
+        **{sign: f"$_{{{text}}}$" for sign, text in _LOWERED.items()},
         "[": "{[}",  # else an argument of the \\ before it
         "]": "{]}",
         "*": "{*}",
@@ -41,9 +65,15 @@ ESCAPES = str.maketrans(
     }
 )
 
+_ACCENTED = re.compile("[A-Za-z][\u0300-\u0304\u0306-\u0308\u030a-\u030c\u0327]?")
+"""A letter that pdfLaTeX has in its default fonts, as its parts."""
+
 
 def to_latex(table: ResultTable) -> str:
-    """A complete ``table*`` float, the packages to load in a comment at its top; ends in a newline."""
+    """A complete ``table*`` float; ends in a newline.
+
+    A comment at its top names the packages to load and, for characters that pdfLaTeX lacks, the engines that have them.
+    """
     waves = any(cell.best_baseline for cell in table.cells)
     text = escape(table.caption(baseline="with a wavy underline"))
     lines = [
@@ -62,12 +92,20 @@ def to_latex(table: ResultTable) -> str:
         rf"{{\tiny\ttfamily {_signature(table.signature)}\par}}",
         r"\end{table*}",
     ]
+    if others := "".join(sorted({character for line in lines for character in line if not _in_pdflatex(character)})):
+        lines.insert(1, f"% engine: XeLaTeX or LuaLaTeX, and a font that has {others}")
     return "\n".join([*lines, ""])
 
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is, on one line."""
-    return " ".join(text.split()).translate(ESCAPES)
+    return one_line(" ".join(unicodedata.normalize("NFC", text).split())).translate(ESCAPES)
+
+
+def _in_pdflatex(character: str) -> bool:
+    if character.isascii() or character in "¡¿£ßæÆøØœŒłŁı":
+        return True
+    return character <= "ſ" and _ACCENTED.fullmatch(unicodedata.normalize("NFD", character)) is not None
 
 
 def _tabular(table: ResultTable) -> list[str]:

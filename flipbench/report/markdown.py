@@ -5,6 +5,7 @@ import re
 from tabulate import tabulate
 
 from flipbench.paper.names import dataset_name
+from flipbench.printable import one_line
 from flipbench.report.columns import METRIC_NAMES, TableCell
 from flipbench.report.table import ResultTable
 
@@ -35,5 +36,5 @@ def number(cell: TableCell) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown prints as it is, on one line; an underscore inside a word needs no escape."""
-    text = re.sub(r"([\\`*|<$~\[\]])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"([\\`*|<$~\[\]])", r"\\\1", one_line(" ".join(text.split())))
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)

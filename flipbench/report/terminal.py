@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flipbench.paper.names import dataset_name
+from flipbench.printable import ASCII, one_line
 from flipbench.report.columns import METRIC_NAMES, Mark, TableCell
 from flipbench.report.table import ResultTable
 
@@ -15,7 +16,6 @@ PLAIN_WIDTH = 100
 
 STYLES: dict[Mark | None, str] = {"best": "bold green", "second": "underline", None: ""}
 SUFFIXES: dict[Mark | None, str] = {"best": "*", "second": "+", None: ""}
-ASCII = str.maketrans({"±": "+/-", "—": "-", "≈": "=", "↑": ">", "↓": "<", "†": "!", "⊘": "x", "→": "->"})
 PLAIN_MARKS = {"best": "marked *", "second": "+"}
 STATUS_STYLES = {"failed": "red", "partial": "yellow"}
 
@@ -65,7 +65,7 @@ class _Printer:
     def text(self, content: str, style: str = "") -> Text:
         if self.console.options.ascii_only:
             content = content.translate(ASCII).encode("ascii", "replace").decode()
-        return Text(content, style="" if self.plain else style)
+        return Text(one_line(content), style="" if self.plain else style)
 
     def block(self, table: ResultTable, dataset: str) -> Table:
         places = table.columns_of(dataset)

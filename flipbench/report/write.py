@@ -3,6 +3,7 @@
 import json
 
 from flipbench.plan.expand import Plan
+from flipbench.printable import json_line
 from flipbench.report.cells import SuiteResults
 from flipbench.report.figures import figure_files
 from flipbench.report.html.page import to_html
@@ -14,7 +15,7 @@ from flipbench.store.runs import Store
 
 def to_json(table: ResultTable) -> str:
     """:meth:`ResultTable.as_dict` as JSON text; ends in a newline."""
-    return json.dumps(table.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_line(json.dumps(table.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def table_files(results: SuiteResults) -> dict[str, bytes]:

@@ -118,11 +118,10 @@ def _close(run: StageRun, fit: Fit, outcome: Fitted | DivergedError, seconds: fl
     try:
         if isinstance(outcome, DivergedError):
             raise outcome
-        result = fit.result(outcome)
+        return run.done(fit.result(outcome), seconds, stacked=members)
     except Exception as error:
         run.failed(error, seconds, stacked=members)
         raise
-    return run.done(result, seconds, stacked=members)
 
 
 class _Trained:

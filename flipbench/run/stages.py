@@ -1,5 +1,6 @@
 """Running a stage: from its specification to a run folder."""
 
+import contextlib
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ from flipbench.data import split
 from flipbench.data.split import Rows
 from flipbench.data.store import open_table
 from flipbench.data.table import Table
-from flipbench.errors import UserError
+from flipbench.errors import UserError, described
 from flipbench.methods.base import InspectionMethod
 from flipbench.plan import registry
 from flipbench.plan.stage import Stage, validation_of
@@ -54,14 +55,18 @@ def run_stage(stage: Stage, store: Store, device: str, threads: int, tick: Tick 
     """
     if store.done(stage) and (store.has_weights(stage) or not stage.leaves_weights):
         return store.metrics(stage)
-    make_deterministic(threads)
-    with StageRun(stage, store, device, threads) as run:
+    try:
+        make_deterministic(threads)
+        run = StageRun(stage, store, device, threads)
+    except Exception as error:  # no work folder to be had
+        _record(stage, store, error, {"device": device})
+        raise
+    with run:
         try:
-            result = ROLES.get(stage.role, inspect)(run, tick)
+            return run.done(ROLES.get(stage.role, inspect)(run, tick))
         except Exception as error:
             run.failed(error)
             raise
-        return run.done(result)
 
 
 class StageRun:
@@ -124,9 +129,13 @@ class StageRun:
 
     def failed(self, error: Exception, seconds: float | None = None, **circumstances: Any) -> None:
         """Record the failure in the store."""
-        reason, detail = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
-        self.event("failed", reason=reason)
-        self.store.fail(self.stage, reason, detail, self._environment(seconds, circumstances))
+        with contextlib.suppress(OSError, ValueError):  # a disk that is full, a log that is closed already
+            self.event("failed", reason=described(error))
+        try:
+            env = self._environment(seconds, circumstances)
+        except Exception:  # a GPU that the stage died of answers no question
+            env = {"device": self.device, "seconds": round(self._spent(), 3), **circumstances}
+        _record(self.stage, self.store, error, env)
 
     def progress(self, epochs: int, tick: Tick | None) -> Callable[[int, float, Any], None]:
         """Passes a loop's position on: a finished epoch to the log, the rest to the display, a few times a second."""
@@ -149,6 +158,12 @@ class StageRun:
 
     def _spent(self) -> float:
         return time.perf_counter() - self._started
+
+
+def _record(stage: Stage, store: Store, error: Exception, env: dict[str, Any]) -> None:
+    """Record what a stage died of; a disk that has no room for it must not hide the error itself."""
+    with contextlib.suppress(OSError):
+        store.fail(stage, described(error), "".join(traceback.format_exception(error)), env)
 
 
 class Fit:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal
 from flipbench.cost import calibration
 from flipbench.cost.estimate import budget_of, expected, in_full
 from flipbench.cost.plan_cost import PlanCost
-from flipbench.errors import UserError
+from flipbench.errors import UserError, reason_of
+from flipbench.interrupts import held_back
 from flipbench.plan import registry
 from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.plan.suite import Suite
-from flipbench.schedule.devices import slots_of, usable
+from flipbench.schedule.devices import check_options, slots_of, usable
 from flipbench.schedule.events import Event, Finished, Listener, Note, Planned
 from flipbench.schedule.group import stack_size
-from flipbench.schedule.worker import reason_of
 from flipbench.store.planning import plan_of
 from flipbench.store.runs import Store
 
@@ -50,19 +50,28 @@ class RunOptions:
     budget: str | None = None
 
     def check(self) -> None:
-        """Raises UserError where options are out of range, or do not go together."""
+        """Raises UserError where options are out of range, do not go together, or name a GPU that is not here.
+
+        All that can be known before anything runs, whether anything is left to run or not.
+        """
+        check_options(self.device, self.workers)
         if self.budget:
             budget_of(self.budget)
         if not self.stall > 0:
             raise UserError(f"--stall {self.stall:g}: must be above 0")
         if not 0 < self.gpu_share <= 1:
             raise UserError(f"--gpu-share {self.gpu_share:g}: must be above 0 and at most 1")
+        stack = stack_size(self.stack, "cpu")
         if self.backend == "ray" and self.workers is not None:
             raise UserError("--workers: the cluster's CPUs and GPUs say how many stages run at once (see --gpu-share)")
-        if self.backend == "ray" and stack_size(self.stack, "cpu") > 1:
+        if self.backend == "ray" and self.device.startswith("cuda:"):
+            raise UserError(f"--device {self.device}: Ray chooses among the GPUs of a node; valid: auto, cpu, cuda")
+        if self.backend == "ray" and stack > 1:
             raise UserError(f"--stack {self.stack}: needs --backend local; on a cluster every stage is a task alone")
         if self.backend == "local" and (self.address or self.gpu_share != 1):
             raise UserError(f"{'--address' if self.address else '--gpu-share'}: needs --backend ray")
+        if self.backend == "local" and self.device.startswith("cuda"):
+            usable(self.device)
 
     def pool(self, store: Store) -> "Pool | Cluster":
         """What runs the stages."""
@@ -159,7 +168,8 @@ def measure(plan: Plan, store: Store, device: str, slots: int, tell: Listener) -
     kinds = calibration.representatives(s for s in stages if s.key not in known or known[s.key].source == "alike")
     if not kinds:
         return
-    from flipbench.cost import measure as calibrate  # torch
+    with held_back():
+        from flipbench.cost import measure as calibrate  # torch
 
     for of_kind, rates in calibrate.of_each(kinds, partial(calibrate.measure, device=device), slots):
         if isinstance(rates, Exception):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from flipbench.interrupts import unheard
 from flipbench.memory import large_pages
 from flipbench.plan.stage import Stage
 from flipbench.schedule.events import Failed, Finished, Listener, Note, Progress, Started
@@ -187,7 +188,7 @@ class Pool:
     def _spawn(self) -> _Slot:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=Worker(theirs, self.store, self.device).serve, daemon=True)
-        with large_pages():
+        with large_pages(), unheard():
             process.start()
         theirs.close()
         return _Slot(process, ours)

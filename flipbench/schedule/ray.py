@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from flipbench.errors import UserError
+from flipbench.errors import UserError, reason_of
 from flipbench.plan.stage import Stage
 from flipbench.schedule.events import Failed, Finished, Listener, Progress, Started
-from flipbench.schedule.worker import MAX_DEATHS, THREADS, reason_of, run_when_free
+from flipbench.schedule.worker import MAX_DEATHS, THREADS, run_when_free
 from flipbench.store.runs import Store
 
 POLL_SECONDS = 0.3
@@ -49,11 +49,12 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """How a task ended: ``reason`` is empty where the stage is done."""
+    """How a task ended: ``reason`` is empty where the stage is done, and ``recorded`` where the task could do so."""
 
     metrics: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     reason: str = ""
+    recorded: bool = True
 
 
 class _Place(NamedTuple):
@@ -134,8 +135,6 @@ class Cluster:
         gpu_share: float = 1.0,
         stall: float = math.inf,
     ) -> None:
-        if device not in ("auto", "cpu", "cuda"):
-            raise UserError(f"--device {device}: Ray chooses among the GPUs of a node; valid: auto, cpu, cuda")
         self.store, self.stall = store, stall
         self._ray = _connect(address)
         has = self._ray.cluster_resources()
@@ -205,9 +204,10 @@ class Cluster:
             outcome: _Outcome = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             reason = f"no progress for {self.stall:g} s" if key in state.stalled else _how_it_ended(error)
+            outcome = _Outcome(reason=reason, recorded=False)
+        if not outcome.recorded:
             with contextlib.suppress(OSError):  # a disk that is full: the stage is unfinished, and tried again
-                self.store.fail(stage, reason, "", {"seconds": round(time.monotonic() - state.began[key], 3)})
-            outcome = _Outcome(reason=reason)
+                self.store.fail(stage, outcome.reason, "", {"seconds": round(time.monotonic() - state.began[key], 3)})
         if outcome.reason:
             state.failures[key] = outcome.reason
             state.tell(Failed(slot, stage, outcome.reason))
@@ -242,10 +242,11 @@ def _run(job: _Job, stage: Stage, board: Any, *parents: _Outcome) -> _Outcome:
     board.write.remote(stage.key, _Place(ray.get_runtime_context().get_node_id(), os.getpid()))
     if job.home:
         os.environ["FLIPBENCH_HOME"] = job.home
+    if not job.mark.is_file():
+        reason = f"{os.uname().nodename}: does not share the results folder {job.root} with this command"
+        return _Outcome(reason=reason, recorded=False)
     began = time.monotonic()
     try:
-        if not job.mark.is_file():
-            raise UserError(f"{os.uname().nodename}: does not share the results folder {job.root} with this command")
         metrics = run_when_free(
             stage,
             Store(job.root),

@@ -3,12 +3,13 @@
 import contextlib
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from flipbench.errors import UserError
+from flipbench.errors import described, reason_of
 from flipbench.plan.stage import Stage
 from flipbench.store.runs import Store
 
@@ -32,21 +33,24 @@ def run_when_free(
     tick: Callable[[dict[str, Any]], None],
     waiting: Callable[[], object],
 ) -> dict[str, Any]:
-    """Run a stage once its claim can be had, and return its metrics; ``waiting`` is called while another holds it."""
-    from flipbench.run.stages import run_stage
+    """Run a stage once its claim can be had, and return its metrics; ``waiting`` is called while another holds it.
 
-    while True:
-        with store.claim(stage) as held:
-            if held:
-                return run_stage(stage, store, device, THREADS, tick)
-        waiting()
-        time.sleep(CLAIM_POLL_SECONDS)
+    Raises:
+        Exception: whatever the stage died of, recorded in the store.
+    """
+    with contextlib.ExitStack() as claim:
+        try:
+            from flipbench.run.stages import run_stage  # torch, which may be broken
 
-
-def reason_of(error: Exception) -> str:
-    """Why a stage failed, in one piece: a user's mistake speaks for itself, and a stack of C++ calls tells nothing."""
-    said = str(error).partition("\nException raised from")[0]
-    return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
+            while not claim.enter_context(store.claim(stage)):
+                claim.close()
+                waiting()
+                time.sleep(CLAIM_POLL_SECONDS)
+        except Exception as error:  # there is no stage yet that would record it
+            with contextlib.suppress(OSError):
+                store.fail(stage, described(error), "".join(traceback.format_exception(error)), {})
+            raise
+        return run_stage(stage, store, device, THREADS, tick)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from flipbench.errors import DamagedError, UserError
 from flipbench.plan.stage import Stage
+from flipbench.printable import json_line
 from flipbench.protocol import Metric
 from flipbench.store.manifest import DONE, PARTIAL, WEIGHTS, files_of, read_manifest, sha256_of, write_manifest
 
@@ -292,7 +293,8 @@ def _figures(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def write_json(path: Path, document: Any) -> None:
-    _write(path, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    _write(path, json_line(text) + "\n")  # half a character, as in the name of a file, has no bytes
 
 
 def _write(path: Path, text: str) -> None:

@@ -247,9 +247,20 @@ def is_refused(stage):
     raise UserError("no")
 
 
+class TwoPartsError(Exception):
+    """Of a class that cannot be sent between processes: it is made of two parts, and keeps one."""
+
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+def raises_two_parts(stage):
+    raise TwoPartsError("one", "two")
+
+
 def test_failed_measurements_are_reported():
     stages = {"a": Stage("fit", {"number": 1}), "b": Stage("fit", {"number": 2})}
-    for look, said in ((dies, "its process ended"), (is_refused, "no")):
+    for look, said in ((dies, "its process ended"), (is_refused, "no"), (raises_two_parts, "TwoPartsError: one")):
         errors = dict(of_each(stages, look, 2))
         assert errors.keys() == stages.keys()
         assert all(said in str(error) for error in errors.values())

@@ -131,10 +131,34 @@ def test_json_is_tidy(several: SuiteResults) -> None:
         ("^~|<>", r"\textasciicircum{}\textasciitilde{}\textbar{}\textless{}\textgreater{}"),
         ("a\n\n% b", r"a \% b"),
         ("[x]*", "{[}x{]}{*}"),
+        ("λ=β, 1−x ≤ µ²", r"$\lambda$=$\beta$, 1$-$x $\le$ $\mu$$^{2}$"),
+        ("Α“ο”’ H₂ … 3·4°", r"A``o''' H$_{2}$ $\ldots$ 3$\cdot$4$^{\circ}$"),
+        ("Ame\u0301lie \x1b[0m", r"Amélie \textbackslash{}x1b{[}0m"),
     ],
 )
 def test_latex_escapes(raw: str, escaped: str) -> None:
     assert escape(raw) == escaped
+
+
+def test_every_greek_letter_has_a_command() -> None:
+    letters = [chr(code) for code in (*range(0x391, 0x3AA), *range(0x3B1, 0x3CA)) if code != 0x3A2]
+    assert all(escape(letter).isascii() for letter in letters)
+    assert len({escape(letter) for letter in letters}) == len(letters)
+
+
+@pytest.mark.parametrize(
+    ("title", "missing"), [("λ ≤ β: Žižek’s Müller, Łódź", ""), ("中文 on Đ", "Đ中文"), ("Книга ą", "ąКагин")]
+)
+def test_latex_names_the_engine_that_has_the_other_letters(several: SuiteResults, title: str, missing: str) -> None:
+    packages, second, *_ = to_latex(overall_table(replace(several, title=title))).splitlines()
+    assert packages.startswith("% packages: ")
+    engine = f"% engine: XeLaTeX or LuaLaTeX, and a font that has {missing}"
+    assert second == engine if missing else not second.startswith("% engine")
+
+
+@pytest.mark.parametrize("title", ["Letters λβγΔ of ≤ ≥ − ± · … ° ² “quotes” ’s", "Žižek, Müller, Łódź, Čapek, ß ¡¿"])
+def test_latex_compiles_letters_and_signs(several: SuiteResults, title: str, latex_log) -> None:
+    assert "Missing character" not in latex_log(to_latex(overall_table(replace(several, title=title))))
 
 
 @pytest.mark.parametrize("suite", ["several", "special"])

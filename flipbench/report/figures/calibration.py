@@ -66,7 +66,7 @@ def small_multiples(curves: Mapping[str, pd.DataFrame], title: str) -> Figure:
         axes.axhline(0, color=style.GREY, linewidth=0.6)
         axes.errorbar(curve["expected"], gap, yerr=196 * curve["standard_error"], color=style.BLUE, marker="o",
                       markersize=2.6)  # fmt: skip
-        axes.set_title(f"{row_name(row)}\nECE {gap.abs().mean():.1f}", linespacing=1.1)
+        axes.set_title(f"{style.plain(row_name(row))}\nECE {gap.abs().mean():.1f}", linespacing=1.1)
         axes.tick_params(labelbottom=place >= len(curves) - across)  # the lowest of each column
         style.light_grid(axes, "y")
     for axes in panels[len(curves) :]:

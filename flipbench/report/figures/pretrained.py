@@ -41,7 +41,7 @@ def embeddings(plan: Plan, store: Store) -> Iterator[Picture]:
         top, bottom = cast("tuple[SubFigure, SubFigure]", figure.subfigures(2, 1, height_ratios=[2.1 * down, 1.1]))
         panels = top.subplots(down, across, squeeze=False, sharex=True, sharey=True).flatten()
         for axes, (cell, stages) in zip(panels, runs, strict=False):
-            _scatter(axes, row_name(cell.method.label), stages[0], store)
+            _scatter(axes, style.plain(row_name(cell.method.label)), stages[0], store)
         for axes in panels[len(runs) :]:
             axes.set_axis_off()
         top.supxlabel("First singular vector (root mean square length of a feature = 1)", fontsize=7)
@@ -51,7 +51,7 @@ def embeddings(plan: Plan, store: Store) -> Iterator[Picture]:
         numbers = pd.DataFrame([_geometry(cell, stage, store) for cell, stages in runs for stage in stages])
         for axes, (name, title) in zip(bottom.subplots(1, 3, sharey=True), _GEOMETRY.items(), strict=True):
             _dots(axes, title, numbers.groupby("row", sort=False)[name])
-            axes.set_yticks(range(len(runs)), [row_name(c.method.label) for c, _ in runs])
+            axes.set_yticks(range(len(runs)), [style.plain(row_name(c.method.label)) for c, _ in runs])
         below = style.over_seeds([len(s) for _, s in runs])
         text = f"{dataset_name(dataset)}. Above: seed {runs[0][1][0].seed}. Below: {below[0].lower()}{below[1:]}"
         bottom.supxlabel(text, fontsize=6, color=style.GREY)
@@ -77,7 +77,7 @@ def alignment(plan: Plan, store: Store) -> Iterator[Picture]:
             right = style.over_seeds([len(stages)])
             text = f"{dataset_name(dataset)}, seed {stages[0].seed}. Boxes: highest of their row. Right: "
             style.note(figure, text + right[0].lower() + right[1:])
-            label = "" if len(runs) == 1 else f"-{cell.method.label.replace('/', '_')}"
+            label = "" if len(runs) == 1 else f"-{cell.method.label}"
             yield Picture(f"alignment{label}-{dataset}", figure, numbers)
 
 

@@ -133,10 +133,10 @@ def forest(plan: Plan, store: Store) -> Iterator[Picture]:
         panels = figure.subplots(1, 2, sharey=True)
         for axes, metric in zip(panels, get_args(Metric), strict=True):
             _intervals(axes, numbers[numbers["metric"] == metric], metric, compare.margin[metric])
-        panels[0].set_yticks(range(len(others)), [*map(row_name, others)])
+        panels[0].set_yticks(range(len(others)), [style.plain(row_name(other)) for other in others])
         panels[0].set_ylim(len(others) - 0.5, -0.5)
         panels[1].tick_params(axis="y", length=0)
-        figure.suptitle(f"{row_name(name)} minus each row, {dataset_name(dataset)}", fontsize=7.5)
+        figure.suptitle(f"{style.plain(row_name(name))} minus each row, {dataset_name(dataset)}", fontsize=7.5)
         luck = f"over {seeds} seeds" if seeds > 1 else "of one seed: the luck of the test rows alone"
         style.note(figure, f"95 % intervals ({test}) {luck}.\nGrey band: differences that count as none.")
         yield Picture(f"forest-{dataset}", figure, numbers)
@@ -177,8 +177,8 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         for index, (name, rows) in enumerate(families.groupby(families, sort=False).groups.items()):
             colour, marker, _ = style.SERIES[index % len(style.SERIES)]
             axes.errorbar(means.loc[rows, "minutes"], means.loc[rows, "auc"], xerr=errors.loc[rows, "minutes"],
-                          yerr=errors.loc[rows, "auc"], fmt=marker, color=colour, label=name, elinewidth=0.6,
-                          capsize=1)  # fmt: skip
+                          yerr=errors.loc[rows, "auc"], fmt=marker, color=colour, label=style.plain(name),
+                          elinewidth=0.6, capsize=1)  # fmt: skip
         _minutes_axis(axes, store, cells)
         axes.set_ylabel("AUC")
         axes.set_title(dataset_name(dataset))
@@ -186,7 +186,7 @@ def cost(plan: Plan, store: Store) -> Iterator[Picture]:
         style.note(figure, style.over_seeds([len(c.evaluations) for c in cells]))
         if families.nunique() > 1:
             figure.legend(loc="outside upper center", ncols=families.nunique())
-        points = [(mean.minutes, mean.auc, row_name(str(mean.Index))) for mean in means.itertuples()]
+        points = [(mean.minutes, mean.auc, style.plain(row_name(str(mean.Index)))) for mean in means.itertuples()]
         if crowded:  # numbers in the order of minutes, and who they are beside the axes
             points.sort()
             key = "\n".join(f"{i}  {name}" for i, (_, _, name) in enumerate(points, 1))
@@ -242,5 +242,5 @@ def _search(axes: Axes, cell: Cell, values: list[float], metric: Metric, index: 
     best = np.fmax.accumulate(values) if metric == "auc" else np.fmin.accumulate(values)
     axes.step(tried, best, where="post", color=colour, linestyle=line)
     axes.plot(tried, values, marker, color=colour, markersize=2.5, alpha=0.6)
-    axes.plot([], [], color=colour, marker=marker, linestyle=line, label=row_name(cell.method.label))
+    axes.plot([], [], color=colour, marker=marker, linestyle=line, label=style.plain(row_name(cell.method.label)))
     return pd.DataFrame({"row": cell.method.label, "point": tried, metric: values, "run": [t.key for t in cell.trials]})

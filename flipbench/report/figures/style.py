@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from flipbench.printable import one_line
+
 COLUMN, PAGE = 3.45, 7.1
 """Width in inches of a column and of a page."""
 
@@ -93,6 +95,11 @@ def new(width: float, height: float) -> Figure:
 def note(figure: Figure, text: str) -> None:
     """One small line under the figure: what the bars are, and of how many runs."""
     figure.supxlabel(text, fontsize=6, color=GREY)
+
+
+def plain(name: str) -> str:
+    """A name as matplotlib draws it letter by letter: it takes what stands between two dollar signs for a formula."""
+    return one_line(name).replace("$", r"\$")
 
 
 def light_grid(axes: Axes, axis: Any = "both") -> None:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from flipbench.paper.names import dataset_name, row_name
 from flipbench.plan.expand import Plan
+from flipbench.printable import one_line
 from flipbench.report.cells import SuiteResults
 from flipbench.report.claims import claims_of_suite
 from flipbench.report.columns import METRIC_NAMES
@@ -85,11 +86,17 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_shown,
         undefined=StrictUndefined,
     )
     environment.globals |= _WORDS
     environment.filters |= {"dataset_name": dataset_name, "row_name": row_name, **formats.FILTERS}
     return environment.get_template("page.html")
+
+
+def _shown(value: Any) -> Any:
+    """A value as text without control characters; what is HTML already is left."""
+    return one_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _result_parts(table: ResultTable) -> list[dict[str, Any]]:

@@ -1,0 +1,35 @@
+"""Text from elsewhere (titles, labels, reasons of failures, paths) as it may be shown: text, and nothing else."""
+
+import re
+
+ASCII = str.maketrans({"±": "+/-", "—": "-", "−": "-", "·": "|", "≈": "=", "↑": ">", "↓": "<", "†": "!", "⊘": "x",
+                       "→": "->"})  # fmt: skip
+"""What stands for the signs of tables and lines where there is only ASCII."""
+
+_CONTROLS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+"""What a terminal obeys, or turns the reading direction, or has no bytes, as a part of a regular expression; beside
+the characters before the blank."""
+
+_CONTROL = re.compile(f"[\x00-\x1f{_CONTROLS}]")
+_LEFT_BY_JSON = re.compile(f"[{_CONTROLS}]")
+
+
+def one_line(text: str) -> str:
+    """Text on one line, in which what would command the terminal is seen as its escape (``\\x1b``)."""
+    return _CONTROL.sub(lambda found: " " if found[0].isspace() else _escape(found[0]), text)
+
+
+def json_line(document: str) -> str:
+    """A JSON document in which no text commands the terminal; the same document to a reader."""
+    return _LEFT_BY_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+
+
+def in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """A codec's error handler, for a stream that has not all characters: their likes in ASCII, else their escapes."""
+    assert isinstance(error, UnicodeEncodeError)
+    lost = error.object[error.start : error.end]
+    return "".join(c if c.isascii() else _escape(c) for c in lost.translate(ASCII)), error.end
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
