@@ -3,17 +3,19 @@
 import difflib
 from collections.abc import Iterable
 
+from flipbench.printable import one_line
+
 
 class UserError(Exception):
     """A mistake in what the user gave (a suite, an option, a file).
 
     The command line prints it as one line and exits with 1; no traceback. The message names
-    the file and the key, and ends with the nearest valid value where there is one. What of it is not printable,
-    as the end of a line or a terminal's control sequence in what the user gave, is written as an escape (``\\x1b``).
+    the file and the key, and ends with the nearest valid value where there is one. What would command
+    a terminal is written as an escape (``\\x1b``), and the end of a line as a blank.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        super().__init__(one_line(message))
 
 
 class NotPreparedError(UserError):

@@ -8,6 +8,14 @@ import pytest
 from flipbench.interrupts import held_back, unheard
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """A background job's processes ignore Ctrl-C; these hear it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_what_is_held_back_is_heard_at_the_end():
     done = []
 

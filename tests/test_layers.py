@@ -9,8 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [
+    {"printable"},
     {"errors"},
-    {"identity", "atomic", "yamlfile", "protocol", "memory", "metrics", "printable", "interrupts"},
+    {"identity", "atomic", "yamlfile", "protocol", "memory", "metrics", "interrupts"},
     {"data", "stats"},
     {"text", "paper"},
     {"plan"},

@@ -1,4 +1,7 @@
-"""What the schemas of the user's files share: types with a plain line for each mistake, and that line."""
+"""What the schemas of the user's files share: types with a plain line for each mistake, and that line.
+
+A validator raises ValueError; its words stand after the place of the value.
+"""
 
 import contextlib
 import os
@@ -6,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
 
 from flipbench.errors import shorten
 from flipbench.plan.settings import nest, shown
@@ -26,7 +28,7 @@ Line = Annotated[str, AfterValidator(_one_line)]
 
 def _name(text: str) -> str:
     if not 0 < len(text) <= MOST_LETTERS or not text.isprintable():
-        raise mistake(f"expected one line of 1 to {MOST_LETTERS} printable characters, got {shown(text)}")
+        raise ValueError(f"expected one line of 1 to {MOST_LETTERS} printable characters, got {shown(text)}")
     return text
 
 
@@ -45,14 +47,7 @@ def check_folder(name: str) -> str:
     raise ValueError(f"'{shorten(name)}' is no name that a folder can have")
 
 
-def _folder(name: str) -> str:
-    try:
-        return check_folder(name)
-    except ValueError as error:
-        raise mistake(str(error)) from None
-
-
-Folder = Annotated[str, AfterValidator(_folder)]
+Folder = Annotated[str, AfterValidator(check_folder)]
 
 
 def _settings(given: Any) -> Any:
@@ -62,18 +57,18 @@ def _settings(given: Any) -> Any:
     flat: dict[str, Any] = {}
     for name, value in _leaves(given):
         if name in flat:
-            raise mistake(f"'{shorten(name)}' is set twice")
+            raise ValueError(f"'{shorten(name)}' is set twice")
         if len(name) > MOST_LETTERS:
-            raise mistake(f"no setting has a name as long as '{shorten(name)}'")
+            raise ValueError(f"no setting has a name as long as '{shorten(name)}'")
         if not _is_value(value):
-            raise mistake(
+            raise ValueError(
                 f"{shorten(name)}: expected a number, text, true, false or a list of whole numbers, got {shown(value)}"
             )
         flat[name] = value
     for name in flat:
         outer = name.rpartition(".")[0]
         if outer in flat:
-            raise mistake(f"'{shorten(outer)}' has a value, and '{shorten(name)}' too")
+            raise ValueError(f"'{shorten(outer)}' has a value, and '{shorten(name)}' too")
     return nest(flat)
 
 
@@ -95,7 +90,7 @@ def _name_or_settings(given: Any) -> Any:
     if isinstance(given, str):
         return given
     if not isinstance(given, Mapping):
-        raise mistake(f"expected a mapping, or the name of a set of settings, got {shown(given)}")
+        raise ValueError(f"expected a mapping, or the name of a set of settings, got {shown(given)}")
     return _settings(given)
 
 
@@ -118,24 +113,20 @@ _EXPECTED = {
 """What pydantic misses, by its kind of error, in the words of a suite's author."""
 
 
-def words_of(problem: ErrorDetails) -> str:
+def words_of(problem: Mapping[str, Any]) -> str:
     """What is wrong with a value, without its place."""
     if expected := _EXPECTED.get(problem["type"]):
         return f"expected {expected}, got {shown(problem['input'])}"
     if problem["type"] == "too_short":
         return "expected at least one, got none"
+    if problem["type"] == "value_error":  # of a validator, in words of our own
+        return str(problem["ctx"]["error"])
     words = f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
     given = problem["input"]
-    is_told = problem["type"] == "mistake" or not isinstance(given, str | int | float | bool | None)
-    return words if is_told else f"{words} (got {shown(given)})"
+    return f"{words} (got {shown(given)})" if isinstance(given, str | int | float | bool | None) else words
 
 
-def first_of(error: ValidationError) -> tuple[ErrorDetails, list[str]]:
+def first_of(error: ValidationError) -> tuple[Mapping[str, Any], list[str]]:
     """The first mistake, and its place in the file without what pydantic adds to it."""
     problem = error.errors()[0]
     return problem, [shorten(str(part)) for part in problem["loc"] if part != "[key]"]
-
-
-def mistake(words: str) -> PydanticCustomError:
-    """What a validator raises; the words stand after the place of the value."""
-    return PydanticCustomError("mistake", "{words}", {"words": words})

@@ -14,7 +14,7 @@ from flipbench.errors import UserError, nearest, shorten
 from flipbench.paper.names import TABLES
 from flipbench.paper.others import published
 from flipbench.plan import named_settings, registry
-from flipbench.plan.schema import STRICT, Folder, Line, Name, NameOrSettings, SettingValues, first_of, mistake, words_of
+from flipbench.plan.schema import STRICT, Folder, Line, Name, NameOrSettings, SettingValues, first_of, words_of
 from flipbench.plan.settings import flatten, shown
 from flipbench.protocol import Order, Protocol, Validation
 
@@ -133,7 +133,7 @@ def _entries(items: Any, name_key: str) -> Any:
         elif isinstance(item, dict) and len(item) == 1 and name_key not in item:
             name, body = next(iter(item.items()))
             if not isinstance(body, dict | None):
-                raise mistake(f"'{shorten(name)}': expected a mapping, got {shown(body)}")
+                raise ValueError(f"'{shorten(name)}': expected a mapping, got {shown(body)}")
             flat.append({name_key: name, **(body or {})})
         else:
             flat.append(item)

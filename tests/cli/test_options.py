@@ -82,9 +82,9 @@ def test_what_a_parser_refuses_is_one_line_of_text(suite_file, capsys):
 
 
 def test_from_python_a_folder_has_a_name(suite_file):
-    with pytest.raises(UserError, match="--results: it is empty"):
+    with pytest.raises(UserError, match="--results: expected a folder, got nothing"):
         api.load_suite(suite_file(), results="")
-    with pytest.raises(UserError, match=r"mini\.yaml: outputs: a folder's name is empty"):
+    with pytest.raises(UserError, match=r"mini\.yaml: outputs.results: expected a folder, got nothing"):
         api.load_suite(suite_file(outputs="{results: ''}"))
     with pytest.raises(UserError, match="'': no folder of results"):
         api.results("")

@@ -68,7 +68,7 @@ def test_a_run_needs_nobody_to_talk_to(streams, ran):
 def test_a_stream_with_few_letters(encoding, ran):
     for words in ("status mini.yaml", "report mini.yaml --no-figures"):
         code, out, said = shell(f"{FLIPBENCH} {words} | iconv -f latin1 -t utf8", ran, PYTHONIOENCODING=encoding)
-        assert (code, said.count("\n")) == (0, said.count("wrote "))
+        assert (code, said.count("\n")) == (0, said.count("wrote ") + said.count("not recomputed"))
         sign = "|" if encoding.startswith("ascii") else "·"
         assert f"mini {sign} held-out: 1 of 1 runs done" in out or "A title - of " in out
     document = shell(f"{FLIPBENCH} report mini.yaml --no-figures --json", ran, PYTHONIOENCODING=encoding)[1]

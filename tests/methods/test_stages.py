@@ -56,7 +56,7 @@ def test_the_papers_figures():
     [
         ({"pretrain.text_mask_ratio": 0.0}, "flip: pretrain.text_mask_ratio: 0.0 is not between"),
         ({"pretrain.table_mask_ratio": 1.01}, "pretrain.table_mask_ratio: 1.01 is not between 1e-06 and 1"),
-        ({"pretrain.text_mask_ratio": float("nan")}, "pretrain.text_mask_ratio: nan is not"),
+        ({"pretrain.text_mask_ratio": float("nan")}, "pretrain.text_mask_ratio: nan is no finite number"),
         ({"pretrain.temperature": 0.0}, "pretrain.temperature: 0.0 is not"),
         ({"pretrain.noise": 0}, "pretrain.noise: 0 is not between 1"),
         ({"pretrain.batch_size": 1}, "pretrain.batch_size: 1 is below 2"),

@@ -35,7 +35,7 @@ BROKEN = {
     ),
     "setting": (GOOD.replace('Guess(1, "to have one")', "7"), "settings: unused: expected Paper(...), Code(...) or"),
     "names": (GOOD.replace('{"unused":', "{1:"), "settings: expected names, got 1"),
-    "default": (GOOD.replace("Guess(1,", "Guess([0],"), "settings: unused: expected one or more whole numbers"),
+    "default": (GOOD.replace("Guess(1,", "Guess([0],"), "settings: unused: expected up to 64 whole numbers"),
     "grid": (GOOD.replace("grid = {}", "grid = {'unused': 3}"), "grid: unused: expected a list of values, got 3"),
     "flavours": (GOOD.replace("grid = {}", "flavours = {'a': 1}"), "flavours: a: expected values by setting, got 1"),
     "rules": (GOOD.replace("grid = {}", "rules = [3]"), "rules: expected what has a method 'problem', got 3"),

@@ -193,6 +193,6 @@ def test_the_winner_is_the_best_finished_trial(suite_file, store):
 
     for trial, auc, logloss in zip(cell.trials, (0.7, 0.8, 0.75), (0.5, 0.6, 0.4), strict=True):
         assert winner() is None
-        finish(store, trial, best={"auc": auc, "logloss": logloss})
+        finish(store, trial, best={"epoch": 0, "auc": auc, "logloss": logloss})
     assert winner() == 1
     assert winner("logloss") == 2
