@@ -74,7 +74,12 @@ def unstated(cells: Iterable[Cell]) -> Mapping[str, Unstated]:
 
 
 def varied_settings(plan: Plan) -> dict[str, list[float]]:
-    """Numeric settings in which rows of one method differ, by dotted name, with their values in ascending order."""
+    """Numeric settings in which rows of one method differ, by dotted name, with their values in ascending order.
+
+    A search chooses for each data set: what rows differ in then is no sweep, and there are none.
+    """
+    if plan.suite.tune:
+        return {}
     by_method: dict[str, list[dict[str, Value]]] = {}
     for cell in plan.cells:
         if cell.settings:

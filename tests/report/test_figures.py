@@ -167,6 +167,13 @@ def test_sweep_and_cost_figures(run):
     }
 
 
+def test_what_a_search_chose_is_no_sweep(run):
+    planned, store = run(**{**TUNED, "data": "[planted-tiny, planted-tiny: {users: 0.5}]"})
+    chosen = {str(cell.settings) for cell in planned.cells if cell.method.label == "deepfm"}
+    assert len(chosen) == 2, "another setting for either data set"
+    assert not any("sweep" in name for name in figure_files(planned, store))
+
+
 def test_inspections_are_drawn_of_the_seeds_that_all_rows_have(run):
     def later(stage):
         return stage.role == "embeddings" and stage.seed == 1 and not stage.parents["pretrain"].spec["settings"]["mlm"]
