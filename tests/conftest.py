@@ -20,9 +20,9 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def real_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home for real data: in the shared one, tests of data that are not prepared would find them."""
-    home = tmp_path_factory.mktemp("real")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A module's own home: in the shared one, real data would be found by tests without, and tables by made-up runs."""
+    home = tmp_path_factory.mktemp("own")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLIPBENCH_HOME", str(home))
         yield home

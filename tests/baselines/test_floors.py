@@ -96,7 +96,7 @@ DATA = os.environ.get("FLIPBENCH_DATA", "")
 
 
 @pytest.mark.skipif(not (Path(DATA) / "ml-1m").is_dir(), reason="FLIPBENCH_DATA names no folder that holds ml-1m")
-def test_user_and_item_bias_on_movielens(real_home):
+def test_user_and_item_bias_on_movielens(own_home):
     table = import_from("movielens-1m", DATA)
     declared = {name: setting.value for name, setting in registry.get("bias").settings.items()}
     model = fitted("bias", table, split.training_rows(table, "chronological"), **declared)

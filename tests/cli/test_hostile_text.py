@@ -33,7 +33,7 @@ COMMANDS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u20
 
 
 @pytest.fixture
-def hostile(suite_file, stored_runs):
+def hostile(suite_file, stored_runs, own_home):
     """A suite whose rows are called :data:`LABELS`, with made-up runs of all but the last, which has failed."""
     rows = [{label: {"method": "afm", "dropout": index / 100}} for index, label in enumerate(LABELS)]
     path = suite_file(

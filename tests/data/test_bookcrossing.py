@@ -225,7 +225,7 @@ FOLDER = Path(DATA) / "book-crossing"
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="FLIPBENCH_DATA names no folder that holds book-crossing")
-def test_the_partial_copy_has_the_known_counts(real_home) -> None:
+def test_the_partial_copy_has_the_known_counts(own_home) -> None:
     started = time.process_time()
     table = import_from("bookcrossing", FOLDER)
     assert time.process_time() - started < 15

@@ -221,7 +221,7 @@ DATA = os.environ.get("FLIPBENCH_DATA", "")
 
 
 @pytest.mark.skipif(not (Path(DATA) / "ml-1m").is_dir(), reason="FLIPBENCH_DATA names no folder that holds ml-1m")
-def test_the_real_data_have_the_known_counts(real_home) -> None:
+def test_the_real_data_have_the_known_counts(own_home) -> None:
     table = import_from("movielens-1m", DATA)
     assert (len(table), len(table.fields), table.num_features - 1) == (739_012, 8, 16_863)
     assert np.diff(table.offsets).tolist() == [6040, 2, 7, 21, 3439, 3668, 3668, 18]

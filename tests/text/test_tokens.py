@@ -159,7 +159,7 @@ def test_a_tokenizers_own_padding_and_truncation_are_off(tiny):
 
 
 @pytest.fixture(scope="module")
-def movielens(real_home):
+def movielens(own_home):
     if not (Path(DATA) / "ml-1m").is_dir():
         pytest.skip("FLIPBENCH_DATA names no folder that holds ml-1m")
     return import_from("movielens-1m", DATA)
