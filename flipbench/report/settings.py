@@ -74,20 +74,20 @@ def unstated(cells: Iterable[Cell]) -> Mapping[str, Unstated]:
 
 
 def varied_settings(plan: Plan) -> dict[str, list[float]]:
-    """Numeric settings in which rows of one method differ, by dotted name, with their values in ascending order.
+    """Numeric settings in which rows of one method differ on one data set, by dotted name, their values ascending.
 
-    A search chooses for each data set: what rows differ in then is no sweep, and there are none.
+    What a search has chosen for rows is no sweep.
     """
     if plan.suite.tune:
         return {}
-    by_method: dict[str, list[dict[str, Value]]] = {}
+    by_method: dict[tuple[str, str], list[dict[str, Value]]] = {}
     for cell in plan.cells:
         if cell.settings:
-            by_method.setdefault(cell.method.method, []).append(flatten(cell.settings))
-    varied: dict[str, list[float]] = {}
+            by_method.setdefault((cell.data.label, cell.method.method), []).append(flatten(cell.settings))
+    varied: dict[str, set[float]] = {}
     for rows in by_method.values():
         for name in rows[0]:
             values = {v for row in rows if isinstance(v := row[name], int | float) and not isinstance(v, bool)}
             if len(values) > 1:
-                varied[name] = sorted(values)
-    return varied
+                varied.setdefault(name, set()).update(values)
+    return {name: sorted(values) for name, values in varied.items()}

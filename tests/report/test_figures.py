@@ -174,6 +174,13 @@ def test_what_a_search_chose_is_no_sweep(run):
     assert not any("sweep" in name for name in figure_files(planned, store))
 
 
+def test_what_data_sets_differ_in_is_no_sweep(run):
+    data = "[planted-tiny, planted-tiny: {users: 0.5, settings: {batch_size: 512}}]"
+    planned, store = run(methods="[deepfm, dcnv2]", seeds="2", data=data)
+    assert {cell.settings["batch_size"] for cell in planned.cells} == {256, 512}
+    assert not any("sweep" in name for name in figure_files(planned, store))
+
+
 def test_inspections_are_drawn_of_the_seeds_that_all_rows_have(run):
     def later(stage):
         return stage.role == "embeddings" and stage.seed == 1 and not stage.parents["pretrain"].spec["settings"]["mlm"]
