@@ -29,5 +29,6 @@ AMAZON_TOYS = Dataset(
     fields=FIELDS,
     label="rating > 3 is positive, all others are negative (a guess: ClickPrompt's code reads finished labels)",
     reader="flipbench.data.amazon_toys_reader:read",
+    version=2,
     files=(REVIEWS[0], ITEMS),
 )

@@ -2,12 +2,11 @@
 
 Rows are in order of time (whole days in 2018's files), those of one time by user and item. Of several reviews of one
 item by one user the first counts. Reviews of items that the metadata lack are left out. A category is the one below
-"Toys & Games"; titles and brands have their HTML entities resolved and are cut, at a word, to 150 characters: a few
-hold a whole page. The items of 2014 are Python literals rather than JSON, and are read as such.
+"Toys & Games"; categories, titles and brands are cleaned as every reader's text (``clean``), titles and brands then
+cut, at a word, to 150 characters. The items of 2014 are Python literals rather than JSON, and are read as such.
 """
 
 import ast
-import html
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,16 +19,16 @@ import pyarrow as pa
 
 from flipbench.data import json_lines
 from flipbench.data.amazon_toys import ITEMS, REVIEWS
+from flipbench.data.clean import Cleaner
 from flipbench.data.encode import Column, Prepared, encode, period
 from flipbench.data.raw import Rejected, packed_or_not
 from flipbench.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Of what is kept of the raw files between runs; raised when that changes."""
 CRAWLED = {REVIEWS[0]: 1_541_030_400, REVIEWS[1]: 1_406_851_200}
 """2018-11-01 and 2014-08-01 in seconds since 1970: the ends of the two crawls, as their pages state them."""
 ROOT = "Toys & Games"
-UNKNOWN = "unknown"
 LONGEST = 150
 """Characters of a title or a brand."""
 ITEM_COLUMNS = ("item", "category", "title", "brand")
@@ -65,7 +64,11 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
 
     user, users = pd.factorize(rows["user"])
     item = pd.Index(first["item"]).get_indexer(rows["item"])
-    ids, values = encode([Column(user, users.tolist()), *(Column(item, first[name].tolist()) for name in ITEM_COLUMNS)])
+    clean = Cleaner()
+    texts = {"category": clean.known(first["category"])}
+    texts |= {name: [_cut(text) for text in clean.known(first[name])] for name in ("title", "brand")}
+    of_items = [first["item"].tolist(), *texts.values()]
+    ids, values = encode([Column(user, users.tolist()), *(Column(item, column) for column in of_items)])
     meta = {
         "reviews": file.name,
         **period(rows["time"].to_numpy()),
@@ -73,6 +76,7 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
         "repeated_reviews": len(known) - len(rows),
         "repeated_items": len(items) - len(first),
         **late,
+        **clean.meta(),
         **rejected.meta(),
     }
     labels = (rows["rating"] > 3).to_numpy(np.uint8)
@@ -87,7 +91,7 @@ def _reviews(block: bytes) -> pa.Table:
 
 def _items(block: bytes) -> pa.Table:
     """The :data:`ITEM_COLUMNS`."""
-    rows = [(_text(r, "asin"), _category(r), _clean(r, "title"), _clean(r, "brand")) for r in _records(block)]
+    rows = [(_text(r, "asin"), _category(r), _optional(r, "title"), _optional(r, "brand")) for r in _records(block)]
     return _table(rows, dict.fromkeys(ITEM_COLUMNS, pa.string()))
 
 
@@ -146,15 +150,18 @@ def _category(record: Record) -> str:
         path = paths[0] if isinstance(paths, list) else None
     if not isinstance(path, list) or not all(isinstance(name, str) for name in path):
         raise ValueError(f"category {path!r:.60}: not a list of names")
-    below = [name for name in (html.unescape(name).strip() for name in path) if name not in ("", ROOT)]
-    return below[0] if below else ROOT
+    clean = Cleaner()  # of the raw names, which are counted when the table is made
+    return next((name for name in path if clean(name) not in ("", ROOT)), ROOT)
 
 
-def _clean(record: Record, key: str) -> str:
+def _optional(record: Record, key: str) -> str:
     value = record.get(key)
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{key} {value!r:.60}: not a text")
-    text = " ".join(html.unescape(value or "").split())
-    if len(text) > LONGEST:
-        text = text[: LONGEST + 1].rpartition(" ")[0] or text[:LONGEST]
-    return text or UNKNOWN
+    return value or ""
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    return text[: LONGEST + 1].rpartition(" ")[0] or text[:LONGEST]

@@ -59,6 +59,7 @@ BOOKCROSSING = Dataset(
     fields=FIELDS,
     label="rating > 5 is positive, all others are negative, the implicit 0 among them",
     reader="flipbench.data.bookcrossing_reader:read",
+    version=2,
     files=("BX-Book-Ratings.csv", "BX-Users.csv", "BX-Books.csv"),
     archive=Archive("http://www2.informatik.uni-freiburg.de/~cziegler/BX/BX-CSV-Dump.zip", md5=None, folder=""),
     orders=("file", "shuffled", "user"),  # the dump has no times

@@ -7,23 +7,24 @@ of four characters, ``n/a`` is unknown), with the counts of Table I as the check
   one (``(Level 4)\\";Author"``) is read as ended, and two lines of which neither is a record, but both together are,
   as one.
 * Text is UTF-8 where a line is valid UTF-8, else cp1252: the copies in use have lines of both.
+* Locations, titles, authors and publishers are cleaned as every reader's (``clean``).
 * A rating needs its user in BX-Users.csv and its book in BX-Books.csv, and an ISBN of letters and digits.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from flipbench.data.bookcrossing import BRACKETS, COUNTRIES, RECORDS
+from flipbench.data.clean import UNKNOWN, Cleaner
 from flipbench.data.encode import Column, Prepared, encode
 from flipbench.data.raw import Rejected, read_bytes
 from flipbench.errors import UserError
-
-UNKNOWN = "unknown"
 
 _TEXT = rb'"([^"\0]*+(?:"(?!;(?:"|NULL(?:;|\Z))|\Z)[^"\0]*+)*+)"'
 """A quoted column: whatever stands in it, it ends at the first quote before another column or the end of the line.
@@ -66,7 +67,7 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
         ]
     )
     dropped |= {f"repeated_{what}": dump.repeated[what] for what in ("users", "books", "ratings")}
-    meta: dict[str, Any] = {**dropped, "mended": dump.mended, **dump.rejected.meta()}
+    meta: dict[str, Any] = {**dropped, **dump.clean.meta(), "mended": dump.mended, **dump.rejected.meta()}
     count = dump.count
     missing = [f"{file} has {count[file]:,} of {n:,} records" for file, n in RECORDS.items() if count[file] < n]
     if missing:
@@ -76,10 +77,10 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
 
 
 class _Dump:
-    """The raw files, and what was met in them: records by file, lines left out, lines mended, records met again."""
+    """The raw files, and what was met in them: lines left out, lines mended, texts cleaned, records met again."""
 
     def __init__(self, raw: Path) -> None:
-        self.raw, self.rejected, self.mended = raw, Rejected(), list[str]()
+        self.raw, self.rejected, self.mended, self.clean = raw, Rejected(), list[str](), Cleaner()
         self.count, self.repeated = Counter[str](), Counter[str]()
 
     def records(self, file: str, header: bytes, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, tuple[Any, ...]]]:
@@ -123,7 +124,7 @@ def _users(dump: _Dump) -> dict[int, tuple[str, str]]:
         if int(user) in users:
             dump.repeated["users"] += 1
         else:
-            users[int(user)] = (country(_text(location)), bracket(age))
+            users[int(user)] = (country(dump.clean(_text(location))), bracket(age))
     return dict(sorted(users.items()))
 
 
@@ -134,7 +135,7 @@ def _books(dump: _Dump) -> dict[bytes, tuple[str, ...]]:
         if isbn in books:
             dump.repeated["books"] += 1
         else:
-            title, author, year, publisher = (_known(_text(column)) for column in columns)
+            title, author, year, publisher = (_known(dump.clean(_text(column))) for column in columns)
             books[isbn] = (title, author, year if len(year) == 4 else UNKNOWN, publisher)
     return books
 
@@ -183,11 +184,9 @@ def _text(raw: bytes | None) -> str:
     """A column as text, unescaped; empty for NULL."""
     raw = (raw or b"").replace(b"\\", b"")
     for encoding in ("utf-8", "cp1252"):
-        try:
-            return raw.decode(encoding).strip()
-        except UnicodeDecodeError:
-            pass
-    return raw.decode("latin-1").strip()  # cp1252 leaves five bytes undefined
+        with suppress(UnicodeDecodeError):
+            return raw.decode(encoding)
+    return raw.decode("latin-1")  # cp1252 leaves five bytes undefined
 
 
 def _known(text: str) -> str:

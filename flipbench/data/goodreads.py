@@ -58,6 +58,7 @@ def variant(name: str, title: str, sampling: Sampling) -> Dataset:
         label="rating > 3 is positive, rating 1 to 3 is negative; interactions without a rating are dropped",
         reader="flipbench.data.goodreads_reader:read",
         options={"sampling": sampling},
+        version=2,
         files=(INTERACTIONS, BOOKS, AUTHORS, GENRES, WORKS),
         base_url="https://mcauleylab.ucsd.edu/public_datasets/gdrive/goodreads/",
     )

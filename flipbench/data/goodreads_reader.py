@@ -2,7 +2,8 @@
 
 Rows are in order of time, users and books of one second by their numbers. An interaction's time is ``date_updated``:
 the first moment at which its rating certainly stood (``date_added`` is when the book was shelved, often unread).
-A book's author is the first it names. Missing values are ``unknown``, as is what a book refers to in vain.
+A book's author is the first it names. Missing values are ``unknown``, as is what a book refers to in vain. What a
+book says is cleaned as every reader's text (``clean``).
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from flipbench.data import goodreads_records as records
 from flipbench.data import json_lines
+from flipbench.data.clean import Cleaner
 from flipbench.data.encode import Column, Prepared, encode, period
 from flipbench.data.goodreads import AUTHORS, BOOKS, GENRES, INTERACTIONS, WORKS, Sampling
 from flipbench.data.goodreads_records import TEXTS
@@ -28,7 +30,6 @@ from flipbench.errors import UserError
 
 VERSION = 1
 """Of what is kept of the raw files between runs; raised when that changes."""
-UNKNOWN = "unknown"
 CRAWLED = 1_514_764_800
 """2018-01-01 in seconds since 1970: the public files are of late 2017, as their page states."""
 
@@ -81,11 +82,13 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
         "media_type": _looked_up(books["work_id"], works, "work_id", "media_type"),
     }
 
+    clean = Cleaner()
+
     def columns() -> Iterator[Column]:
         yield Column(rows.user, rows.users)
         yield Column(rows.book, books["book_id"].to_pylist(), integer=True)
         for name in COLUMNS:
-            yield Column(rows.book, _texts(joined[name]))
+            yield Column(rows.book, clean.known(joined[name].to_pylist()))
 
     ids, values = encode(columns(), scratch)
     meta: dict[str, Any] = {
@@ -95,6 +98,7 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
         "rated_interactions_of_unknown_books": rows.unknown,
         **{f"repeated_{what}": repeated[what] for what in ("pairs", "book_id", "author_id", "work_id")},
         **late,
+        **clean.meta(),
         **rejected.meta(),
     }
     missing = [f"{file} has {lines[file]:,} of {n:,} lines" for file, n in PUBLISHED.items() if lines[file] < n]
@@ -198,9 +202,3 @@ def _first_of_each(table: pa.Table, key: str, repeated: Counter[str]) -> pa.Tabl
 def _looked_up(keys: pa.ChunkedArray, table: pa.Table, key: str, value: str) -> pa.ChunkedArray:
     """The table's value for each key, null where there is none."""
     return table[value].take(pc.index_in(keys, value_set=table[key].combine_chunks()))
-
-
-def _texts(column: pa.ChunkedArray) -> list[str]:
-    text = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
-    texts: list[str] = pc.if_else(pc.equal(text, ""), UNKNOWN, text).to_pylist()
-    return texts

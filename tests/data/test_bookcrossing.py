@@ -28,7 +28,7 @@ TEXT = {
     "1": ("1", "USA", "unknown"),
     "7": ("7", "Portugal", "under 18"),
     "12": ("12", "unknown", "unknown"),
-    "0195153448": ("0195153448", "Classical Mythology", "Mark P. O. Morford", "2002", "Oxford &amp; Co"),
+    "0195153448": ("0195153448", "Classical Mythology", "Mark P. O. Morford", "2002", "Oxford & Co"),
     "034542252": ("034542252", '"O" is for Outlaw', "Sue Grafton", "unknown", "unknown"),
     "078946697X": ("078946697X", "X-Men (Level 4: Proficient Readers)", "Michael Teitelbaum", "2000", "DK"),
     "0002005018": ("0002005018", "Le Petit Prince", "Antoine de Saint-Exupéry", "unknown", "Éditions; Gallimard"),
