@@ -6,17 +6,15 @@ ASCII = str.maketrans({"±": "+/-", "—": "-", "−": "-", "·": "|", "≈": "=
                        "→": "->"})  # fmt: skip
 """What stands for the signs of tables and lines where there is only ASCII."""
 
-_CONTROLS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-"""What a terminal obeys, or turns the reading direction, or has no bytes, as a part of a regular expression; beside
-the characters before the blank."""
-
-_CONTROL = re.compile(f"[\x00-\x1f{_CONTROLS}]")
-_LEFT_BY_JSON = re.compile(f"[{_CONTROLS}]")
+_LEFT_BY_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys, or turns the reading direction, or has no bytes; a JSON document escapes the others itself."""
 
 
 def one_line(text: str) -> str:
-    """Text on one line, in which what would command the terminal is seen as its escape (``\\x1b``)."""
-    return _CONTROL.sub(lambda found: " " if found[0].isspace() else _escape(found[0]), text)
+    """Text on one line: blanks for white space, and what is not seen, or would command the terminal, as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else _escape(c) for c in text)
 
 
 def json_line(document: str) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import time
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +28,3 @@ def case(name: str) -> Iterator[None]:
         raise AssertionError(f"case {name}: {type(error).__name__}: {error}") from error
     seconds = time.process_time() - started
     assert seconds < LONGEST, f"case {name}: {seconds:.1f} s"
-
-
-def is_one_line(text: str) -> bool:
-    """Whether there is nothing in it but characters that can be seen, and blanks of any width."""
-    return all(character.isprintable() or unicodedata.category(character) == "Zs" for character in text)
