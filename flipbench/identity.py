@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-import math
 from typing import Any
+
+_spell = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def canonical(value: Any) -> str:
@@ -12,8 +13,8 @@ def canonical(value: Any) -> str:
     Raises:
         ValueError: a number is not finite, or a key is not text; neither has one spelling in JSON.
     """
-    _check(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    _check_keys(value)
+    return _spell(value)
 
 
 def key_of(value: Any) -> str:
@@ -21,14 +22,14 @@ def key_of(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def _check(value: Any) -> None:
+def _check_keys(value: Any) -> None:
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):  # json would turn 1 and "1" into the same key
                 raise ValueError(f"key {key!r} is not text")
-            _check(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _check(item)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} has no canonical form")
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for item in value:
+        if isinstance(item, dict | list | tuple):
+            _check_keys(item)

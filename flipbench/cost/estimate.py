@@ -64,7 +64,7 @@ class Costs:
         same = self._runs.get(_likeness(stage.spec), [])
         if here := [run for run in same if run.here]:
             return _estimate(here, "measured")
-        if rates := self.rates.get(calibration.kind_of(stage)):
+        if self.rates and (rates := self.rates.get(calibration.kind_of(stage))):
             steps, rows, at_most = self._work(stage, rates.rows)
             seconds = rates.setup + steps * rates.step + rows * rates.row
             return Estimate(seconds, rates.memory_mb, rates.device_memory_mb, "calibrated", at_most)
