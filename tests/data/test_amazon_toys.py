@@ -79,6 +79,27 @@ def test_rows_are_in_words_and_in_order_of_time_user_item(raw: Callable[..., Pat
     assert [meta[name] for name in counted] == [1, 1, 1, 0]
 
 
+def test_texts_are_cleaned_and_counted(raw: Callable[..., Path]) -> None:
+    items = [
+        item(
+            "0001",
+            title="var aPageStart = (new Date()).getTime();",
+            brand="Ravensbur\u200bger",
+            category=["</span>", "Games"],
+        ),
+        item("0002", title="Mensch Ã¤rgere Dich nicht", brand="Ravensburger", category=["<b>Games</b>"]),
+        item("0003", title="Mensch ärgere Dich nicht", brand="Ravensburger", category=[]),
+    ]
+    prepared = read(raw(items=as_lines(items)))
+    assert {row[2:] for row in in_words(prepared)} == {
+        ("Games", "unknown", "Ravensburger"),
+        ("Games", "Mensch ärgere Dich nicht", "Ravensburger"),
+        ("Toys & Games", "Mensch ärgere Dich nicht", "Ravensburger"),
+    }
+    kinds = ("doubly_encoded", "of_page_source", "with_invisible_signs", "with_tags")
+    assert [prepared.meta[f"texts_{kind}"] for kind in kinds] == [1, 1, 1, 1]
+
+
 def test_the_schema_of_2014_gives_the_same_rows(raw: Callable[..., Path]) -> None:
     reviews = [{k: v for k, v in r.items() if k not in ("style", "verified")} | {"helpful": [0, 0]} for r in NEW]
     items = [

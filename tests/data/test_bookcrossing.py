@@ -61,6 +61,16 @@ def test_a_file_without_a_newline_at_its_end_is_whole(raw: Raw) -> None:
     assert in_words(read(raw({file: content.rstrip() for file, content in FILES.items()}))) == in_words(read(raw()))
 
 
+def test_two_spellings_of_a_publisher_are_one_feature(raw: Raw) -> None:
+    changed = {b"Oxford &amp; Co": b"L\xc3\xbcbbe", b"DK": b"L\xc3\x83?\xc3\x82\xc2\xbcbbe", b"N/A": b"L&uuml;bbe"}
+    books = BOOKS
+    for old, new in changed.items():
+        books = books.replace(old, new)
+    prepared = read(raw({"BX-Books.csv": books}))
+    assert prepared.values[7] == ["Lübbe", "Éditions; Gallimard"]
+    assert (prepared.meta["texts_doubly_encoded"], prepared.meta["texts_with_html_entities"]) == (1, 1)
+
+
 def test_every_line_is_accounted_for(raw: Raw) -> None:
     meta = read(raw()).meta
     assert meta["mended"] == [

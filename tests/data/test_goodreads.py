@@ -58,6 +58,19 @@ def test_prepared_table_has_the_papers_fields(raw: Raw, home: Path) -> None:
     assert import_from("goodreads-4m", raw()).fingerprint != table.fingerprint  # another name, another identity
 
 
+def test_texts_are_cleaned_and_counted(raw: Raw) -> None:
+    dirty = (
+        lines(BOOKS)
+        .decode()
+        .replace("Le Père Goriot", "Le PÃ¨re <i>Goriot</i>")
+        .replace("Poche", "Po\u200bche &amp; Cie")
+    )
+    prepared = read(raw({BOOKS: dirty.encode()}), sampling=ALL)
+    assert ("Le Père Goriot", "Poche & Cie") in {(row[2], row[11]) for row in in_words(prepared)}
+    kinds = ("doubly_encoded", "with_html_entities", "with_invisible_signs", "with_tags")
+    assert [prepared.meta[f"texts_{kind}"] for kind in kinds] == [1, 1, 1, 1]
+
+
 def test_dates_are_read_in_their_zone_and_calendar(raw: Raw) -> None:
     dates = {
         "Sat Dec 31 23:59:59 -0800 2016": 1483257599,
