@@ -5,16 +5,19 @@ Nothing here imports numpy or pandas, so that listing stays instant.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from flipbench import plugins
 from flipbench.data.table import Field
-from flipbench.errors import UserError, nearest, shorten
+from flipbench.errors import UserError, described, nearest, shorten
 from flipbench.protocol import Order
 
 if TYPE_CHECKING:
@@ -124,18 +127,48 @@ def get(name: str) -> Dataset:
     """The data set registered as ``name``.
 
     Raises:
-        UserError: no such data set (names the nearest), or its module cannot be loaded.
+        UserError: no such data set (names the nearest), several of the name (names both), its module cannot be loaded,
+            or it declares what it must not.
     """
     registered = _registered()
     if name not in registered:
         raise UserError(f"unknown data set '{shorten(name)}'{nearest(name, registered)}")
+    plugins.refuse_twice(name, [GROUP], "data set")
+    where = f"data set '{name}' ({registered[name].value})"
     try:
-        dataset: Dataset = registered[name].load()
+        with redirect_stdout(sys.stderr):  # what a user's module prints is none of our output
+            dataset: Dataset = registered[name].load()
     except (ImportError, AttributeError) as error:
-        raise UserError(f"data set '{name}' ({registered[name].value}) cannot be loaded: {error}") from None
+        raise UserError(f"{where} cannot be loaded: {error}") from None
+    except (Exception, SystemExit) as error:  # of a user's module, while it is imported
+        raise UserError(f"{where} cannot be loaded: {described(error)}") from error
+    if problem := _problem(name, dataset):
+        raise UserError(f"{where} declares {problem}")
     return dataset
 
 
 @cache
 def _registered() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in plugins.registered(GROUP)}
+
+
+def _problem(name: str, declared: object) -> str:
+    """What is wrong with an object that a package registers as a data set; empty where nothing is."""
+    if not isinstance(declared, Dataset):
+        return f"an object of type {type(declared).__name__}, where a Dataset is expected"
+    valid = get_args(Order)
+    if declared.name != name:
+        return f"the name {declared.name!r}: it must be '{name}', as it is registered"
+    if not _is_tuple_of(Field, declared.fields) or not declared.fields:
+        return "fields: expected a tuple of Field"
+    if not _is_tuple_of(str, declared.orders) or not declared.orders or not {*declared.orders} <= {*valid}:
+        return f"orders: expected a tuple of {', '.join(valid)}"
+    if not _is_tuple_of(str, declared.files):
+        return "files: expected a tuple of names"
+    if type(declared.version) is not int:
+        return f"version: expected a whole number, got {declared.version!r}"
+    return ""
+
+
+def _is_tuple_of(kind: type, values: object) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)
