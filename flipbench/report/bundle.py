@@ -9,6 +9,7 @@ import flipbench
 from flipbench.atomic import replacing
 from flipbench.errors import UserError
 from flipbench.plan.expand import Plan
+from flipbench.store.code import ACCEPTED
 from flipbench.store.manifest import DONE
 from flipbench.store.runs import Store
 
@@ -27,8 +28,8 @@ Weights are not part of it: they are rebuilt by `flipbench run`.
 def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[str, bytes], path: Path) -> int:
     """Write a tar archive; the same evidence gives the same bytes, on every machine and day.
 
-    It holds the suite's file, every finished run of its plan without weights, records of failures, the reports with
-    figures and page, and a README. Nothing is compressed: predictions are already, and a compressor's bytes change with
+    It holds the suite's file, every finished run of its plan without weights, records of failures, what is accepted as
+    the same code, the reports with figures and page, and a README. Nothing is compressed: predictions are already, and a compressor's bytes change with
     its version.
 
     Args:
@@ -51,6 +52,8 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[st
             files[f"results/{(folder / name).relative_to(store.root).as_posix()}"] = (folder / name).read_bytes()
     for record in (store.failure_file(stage) for stage in plan.stages() if store.failure(stage)):
         files[f"results/{record.relative_to(store.root).as_posix()}"] = record.read_bytes()
+    if (accepted := store.root / ACCEPTED).is_file():
+        files[f"results/{ACCEPTED}"] = accepted.read_bytes()
     files |= {f"reports/{name}": content for name, content in reports.items()}
     words = {"suite": plan.suite.suite, "title": plan.suite.title, "runs": len(runs)}
     files["README.md"] = README.format(**words, version=flipbench.__version__).encode()
