@@ -29,8 +29,8 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[st
     """Write a tar archive; the same evidence gives the same bytes, on every machine and day.
 
     It holds the suite's file, every finished run of its plan without weights, records of failures, what is accepted as
-    the same code, the reports with figures and page, and a README. Nothing is compressed: predictions are already, and a compressor's bytes change with
-    its version.
+    the same code, the reports with figures and page, and a README. Nothing is compressed: predictions are already, and
+    a compressor's bytes change with its version.
 
     Args:
         reports: content of the report's files by name.

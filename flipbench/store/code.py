@@ -53,7 +53,7 @@ class ChangedCode:
     digests: frozenset[str]
 
     def __str__(self) -> str:
-        beside = f" with {self.others} modules that it imports" if self.others else ""
+        beside = f" with {self.others} module{'s' * (self.others > 1)} that it imports" if self.others else ""
         runs = "1 finished run is" if self.runs == 1 else f"{self.runs} finished runs are"
         return f"'{self.method}' ({self.file}{beside}): {runs} of other code under the same version {self.version}"
 
@@ -88,7 +88,11 @@ class RunCode:
         return list(found.values())
 
     def changed(self, stages: Iterable[Stage]) -> list[ChangedCode]:
-        """The methods whose code is not that of finished runs among stages, parents first; raises as :meth:`is_same`."""
+        """The methods whose code is not that of finished runs among stages (parents first).
+
+        Raises:
+            DamagedError: as :meth:`is_same`.
+        """
         done = [stage for stage in stages if self.store.done(stage)]
         changed = []
         for recorded in self.recorded(done):
