@@ -29,11 +29,12 @@ def refuse_twice(name: str, groups: Iterable[str], what: str) -> None:
     """
     found = {(group, point.value): point for group in groups for point in registered(group) if point.name == name}
     if len(found) > 1:
-        by = " and ".join(f"package '{_package(point)}' ({point.value})" for point in found.values())
+        by = " and ".join(f"package '{package_of(point)}' ({point.value})" for point in found.values())
         raise UserError(f"{what} '{name}' is registered by {by}; uninstall one of them, or give it another name")
 
 
-def _package(point: EntryPoint) -> str:
+def package_of(point: EntryPoint) -> str:
+    """The name of the package that an entry point is of."""
     return point.dist.name if point.dist else "unknown"
 
 

@@ -6,7 +6,7 @@ Nothing here imports numpy or pandas, so that listing stays instant.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
@@ -67,6 +67,7 @@ class Dataset:
         fingerprint: content fingerprint of the whole data set once prepared, where it is known beforehand: results
             can then be planned for and found without the data.
         reasons: why our count differs from the expected one, by the same keys.
+        package: of a data set that is not registered here, the package that registers it elsewhere; it has no reader.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Dataset:
     expected: Mapping[str, int] = field(default_factory=dict)
     fingerprint: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    package: str = ""
 
     def prepare(self, raw: Path, allow_partial: bool = False) -> Prepared:
         """The whole table in memory.
@@ -107,6 +109,8 @@ class Dataset:
     @property
     def remedy(self) -> str:
         """The commands that prepare it."""
+        if self.package:
+            return f"{self.import_command} where its package '{self.package}' is installed"
         ways = [f"'flipbench data fetch {self.name}'"] if self.archive or self.base_url or self.generated else []
         ways += [] if self.generated else [self.import_command]
         return " or ".join(ways)
@@ -122,7 +126,6 @@ def names() -> list[str]:
     return sorted(_registered())
 
 
-@cache
 def get(name: str) -> Dataset:
     """The data set registered as ``name``.
 
@@ -131,8 +134,16 @@ def get(name: str) -> Dataset:
             or it declares what it must not.
     """
     registered = _registered()
-    if name not in registered:
-        raise UserError(f"unknown data set '{shorten(name)}'{nearest(name, registered)}")
+    if name in registered:
+        return _load(name)
+    if name in _elsewhere:
+        return _elsewhere[name]
+    raise UserError(f"unknown data set '{shorten(name)}'{nearest(name, registered)}")
+
+
+@cache
+def _load(name: str) -> Dataset:
+    registered = _registered()
     plugins.refuse_twice(name, [GROUP], "data set")
     where = f"data set '{name}' ({registered[name].value})"
     try:
@@ -150,6 +161,21 @@ def get(name: str) -> Dataset:
 @cache
 def _registered() -> dict[str, EntryPoint]:
     return {point.name: point for point in plugins.registered(GROUP)}
+
+
+_elsewhere: dict[str, Dataset] = {}
+
+
+def know(described: Iterable[Dataset]) -> None:
+    """Let names that nothing is registered under here stand for data sets as they are described."""
+    _elsewhere.update({dataset.name: dataset for dataset in described})
+
+
+def package_of(name: str) -> str:
+    """The package that registers a data set, here or elsewhere; empty where that is not known."""
+    if point := _registered().get(name):
+        return plugins.package_of(point)
+    return _elsewhere[name].package if name in _elsewhere else ""
 
 
 def _problem(name: str, declared: object) -> str:

@@ -68,7 +68,7 @@ def installed(tmp_path, monkeypatch):
     def forget():
         plugins.forget()
         of_methods = (registry.get, registry.pretraining, registry.inspection, registry._targets, registry._methods)
-        for known in (*of_methods, dataset.get, dataset._registered):
+        for known in (*of_methods, dataset._load, dataset._registered):
             known.cache_clear()
         for module in [name for name in sys.modules if name.startswith("somebody_")]:
             del sys.modules[module]
