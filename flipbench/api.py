@@ -228,9 +228,10 @@ def status(suite: Suite) -> "list[CellStatus]":
     return [status_of(cell, suite, store_of(suite)) for cell in plan(suite, unprepared="skip").cells]
 
 
-def changed_code(suite: Suite) -> list[ChangedCode]:
-    """The methods whose code is not that of the suite's finished runs, under the same version."""
-    return RunCode(store_of(suite)).changed(plan(suite, unprepared="skip").stages())
+def changed_code(of: Suite | Plan) -> list[ChangedCode]:
+    """The methods whose code is not that of a suite's finished runs, under the same version."""
+    planned = of if isinstance(of, Plan) else plan(of, unprepared="skip")
+    return RunCode(store_of(planned.suite)).changed(planned.stages())
 
 
 def ledger(suite: Suite) -> "list[Entry]":

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
         _show(cost := api.cost(suite, device=args.device, workers=args.workers))
         if args.budget:
             cost.check(args.budget)
-        if not args.accept_code and (changed := api.changed_code(suite)):
+        if not args.accept_code and (changed := api.changed_code(cost.plan)):
             raise UserError(f"{suite.place}{line_of(changed)}")
         return 0
     with Display() as display:
@@ -52,7 +52,7 @@ def plan(args: argparse.Namespace) -> None:
         _show(cost)
     for line in cost.not_prepared:
         tell(f"not planned: {line}")
-    if changed := api.changed_code(suite):
+    if changed := api.changed_code(cost.plan):
         tell(line_of(changed))
     if args.budget:
         cost.check(args.budget)
