@@ -29,6 +29,7 @@ from flipbench.protocol import Metric, Protocol
 from flipbench.schedule.devices import slots_of, usable
 from flipbench.schedule.events import Event, Failed, Finished, Listener, Note, Planned, Progress, Started
 from flipbench.schedule.execute import RunOptions, execute, measure
+from flipbench.store.code import ChangedCode, RunCode
 from flipbench.store.planning import has_results, plan_of, plan_of_known, store_of
 from flipbench.store.runs import Store
 
@@ -45,10 +46,10 @@ if TYPE_CHECKING:
     from flipbench.report.verify import Verification
 
 __all__ = [
-    "Event", "Failed", "Finished", "Note", "Plan", "PlanCost", "Planned", "Progress", "Report", "RunOptions",
-    "RunSummary", "Started", "Suite", "UserError", "bundle", "claims", "cost", "explain", "gap", "ledger", "load_suite",
-    "plan", "power", "predictions", "report", "results", "run", "slices", "status", "suites_with_results", "trials",
-    "verify",
+    "ChangedCode", "Event", "Failed", "Finished", "Note", "Plan", "PlanCost", "Planned", "Progress", "Report",
+    "RunOptions", "RunSummary", "Started", "Suite", "UserError", "bundle", "changed_code", "claims", "cost", "explain",
+    "gap", "ledger", "load_suite", "plan", "power", "predictions", "report", "results", "run", "slices", "status",
+    "suites_with_results", "trials", "verify",
 ]  # fmt: skip
 
 
@@ -149,20 +150,22 @@ def run(
     stall: float = 7200.0,
     stack: str = "auto",
     budget: str | None = None,
+    accept_code: bool = False,
 ) -> RunSummary:
     """Train and score what the suite asks for; the same call resumes, and skips what is done.
 
     Args:
         on_event: called in this thread with each :data:`flipbench.schedule.events.Event`.
-        device, workers, backend, address, gpu_share, stall, stack, budget: see
+        device, workers, backend, address, gpu_share, stall, stack, budget, accept_code: see
             :class:`flipbench.schedule.execute.RunOptions`.
 
     Raises:
         UserError: data are not prepared, options do not go together, the device or cluster cannot be used, more is
-            expected than the budget, or the results folder cannot be written. Stages that fail raise nothing.
+            expected than the budget, the code of finished runs has changed since, or the results folder cannot be
+            written. Stages that fail raise nothing.
     """
     store = store_of(suite)
-    options = RunOptions(device, workers, backend, address, gpu_share, stall, stack, budget)
+    options = RunOptions(device, workers, backend, address, gpu_share, stall, stack, budget, accept_code)
     failures = execute(suite, store, options, on_event)
     cells = plan_of(suite, store).cells
     done = sum(store.done(stage) for cell in cells for stage in cell.ends)
@@ -223,6 +226,12 @@ def status(suite: Suite) -> "list[CellStatus]":
     from flipbench.report.so_far import status_of
 
     return [status_of(cell, suite, store_of(suite)) for cell in plan(suite, unprepared="skip").cells]
+
+
+def changed_code(of: Suite | Plan) -> list[ChangedCode]:
+    """The methods whose code is not that of a suite's finished runs, under the same version."""
+    planned = of if isinstance(of, Plan) else plan(of, unprepared="skip")
+    return RunCode(store_of(planned.suite)).changed(planned.stages())
 
 
 def ledger(suite: Suite) -> "list[Entry]":

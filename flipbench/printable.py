@@ -2,8 +2,8 @@
 
 import re
 
-ASCII = str.maketrans({"±": "+/-", "—": "-", "−": "-", "·": "|", "≈": "=", "↑": ">", "↓": "<", "†": "!", "⊘": "x",
-                       "→": "->"})  # fmt: skip
+ASCII = str.maketrans({"±": "+/-", "—": "-", "−": "-", "·": "|", "≈": "=", "↑": ">", "↓": "<", "†": "!", "‡": "#",
+                       "⊘": "x", "→": "->"})  # fmt: skip
 """What stands for the signs of tables and lines where there is only ASCII."""
 
 _LEFT_BY_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -140,6 +140,8 @@ def _add_running(run: argparse.ArgumentParser, plan: argparse.ArgumentParser) ->
     run.add_argument("--stall", type=float, default=7200, metavar="S", help=stall)
     stack = "train up to N seeds or grid points of one shape as one program (auto: on a GPU, where it is faster)"
     run.add_argument("--stack", default="auto", metavar="N|auto|off", help=stack)
+    accept = "take methods whose code has changed since their runs for the same, and record it in RESULTS/code.jsonl"
+    run.add_argument("--accept-code", action="store_true", help=accept)
     run.add_argument("--dry-run", action="store_true", help="show the plan and stop")
 
 

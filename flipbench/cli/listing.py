@@ -1,14 +1,18 @@
 """``flipbench data ...`` and ``flipbench list ...``: what there is."""
 
 import argparse
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from flipbench import plugins
 from flipbench.cli.output import print_either, print_json, say, tell
 from flipbench.data import dataset
 from flipbench.errors import UserError
 from flipbench.plan import registry
+
+T = TypeVar("T")
 
 
 def list_names(args: argparse.Namespace) -> None:
@@ -27,17 +31,23 @@ def data(args: argparse.Namespace) -> None:
 
 
 def _models(as_json: bool) -> None:
-    declared = []
-    for line in registry.unreadable():
-        tell(f"flipbench: {line}")
-    for name in registry.names():
-        try:
-            declared.append(registry.get(name))
-        except UserError as error:  # of somebody's package, which costs no other its line
-            tell(f"flipbench: {error}")
+    declared = _each(registry.names(), registry.get)
     rows = [[d.name, d.kind, str(d.version), str(len(d.guesses)), d.summary] for d in declared]
     columns = ["model", "kind", "version", "guesses", "what"]
     print_either(as_json, [asdict(d) | {"guesses": d.guesses} for d in declared], columns, rows, columns[2:4])
+
+
+def _each(names: Iterable[str], get: Callable[[str], T]) -> list[T]:
+    """What is registered under each name; of somebody's package that is at fault a line, which costs no other its."""
+    found = []
+    for line in plugins.unreadable():
+        tell(f"flipbench: {line}")
+    for name in names:
+        try:
+            found.append(get(name))
+        except UserError as error:
+            tell(f"flipbench: {error}")
+    return found
 
 
 def _suites(as_json: bool) -> None:
@@ -53,9 +63,11 @@ def _datasets(as_json: bool) -> None:
     """Data sets, and whether they are prepared here."""
     from flipbench.data.store import META, fingerprint, folder_of
 
+    def with_fingerprint(name: str) -> tuple[dataset.Dataset, str | None]:
+        return dataset.get(name), fingerprint(name) if (folder_of(name) / META).exists() else None
+
     documents, rows = [], []
-    for name in dataset.names():
-        d, prepared = dataset.get(name), fingerprint(name) if (folder_of(name) / META).exists() else None
+    for d, prepared in _each(dataset.names(), with_fingerprint):
         described = {"name": d.name, "title": d.title, "fingerprint": prepared}
         documents.append({**described, "licence": d.licence, "citation": d.citation})
         rows.append([d.name, d.title, prepared[:12] if prepared else "made when needed" if d.generated else "—"])
@@ -101,7 +113,7 @@ def _table_one(args: argparse.Namespace) -> None:
 
     documents: list[dict[str, Any]] = []
     rows = []
-    for title, line in table_one():
+    for title, line in table_one(_each(dataset.names(), dataset.get)):
         if line is None:
             documents.append({"data set": title, "verdict": "not prepared here"})
             rows.append([title, "", "", "", "not prepared here"])

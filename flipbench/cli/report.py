@@ -2,11 +2,15 @@
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flipbench import api
 from flipbench.cli.output import print_json, say, suite_of, tell
 from flipbench.errors import UserError
+from flipbench.store.code import line_of
+
+if TYPE_CHECKING:
+    from flipbench.report.verify import Verification
 
 MISMATCH = 3
 """Exit code where something does not follow from the predictions."""
@@ -41,7 +45,7 @@ def verify(args: argparse.Namespace) -> int:
     if not checked:
         raise UserError("no suite has results to verify")
     if args.json:
-        print_json([{**vars(one), "mismatches": [*map(vars, one.mismatches)]} for one in checked])
+        print_json([_verified(one) for one in checked])
     for one in checked:
         if one.drawn_by:
             from flipbench.report.html.figures import drawn_by
@@ -53,9 +57,16 @@ def verify(args: argparse.Namespace) -> int:
             result = f"{len(one.mismatches)} mismatches" if one.mismatches else follows
             unlike = f" (labels only against each other: no {', '.join(one.unprepared)} here)" if one.unprepared else ""
             say(f"{one.suite}: {one.runs} runs checked{unlike}, {result}")
+        if one.changed_code:
+            tell(f"{one.suite}: {line_of(one.changed_code)}")
         for mismatch in one.mismatches:
             tell(f"flipbench: {mismatch.where}: {mismatch.what}")
     return MISMATCH if any(one.mismatches for one in checked) else 0
+
+
+def _verified(one: "Verification") -> dict[str, Any]:
+    changed = [{"method": c.method, "file": str(c.file), "runs": c.runs} for c in one.changed_code]
+    return {**vars(one), "mismatches": [*map(vars, one.mismatches)], "changed_code": changed}
 
 
 def bundle(args: argparse.Namespace) -> None:

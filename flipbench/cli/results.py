@@ -11,6 +11,7 @@ from flipbench.cli.output import print_json, print_table, say, say_unchecked, su
 from flipbench.cost.plan_cost import counted
 from flipbench.errors import UserError
 from flipbench.plan.settings import flatten
+from flipbench.store.code import line_of
 from flipbench.store.runs import Store
 
 METRIC_NAMES = {"auc": "AUC", "logloss": "Logloss"}
@@ -28,6 +29,8 @@ def status(args: argparse.Namespace) -> None:
     """Print a line a cell."""
     suite = suite_of(args)
     cells = api.status(suite)
+    if changed := api.changed_code(suite):
+        tell(line_of(changed))
     if any(cell.auc is not None for cell in cells):
         say_unchecked("AUC")
     if args.json:

@@ -10,7 +10,9 @@ from flipbench.cli.display import Display
 from flipbench.cli.output import print_json, print_table, say, suite_of, tell
 from flipbench.cost.estimate import Estimate, budget_of
 from flipbench.cost.plan_cost import about, counted
+from flipbench.errors import UserError
 from flipbench.plan.stage import Stage
+from flipbench.store.code import line_of
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
         _show(cost := api.cost(suite, device=args.device, workers=args.workers))
         if args.budget:
             cost.check(args.budget)
+        if not args.accept_code and (changed := api.changed_code(cost.plan)):
+            raise UserError(f"{suite.place}{line_of(changed)}")
         return 0
     with Display() as display:
         summary = api.run(suite, on_event=display, **options)
@@ -48,6 +52,8 @@ def plan(args: argparse.Namespace) -> None:
         _show(cost)
     for line in cost.not_prepared:
         tell(f"not planned: {line}")
+    if changed := api.changed_code(cost.plan):
+        tell(line_of(changed))
     if args.budget:
         cost.check(args.budget)
 

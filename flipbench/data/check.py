@@ -1,5 +1,6 @@
 """What a prepared table holds, beside what the paper says it should."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -84,10 +85,14 @@ def check(name: str) -> CheckResult:
     return CheckResult(name, (*lines, *_notes(table), Line("fingerprint", table.fingerprint, dataset.fingerprint)))
 
 
-def table_one() -> list[tuple[str, Line | None]]:
-    """The paper's Table I with ours: (title, line) for every data set of the paper and quantity; None: not prepared."""
+def table_one(listed: Iterable[Dataset] | None = None) -> list[tuple[str, Line | None]]:
+    """The paper's Table I with ours: (title, line) for every data set of the paper and quantity; None: not prepared.
+
+    Args:
+        listed: data sets that it may be of; all that are registered if None.
+    """
     lines: list[tuple[str, Line | None]] = []
-    for dataset in (get(name) for name in names()):
+    for dataset in map(get, names()) if listed is None else listed:
         if dataset.expected and not (folder_of(dataset.name) / META).exists():
             lines.append((dataset.title, None))
         elif dataset.expected:

@@ -5,16 +5,19 @@ Nothing here imports numpy or pandas, so that listing stays instant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from flipbench import plugins
 from flipbench.data.table import Field
-from flipbench.errors import UserError, nearest, shorten
+from flipbench.errors import UserError, described, nearest, shorten
 from flipbench.protocol import Order
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class Dataset:
         fingerprint: content fingerprint of the whole data set once prepared, where it is known beforehand: results
             can then be planned for and found without the data.
         reasons: why our count differs from the expected one, by the same keys.
+        package: of a data set that is not registered here, the package that registers it elsewhere; it has no reader.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Dataset:
     expected: Mapping[str, int] = field(default_factory=dict)
     fingerprint: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    package: str = ""
 
     def prepare(self, raw: Path, allow_partial: bool = False) -> Prepared:
         """The whole table in memory.
@@ -104,6 +109,8 @@ class Dataset:
     @property
     def remedy(self) -> str:
         """The commands that prepare it."""
+        if self.package:
+            return f"{self.import_command} where its package '{self.package}' is installed"
         ways = [f"'flipbench data fetch {self.name}'"] if self.archive or self.base_url or self.generated else []
         ways += [] if self.generated else [self.import_command]
         return " or ".join(ways)
@@ -119,23 +126,75 @@ def names() -> list[str]:
     return sorted(_registered())
 
 
-@cache
 def get(name: str) -> Dataset:
     """The data set registered as ``name``.
 
     Raises:
-        UserError: no such data set (names the nearest), or its module cannot be loaded.
+        UserError: no such data set (names the nearest), several of the name (names both), its module cannot be loaded,
+            or it declares what it must not.
     """
     registered = _registered()
-    if name not in registered:
-        raise UserError(f"unknown data set '{shorten(name)}'{nearest(name, registered)}")
+    if name in registered:
+        return _load(name)
+    if name in _elsewhere:
+        return _elsewhere[name]
+    raise UserError(f"unknown data set '{shorten(name)}'{nearest(name, registered)}")
+
+
+@cache
+def _load(name: str) -> Dataset:
+    registered = _registered()
+    plugins.refuse_twice(name, [GROUP], "data set")
+    where = f"data set '{name}' ({registered[name].value})"
     try:
-        dataset: Dataset = registered[name].load()
+        with redirect_stdout(sys.stderr):  # what a user's module prints is none of our output
+            dataset: Dataset = registered[name].load()
     except (ImportError, AttributeError) as error:
-        raise UserError(f"data set '{name}' ({registered[name].value}) cannot be loaded: {error}") from None
+        raise UserError(f"{where} cannot be loaded: {error}") from None
+    except (Exception, SystemExit) as error:  # of a user's module, while it is imported
+        raise UserError(f"{where} cannot be loaded: {described(error)}") from error
+    if problem := _problem(name, dataset):
+        raise UserError(f"{where} declares {problem}")
     return dataset
 
 
 @cache
 def _registered() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in plugins.registered(GROUP)}
+
+
+_elsewhere: dict[str, Dataset] = {}
+
+
+def know(described: Iterable[Dataset]) -> None:
+    """Let names that nothing is registered under here stand for data sets as they are described."""
+    _elsewhere.update({dataset.name: dataset for dataset in described})
+
+
+def package_of(name: str) -> str:
+    """The package that registers a data set, here or elsewhere; empty where that is not known."""
+    if point := _registered().get(name):
+        return plugins.package_of(point)
+    return _elsewhere[name].package if name in _elsewhere else ""
+
+
+def _problem(name: str, declared: object) -> str:
+    """What is wrong with an object that a package registers as a data set; empty where nothing is."""
+    if not isinstance(declared, Dataset):
+        return f"an object of type {type(declared).__name__}, where a Dataset is expected"
+    valid = get_args(Order)
+    if declared.name != name:
+        return f"the name {declared.name!r}: it must be '{name}', as it is registered"
+    if not _is_tuple_of(Field, declared.fields) or not declared.fields:
+        return "fields: expected a tuple of Field"
+    if not _is_tuple_of(str, declared.orders) or not declared.orders or not {*declared.orders} <= {*valid}:
+        return f"orders: expected a tuple of {', '.join(valid)}"
+    if not _is_tuple_of(str, declared.files):
+        return "files: expected a tuple of names"
+    if type(declared.version) is not int:
+        return f"version: expected a whole number, got {declared.version!r}"
+    return ""
+
+
+def _is_tuple_of(kind: type, values: object) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)

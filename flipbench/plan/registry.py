@@ -6,13 +6,14 @@ but just as valid (:mod:`flipbench.plan.declarations`).
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
+from flipbench import plugins
 from flipbench.errors import UserError, described, nearest, shorten
 from flipbench.plan.declarations import check_declared, read_declarations
 from flipbench.plan.settings import (
@@ -146,9 +147,10 @@ def get(name: str) -> Declaration:
     """The declaration of a registered method.
 
     Raises:
-        UserError: no such method, and names the nearest; or it cannot be imported, or declares what it must not.
+        UserError: no such method, and names the nearest; several of the name, and names both; or it cannot be
+            imported, or declares what it must not.
     """
-    kind, target = _entry(name, _methods(None), "model")
+    kind, target = _entry(name, _methods(None), "model", *GROUPS.values())
     declared = Declaration(name, kind, target, *_read(name, "model", target, _METHOD))
     settings, grid, rules = declared.settings, declared.grid, declared.rules
     if kind == "id":
@@ -172,7 +174,7 @@ def pretraining(name: str) -> Declaration:
     Raises:
         UserError: as :func:`get`.
     """
-    target = _entry(name, _targets(PRETRAININGS), "pretraining")
+    target = _entry(name, _targets(PRETRAININGS), "pretraining", PRETRAININGS)
     return Declaration(name, "", target, *_read(name, "pretraining", target, _METHOD))
 
 
@@ -188,36 +190,14 @@ def inspection(name: str) -> Inspection:
     Raises:
         UserError: as :func:`get`.
     """
-    target = _entry(name, _targets(INSPECTIONS), "inspection")
+    target = _entry(name, _targets(INSPECTIONS), "inspection", INSPECTIONS)
     _, *declared = _read(name, "inspection", target, _INSPECTION)
     return Inspection(name, target, *declared)
 
 
-def unreadable() -> list[str]:
-    """A line for each installed package whose entry points are damaged, so that what it registers is not known."""
-    return _package_by_package()[1]
-
-
-@cache
-def _package_by_package() -> tuple[list[EntryPoint], list[str]]:
-    """All entry points but those of damaged packages, and a line for each of these."""
-    points: list[EntryPoint] = []
-    lines = []
-    for package in distributions():
-        try:
-            points += package.entry_points
-        except Exception as error:  # of one package, which must not cost those of all others
-            lines.append(f"package '{package.name}': its entry points cannot be read ({described(error)})")
-    return points, lines
-
-
 @cache
 def _targets(group: str) -> dict[str, str]:
-    try:
-        points: Iterable[EntryPoint] = entry_points(group=group)
-    except Exception:
-        points = [point for point in _package_by_package()[0] if point.group == group]
-    return {point.name: point.value for point in points}
+    return {point.name: point.value for point in plugins.registered(group)}
 
 
 @cache
@@ -227,9 +207,11 @@ def _methods(kind: str | None) -> dict[str, tuple[str, str]]:
     return {name: (k, target) for k, group in groups.items() for name, target in _targets(group).items()}
 
 
-def _entry(name: str, entries: Mapping[str, T], what: str) -> T:
+def _entry(name: str, entries: Mapping[str, T], what: str, *groups: str) -> T:
+    """What is registered under a name in groups that share their names; raises UserError where nothing or several."""
     if name not in entries:
         raise UserError(f"unknown {what} '{shorten(name)}'{nearest(name, entries)}")
+    plugins.refuse_twice(name, groups, what)
     return entries[name]
 
 

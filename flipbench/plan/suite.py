@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, ValidationE
 
 from flipbench import yamlfile
 from flipbench.data import dataset as datasets
+from flipbench.data import elsewhere
 from flipbench.errors import UserError, nearest, shorten
 from flipbench.paper.names import TABLES
 from flipbench.paper.others import published
@@ -320,6 +321,7 @@ def load(name: str) -> Suite:
     """
     path = find(name)
     content = yamlfile.load(path)
+    elsewhere.read_beside(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: a suite is a mapping of keys to values")
     try:

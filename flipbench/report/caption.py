@@ -8,6 +8,7 @@ from typing import get_args
 from flipbench.paper.names import TABLES, dataset_name, method_name, row_name
 from flipbench.protocol import Metric, Validation
 from flipbench.report.cells import Comparison, SuiteResults
+from flipbench.report.code import MARK
 from flipbench.report.columns import METRIC_NAMES, SYMBOLS, TableCell, TableMetric
 from flipbench.report.settings import Unstated
 from flipbench.stats.equivalence import Outcome, Verdict
@@ -119,6 +120,9 @@ def caption(
         )
         lines += _settled(verdicts)
     lines += _unstated(results)
+    if marked := results.code.rows:
+        words = "; ".join(f"{row_name(row)} ({', '.join(of_row)})" for row, of_row in marked.items())
+        lines.append(f"{MARK}: code changed under the same version: {words}.")
     if left_out:
         names = [dataset_name(dataset) for dataset in left_out]
         between = "; " if any("," in name for name in names) else ", "

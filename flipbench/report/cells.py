@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from flipbench.paper.others import Published
 from flipbench.plan.suite import Compare
 from flipbench.protocol import Metric, Validation
+from flipbench.report.code import CodeMarks
 from flipbench.report.settings import Unstated
 from flipbench.stats.difference import Difference
 from flipbench.stats.power import Reach
@@ -101,6 +102,7 @@ class SuiteResults:
         unstated: by row with runs, the settings whose values are neither the paper's nor released code's.
         floors: rows that any model must beat: those whose method is of the kind ``floor``.
         published: what others publish, by the data set that it is printed beside.
+        code: rows whose runs are not of one code, or not of today's.
     """
 
     suite: str
@@ -122,3 +124,4 @@ class SuiteResults:
     refits: tuple[bool, ...] = (True,)
     floors: frozenset[str] = frozenset()
     published: Mapping[str, Published] = field(default_factory=dict)
+    code: CodeMarks = field(default_factory=CodeMarks)

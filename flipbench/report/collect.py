@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from statistics import fmean
 
@@ -14,14 +14,18 @@ from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.plan.suite import Suite
 from flipbench.report.cells import CellRuns, Comparison, ScoredRun, SuiteResults
+from flipbench.report.code import code_marks
 from flipbench.report.fairness import unequal
 from flipbench.report.settings import unstated
 from flipbench.report.significance import Evidence, comparisons, untested
 from flipbench.store.runs import Store
 
 
-def collect(plan: Plan, store: Store) -> SuiteResults:
+def collect(plan: Plan, store: Store, today: Mapping[str, str] | None = None) -> SuiteResults:
     """The finished and failed runs of a plan's cells.
+
+    Args:
+        today: as for :func:`flipbench.report.code.code_marks`.
 
     Raises:
         UserError: as :func:`run_of`, or a run's test rows are not those of the others.
@@ -66,8 +70,18 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         validations=tuple(dict.fromkeys(validations)),
         refits=tuple(dict.fromkeys(refits)),
         floors=frozenset(m.label for m in suite.methods if m.is_floor),
+        code=code_marks(_behind(cell for cell, _ in ran), store, today),
         published={d.label: published(d.published, d.name, d.order) for d in suite.data if d.published},
     )
+
+
+def _behind(cells: Iterable[Cell]) -> dict[str, list[Stage]]:
+    """All stages behind each row, by its label."""
+    rows: dict[str, dict[str, Stage]] = defaultdict(dict)
+    for cell in cells:
+        for stage in (*cell.trials, *cell.evaluations):
+            rows[cell.method.label] |= with_ancestors(stage)
+    return {label: list(stages.values()) for label, stages in rows.items()}
 
 
 def seeds_run(plan: Plan, store: Store) -> int | None:

@@ -127,7 +127,7 @@ def _tabular(table: ResultTable) -> list[str]:
         for row in group.rows:
             known = known_method(row.method)
             label = known.latex if known and known.latex else escape(row.label)
-            lines.append(_row([label, *map(_number, row.cells)]))
+            lines.append(_row([f"{label}{escape(row.mark)}", *map(_number, row.cells)]))
     return [*lines, r"\bottomrule", r"\end{tabular}%"]
 
 

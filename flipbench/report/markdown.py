@@ -20,7 +20,7 @@ def to_markdown(table: ResultTable) -> str:
         rows: list[list[str]] = []
         for group in table.groups_of(dataset):
             rows.append([f"*{escape(group.family)}*"] + [""] * len(places))
-            rows += [[escape(row.label), *(number(row.cells[i]) for i in places)] for row in group.rows]
+            rows += [[escape(row.marked_label), *(number(row.cells[i]) for i in places)] for row in group.rows]
         align = ("left", *("right" for _ in places))
         parts.append(f"## {escape(dataset_name(dataset))}")
         parts.append(tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align))

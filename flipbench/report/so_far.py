@@ -1,5 +1,6 @@
 """What a suite's results show so far: of the seeds that every cell with runs has."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
@@ -54,8 +55,11 @@ def status_of(cell: Cell, suite: Suite, store: Store) -> CellStatus:
     )
 
 
-def results_so_far(suite: Suite) -> tuple[Plan, Store, SuiteResults]:
+def results_so_far(suite: Suite, today: Mapping[str, str] | None = None) -> tuple[Plan, Store, SuiteResults]:
     """The suite's plan, store and results, of data sets that are known here; a note says where seeds are missing.
+
+    Args:
+        today: as for :func:`flipbench.report.code.code_marks`.
 
     Raises:
         UserError: no data set is prepared, or as :func:`flipbench.report.collect.collect`.
@@ -64,9 +68,9 @@ def results_so_far(suite: Suite) -> tuple[Plan, Store, SuiteResults]:
     plan = plan_of_known(suite, store)[0]
     seeds = seeds_run(plan, store) or suite.seeds
     if seeds == suite.seeds:
-        return plan, store, collect(plan, store)
+        return plan, store, collect(plan, store, today)
     plan = plan_of_known(suite.model_copy(update={"seeds": seeds}), store)[0]
-    results = collect(plan, store)
+    results = collect(plan, store, today)
     note = f"The suite asks for {suite.seeds} seeds; {seeds} so far."
     return plan, store, replace(results, notes=(*results.notes, note))
 

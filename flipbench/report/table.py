@@ -10,6 +10,7 @@ from flipbench.paper.values import paper_datasets, paper_methods
 from flipbench.protocol import Metric
 from flipbench.report.caption import caption, legend, signature
 from flipbench.report.cells import Comparison, SuiteResults
+from flipbench.report.code import MARK, CodeMarks
 from flipbench.report.columns import METRIC_NAMES, SOMETIMES, TableCell, TableColumn, others, ours, theirs
 from flipbench.report.settings import Unstated
 from flipbench.stats.equivalence import Verdict
@@ -17,11 +18,16 @@ from flipbench.stats.equivalence import Verdict
 
 @dataclass(frozen=True)
 class Row:
-    """A method and its cells, one a column."""
+    """A method and its cells, one a column; ``mark`` stands beside its label, and the caption says what of."""
 
     method: str
     label: str
     cells: tuple[TableCell, ...]
+    mark: str = ""
+
+    @property
+    def marked_label(self) -> str:
+        return f"{self.label} {self.mark}" if self.mark else self.label
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class ResultTable:
         signature: which runs, data and versions it shows.
         comparisons: the tests behind the stars.
         unstated: by row with runs, its settings whose values are neither the paper's nor released code's.
+        code: rows whose runs are not of one code, or not of today's.
     """
 
     name: str
@@ -52,6 +59,7 @@ class ResultTable:
     groups: tuple[Group, ...]
     comparisons: tuple[Comparison, ...] = ()
     unstated: Mapping[str, Unstated] = field(default_factory=dict)
+    code: CodeMarks = field(default_factory=CodeMarks)
 
     @property
     def rows(self) -> Iterable[Row]:
@@ -115,6 +123,7 @@ class ResultTable:
             ],
             "comparisons": [rounded(asdict(comparison)) for comparison in self.comparisons],
             "unstated_settings": {row: asdict(names) for row, names in self.unstated.items()},
+            **({"code": asdict(self.code)} if self.code.rows else {}),
         }
 
 
@@ -151,7 +160,8 @@ def overall_table(results: SuiteResults) -> ResultTable:
                     values.append(numbers[metric])
     of_group: dict[str, list[Row]] = {name: [] for name in FAMILIES}
     for method in methods:
-        row = Row(method, method_name(method), tuple(column[method] for column in values))
+        mark = MARK if method in results.code.rows else ""
+        row = Row(method, method_name(method), tuple(column[method] for column in values), mark)
         of_group.setdefault(family(method, results.registered.get(method)), []).append(row)
     groups = [Group(name, tuple(rows)) for name, rows in of_group.items() if rows]
     statuses: set[str] = {cell.status for column in values for cell in column.values()}
@@ -171,6 +181,7 @@ def overall_table(results: SuiteResults) -> ResultTable:
         groups=tuple(groups),
         comparisons=results.comparisons,
         unstated=results.unstated,
+        code=results.code,
     )
 
 

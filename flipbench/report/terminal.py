@@ -80,7 +80,7 @@ class _Printer:
             grid.add_row(self.text(group.family, "italic"))
             for row in group.rows:
                 numbers = [self._number(row.cells[i], table.columns[i].source, widths[i]) for i in places]
-                grid.add_row(self.text(f"  {row.label}"), *numbers)
+                grid.add_row(self.text(f"  {row.marked_label}"), *numbers)
         return grid
 
     def _marks(self, cell: TableCell) -> str:

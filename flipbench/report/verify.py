@@ -5,7 +5,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from flipbench.report.significance import Evidence
 from flipbench.report.so_far import results_so_far
 from flipbench.report.verify_runs import Mismatch, mismatch_of, wrong_runs
 from flipbench.report.write import report_files
+from flipbench.store.code import ChangedCode, RunCode
 from flipbench.store.planning import plan_of_known, store_of
 
 _DRAWN = re.compile(f'<meta name="{DRAWN_BY}" content="([^"]*)">'.encode())
@@ -37,6 +38,7 @@ class Verification:
         mismatches: what does not follow.
         unprepared: data sets that are not prepared here, so that labels and users were compared between runs alone.
         drawn_by: the libraries that drew pictures which could not be compared byte for byte here; else empty.
+        changed_code: methods whose code is not that of the runs, under the same version.
     """
 
     suite: str
@@ -44,6 +46,7 @@ class Verification:
     mismatches: tuple[Mismatch, ...] = ()
     unprepared: tuple[str, ...] = ()
     drawn_by: str = ""
+    changed_code: tuple[ChangedCode, ...] = ()
 
 
 def verification_of(suite: Suite, folder: Path) -> Verification:
@@ -52,7 +55,8 @@ def verification_of(suite: Suite, folder: Path) -> Verification:
     Runs are checked as by :func:`flipbench.report.verify_runs.wrong_runs`. Where they are right the report is made anew
     and compared byte for byte. Pictures that other versions of the libraries drew have other bytes: of those the
     numbers are compared, their sizes, and the page without its pictures. A page made without them
-    (``report --no-figures``) is compared with such a page.
+    (``report --no-figures``) is compared with such a page. Which rows a report marks, because their runs are of other
+    code than that of its day, follows from the digests that it names; the code here is a matter apart.
     """
     store, done = store_of(suite), list[Stage]()
     try:
@@ -61,14 +65,15 @@ def verification_of(suite: Suite, folder: Path) -> Verification:
         if wrong := tuple(wrong_runs(done, Evidence(store))):  # the tables cannot be right, and the runs say why
             return Verification(suite.suite, len(done), wrong, unprepared)
         wrong, other = _wrong_reports(suite, folder, bool(done))
-        return Verification(suite.suite, len(done), wrong, unprepared, other)
+        changed = tuple(RunCode(store).changed(done))
+        return Verification(suite.suite, len(done), wrong, unprepared, other, changed)
     except DamagedError as error:
         return Verification(suite.suite, len(done), (mismatch_of(error),))
 
 
 def _wrong_reports(suite: Suite, folder: Path, any_done: bool) -> tuple[tuple[Mismatch, ...], str]:
     """A report's files that are not what the runs give, and which other libraries drew pictures with other bytes."""
-    plan, store, results = results_so_far(suite)
+    plan, store, results = results_so_far(suite, _code_of_its_day(folder / f"{suite.suite}.json"))
     if not results.cells and not (suite.inspect and any_done):
         return (), ""
     page = folder / f"{suite.suite}.html"
@@ -90,6 +95,14 @@ def _wrong_reports(suite: Suite, folder: Path, any_done: bool) -> tuple[tuple[Mi
     if elsewhere and _PICTURE.findall(_content(page) or b"") != shown:
         wrong.append(Mismatch(str(page), "shows other pictures than those beside it"))
     return tuple(wrong), claimed if elsewhere else ""
+
+
+def _code_of_its_day(path: Path) -> dict[str, str]:
+    """The digests of code that a stored report's marks speak of; none where it has no marks."""
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        today = json.loads(path.read_text(encoding="utf-8"))["code"]["today"]
+        return {str(name): str(digest) for name, digest in today.items()} if isinstance(today, dict) else {}
+    return {}
 
 
 def _content(path: Path) -> bytes | None:

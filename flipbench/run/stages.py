@@ -25,6 +25,7 @@ from flipbench.data.table import Table
 from flipbench.errors import UserError, described
 from flipbench.methods.base import InspectionMethod
 from flipbench.plan import registry
+from flipbench.plan.code import digests_that_run
 from flipbench.plan.stage import Stage, validation_of
 from flipbench.run.tasks import PretrainTask, fit_task
 from flipbench.store.manifest import DRAWN, PREDICTIONS
@@ -76,7 +77,8 @@ class StageRun:
         self.stage, self.store, self.device, self.threads = stage, store, device, threads
         self.work = store.work(stage)
         self._started = time.perf_counter()
-        self.checkpoint = Checkpoint(self.work / "checkpoint.pt", stage.key, spent=self._spent)
+        self.code = digests_that_run(stage)
+        self.checkpoint = Checkpoint(self.work / "checkpoint.pt", stage.key, spent=self._spent, code=self.code)
         self._log = (self.work / "events.jsonl").open("a", encoding="utf-8")
         if self._log.tell():
             self._log.write("\n")  # a killed run may have left half a line
@@ -97,7 +99,7 @@ class StageRun:
         """Commit the run folder; returns ``result``. ``seconds``: this process's share, if not all since the start."""
         self.event("done")
         self._log.close()
-        env = self._environment(seconds, circumstances)
+        env = {**self._environment(seconds, circumstances), **({"code": self.code} if self.code else {})}
         self.store.commit(self.stage, {"metrics.json": result, "env.json": env})
         return result
 

@@ -17,6 +17,7 @@ from flipbench.plan.suite import Suite
 from flipbench.schedule.devices import check_options, slots_of, usable
 from flipbench.schedule.events import Event, Finished, Listener, Note, Planned
 from flipbench.schedule.group import stack_size
+from flipbench.store.code import ACCEPTED, RunCode, line_of
 from flipbench.store.planning import plan_of
 from flipbench.store.runs import Store
 
@@ -38,6 +39,7 @@ class RunOptions:
         stall: seconds without progress after which a stage is ended.
         stack: how many seeds or grid points of one shape train as one program: a number, ``auto`` or ``off``.
         budget: ``90m``, ``8h``, ``2d``: more than that is refused.
+        accept_code: whether methods whose code has changed since their runs are the same methods, and record so.
     """
 
     device: str = "auto"
@@ -48,6 +50,7 @@ class RunOptions:
     stall: float = 7200.0
     stack: str = "auto"
     budget: str | None = None
+    accept_code: bool = False
 
     def check(self) -> None:
         """Raises UserError where options are out of range, do not go together, or name a GPU that is not here.
@@ -92,11 +95,13 @@ def execute(suite: Suite, store: Store, options: RunOptions, tell: Listener) -> 
     A search decides further stages, so the plan is made again until nothing new comes.
 
     Raises:
-        UserError: more is expected than the budget, or the device or cluster cannot be used.
+        UserError: more is expected than the budget, the device or cluster cannot be used, or finished runs are of other
+            code than today's and it is not accepted.
     """
     options.check()
     failures: dict[str, str] = {}
     plan = plan_of(suite, store, to_run=True)
+    _check_code(plan, store, options, tell)
     stages = plan.needed(store)
     record = _recorder(suite, store, tell)
     if not stages:
@@ -122,8 +127,21 @@ def execute(suite: Suite, store: Store, options: RunOptions, tell: Listener) -> 
             names = {stage.key: str(stage) for stage in stages}
             failures |= {key: f"{names[key]}: {reason}" for key, reason in pool.run(stages, listen).items()}
             plan = plan_of(suite, store)
+            _check_code(plan, store, options, tell)  # what a search has chosen may have been run before
             stages = [stage for stage in plan.needed(store) if stage.key not in failures]
     return failures
+
+
+def _check_code(plan: Plan, store: Store, options: RunOptions, tell: Listener) -> None:
+    """Raises UserError where finished runs of a plan are of other code than today's, unless that is accepted."""
+    code = RunCode(store)
+    if not (changed := code.changed(plan.stages())):
+        return
+    if not options.accept_code:
+        raise UserError(f"{plan.suite.place}{line_of(changed)}")
+    store.prepare()
+    code.accept(changed)
+    tell(Note(f"{store.root / ACCEPTED}: accepted as the same code: {', '.join(map(str, changed))}"))
 
 
 def _refuse_retired(suite: Suite, stages: Iterable[Stage]) -> None:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -23,13 +23,21 @@ class Checkpoint:
         key: the stage's key; a file of another key is not this run's.
         every: seconds between saves within an epoch, and that many times what one takes: large tables are gigabytes.
         spent: the seconds of work so far, without what had gone into a loaded state.
+        code: digest by method of the code that trains, where it is known; what other code has saved is not this run's.
 
     Attributes:
         earlier: the seconds of work that went into the loaded state; 0 where none was loaded, or it does not say.
     """
 
-    def __init__(self, path: Path, key: str, every: float = 30.0, spent: Callable[[], float] = lambda: 0.0) -> None:
-        self.path, self.key, self.every, self.spent = path, key, every, spent
+    def __init__(
+        self,
+        path: Path,
+        key: str,
+        every: float = 30.0,
+        spent: Callable[[], float] = lambda: 0.0,
+        code: Mapping[str, str] = {},
+    ) -> None:
+        self.path, self.key, self.code, self.every, self.spent = path, key, dict(code), every, spent
         self.earlier = 0.0
         self._saved, self._took = time.monotonic(), 0.0
 
@@ -44,10 +52,12 @@ class Checkpoint:
             OSError: it cannot be written; the earlier one stands, and nothing is left of this.
         """
         began, partial = time.monotonic(), self.path.with_suffix(".partial")
+        state = {**state, "key": self.key, "seconds": self.earlier + self.spent()}
+        state |= {"code": self.code} if self.code else {}
         try:
             with partial.open("wb") as file:
                 hashed = _Hashed(file)
-                torch.save({**state, "key": self.key, "seconds": self.earlier + self.spent()}, cast(IO[bytes], hashed))
+                torch.save(state, cast(IO[bytes], hashed))
                 file.write(hashed.sha256.digest())
                 file.flush()
                 os.fsync(file.fileno())
@@ -71,7 +81,8 @@ class Checkpoint:
             return None
         except Exception:  # a damaged file raises whatever its bytes happen to look like
             return None
-        if state.get("key") != self.key:
+        other_code = self.code and state.get("code", self.code) != self.code
+        if state.get("key") != self.key or other_code:
             return None
         self.earlier = state.get("seconds", 0.0)
         return state

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from flipbench import plugins
+from flipbench.data import dataset
 from flipbench.errors import UserError
 from flipbench.plan import registry
 from flipbench.plan.declarations import check_declared
@@ -64,9 +66,10 @@ def installed(tmp_path, monkeypatch):
     """Somebody's package with a good model and all those of :data:`BROKEN`."""
 
     def forget():
-        for known in (registry.get, registry.pretraining, registry._targets, registry._methods):
+        plugins.forget()
+        of_methods = (registry.get, registry.pretraining, registry.inspection, registry._targets, registry._methods)
+        for known in (*of_methods, dataset._load, dataset._registered):
             known.cache_clear()
-        registry._package_by_package.cache_clear()
         for module in [name for name in sys.modules if name.startswith("somebody_")]:
             del sys.modules[module]
 
@@ -110,10 +113,11 @@ def test_a_package_whose_entry_points_are_damaged(installed, cli):
     importlib.invalidate_caches()
     with pytest.raises(TypeError):
         importlib.metadata.entry_points(group=registry.INSPECTIONS)
-    code, out, err = cli("list", "models")
-    assert code == 0
-    assert "dcnv2" in out
-    assert err.startswith("flipbench: package 'damaged': its entry points cannot be read (")
+    for what, known in (("models", "dcnv2"), ("datasets", "movielens-1m")):
+        code, out, err = cli("list", what)
+        assert code == 0
+        assert known in out
+        assert err.startswith("flipbench: package 'damaged': its entry points cannot be read (")
 
 
 @pytest.mark.parametrize(
@@ -132,3 +136,106 @@ def test_what_an_inspection_declares(changes, said):
     with pytest.raises(UserError) as error:
         check_declared(declared | changes, plain=True)
     assert str(error.value) == said
+
+
+DATA = """
+from flipbench.data.dataset import Dataset
+from flipbench.data.table import Field
+def read(raw, allow_partial): ...
+DATA = Dataset("NAME", "A data set of somebody's", "", "", (Field("user_id", "user id", "user"),), "", read)
+"""
+BROKEN_DATA = {
+    "data-import": ("import no_such_module", "cannot be loaded: No module named 'no_such_module'"),
+    "data-raises": ("raise RuntimeError('two\\nlines')", "cannot be loaded: RuntimeError: two lines"),
+    "data-leaves": ("import sys; sys.exit(3)", "cannot be loaded: SystemExit: 3"),
+    "data-missing": ("x = 1", "cannot be loaded: module 'somebody_data_missing' has no attribute 'DATA'"),
+    "data-kind": ("DATA = 3", "declares an object of type int, where a Dataset is expected"),
+    "data-name": (DATA.replace("NAME", "movielens-1m"), "declares the name 'movielens-1m': it must be 'data-name'"),
+    "data-fields": (
+        DATA.replace('(Field("user_id", "user id", "user"),)', "['user']"),
+        "fields: expected a tuple",
+    ),
+    "data-orders": (
+        DATA.replace("read)", "read, orders=('backwards',))"),
+        "orders: expected a tuple of chrono",
+    ),
+    "data-files": (DATA.replace("read)", "read, files='clicks.csv')"), "files: expected a tuple of names"),
+    "data-version": (DATA.replace("read)", "read, version='1')"), "version: expected a whole number, got '1'"),
+}
+"""Module by the name of its data set, and what is said of it."""
+
+
+@pytest.fixture
+def installed_data(installed):
+    """Somebody's package with a good data set and all those of :data:`BROKEN_DATA`."""
+    texts = {name: text.replace("NAME", name) for name, (text, _) in BROKEN_DATA.items()}
+    texts["data-good"] = DATA.replace("NAME", "data-good")
+    modules = {f"somebody_{name.replace('-', '_')}": text for name, text in texts.items()}
+    lines = [f"{name} = {module}:DATA" for name, module in zip(texts, modules, strict=True)]
+    package(installed, "somebodys-data", modules, "\n".join(["[flipbench.datasets]", *lines, ""]))
+    importlib.invalidate_caches()
+
+
+def test_each_data_set_costs_a_line_and_the_others_are_listed(installed_data, cli):
+    for command in (("list", "datasets"), ("data", "list"), ("data", "check")):
+        code, out, err = cli(*command)
+        assert code == 0
+        assert ("MovieLens-1M" in out, "A data set of somebody's" in out) == (True, command[-1] != "check")
+        said = dict(zip(sorted(BROKEN_DATA), err.splitlines(), strict=True))
+        for name, (_, words) in BROKEN_DATA.items():
+            assert said[name].startswith(f"flipbench: data set '{name}' (somebody_{name.replace('-', '_')}:DATA) ")
+            assert words in said[name]
+
+
+def test_a_suite_that_names_a_broken_data_set_is_refused_and_others_are_not(installed_data, suite_file, refused, cli):
+    for name, (_, words) in BROKEN_DATA.items():
+        assert words in refused("plan", suite_file(data=f"[{name}]"))
+    code, _, err = cli("plan", suite_file())
+    assert (code, err) == (0, "")
+
+
+TWICE = [
+    ("flipbench.id_models", "dcnv2", "baselines.dcnv2:DCNv2", "model", {"methods": "[dcnv2]"}),
+    ("flipbench.floors", "dcnv2", "baselines.dcnv2:DCNv2", "model", {"methods": "[dcnv2]"}),
+    ("flipbench.plm_methods", "p5", "baselines.p5:P5", "model", {"methods": "[p5: {plm: small}]"}),
+    ("flipbench.hybrid_methods", "dcnv2", "baselines.dcnv2:DCNv2", "model", {"methods": "[dcnv2]"}),
+    ("flipbench.pretrainings", "mlm", "baselines.ptab:TokenMLM", "pretraining", {"methods": "[ptab: {plm: small}]"}),
+    (
+        "flipbench.inspections", "embeddings", "flipbench.methods.flip.inspect:Embeddings", "inspection",
+        {"methods": "[flip: {plm: small}]", "inspect": "[embeddings]"},
+    ),
+    (
+        "flipbench.datasets", "planted-tiny", "flipbench.data.planted:TINY", "data set",
+        {"data": "[planted-tiny]", "settings": ""},
+    ),
+]  # fmt: skip
+"""Group of a second plug-in, its name, the first one's target, what it is, and a suite that uses the name."""
+
+
+@pytest.mark.parametrize(("group", "name", "target", "what", "uses"), TWICE, ids=lambda value: str(value)[:24])
+def test_two_of_one_name_are_refused_naming_both(installed, suite_file, refused, cli, group, name, target, what, uses):
+    package(installed, "second", {}, f"[{group}]\n{name} = somebody_second:Second\n")
+    importlib.invalidate_caches()
+    plugins.forget()
+    line = refused("plan", suite_file(**{"settings": "", **uses}))
+    assert f"{what} '{name}' is registered by package '" in line
+    for one in (f"'flipbench' ({target})", "'second' (somebody_second:Second)"):
+        assert f"package {one}" in line
+    other = {"methods": "[deepfm]", "data": "[planted-small]"}
+    code, _, err = cli("plan", suite_file(**other))
+    assert (code, err) == (0, ""), "a suite without it is undisturbed"
+    if what in ("model", "data set"):
+        code, out, err = cli("list", f"{what.replace(' ', '')}s")
+        assert (code, line.partition(f"{what} ")[2] in err) == (0, True)
+        assert {"model": "deepfm", "data set": "movielens-1m"}[what] in out
+
+
+def test_one_package_in_two_places_is_one(installed):
+    """An editable installation beside a forgotten copy: importlib passes over the second, and so does a damaged one."""
+    (first,) = (point for point in plugins.registered(registry.GROUPS["id"]) if point.name == "dcnv2")
+    package(installed, "flipbench", {}, f"[{first.group}]\n{first.name} = {first.value}\n")
+    package(installed, "damaged", {}, "[flipbench.id_models]\nthis is no line of it\n")
+    importlib.invalidate_caches()
+    plugins.forget()
+    registry.get.cache_clear()
+    assert registry.get("dcnv2").target == first.value

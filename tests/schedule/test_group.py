@@ -9,6 +9,7 @@ import pytest
 
 from flipbench.errors import UserError
 from flipbench.plan import registry
+from flipbench.plan.code import code_of
 from flipbench.plan.expand import resolve
 from flipbench.plan.stage import DataCondition, Stage, evaluation_stage
 from flipbench.run import stack as engine
@@ -104,10 +105,12 @@ def test_members_have_run_folders(stages_of, tmp_path):
         run_stage(stage, separate, "cpu", 1)
         run_stage(stage, store, "cpu", 1)  # the evaluations: what is done stays as it is
     assert sorted(p.name for p in store.root.glob("*/*/*")) == sorted(p.name for p in separate.root.glob("*/*/*"))
+    today = code_of(registry.get("dcnv2").target)
     for stage in stages:
         store.check(stage)
         fitted = stage.role != "evaluate"
         assert env(store, stage).get("stacked") == (3 if fitted else None)
+        assert env(store, stage)["code"] == env(separate, stage)["code"] == {"dcnv2": today.digest}
         assert "stacked" not in env(separate, stage)
         if fitted:
             ours, theirs = store.metrics(stage), separate.metrics(stage)

@@ -93,6 +93,10 @@ def test_two_nodes_equal_one_process(staged, tmp_path, command, predicted):
     assert names[0] == names[1]
     assert len(predicted(store.root)) == 3
     assert predicted(store.root) == predicted(alone.root)
+    done = [stage for stage in stages if store.done(stage)]
+    codes, of_one = ([each.read(stage, "env.json")["code"] for stage in done] for each in (store, alone))
+    assert codes == of_one
+    assert ["dcnv2", "flip_id"] in map(list, codes), "the code of its ID-based model is part of it"
     assert not list((store.root / ".work").glob("command-*"))
 
 
