@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"printable"},
     {"errors"},
-    {"identity", "atomic", "yamlfile", "protocol", "memory", "metrics", "interrupts"},
+    {"identity", "atomic", "yamlfile", "protocol", "memory", "metrics", "interrupts", "places"},
     {"data", "stats"},
     {"text", "paper"},
     {"plan"},
