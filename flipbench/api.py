@@ -56,7 +56,7 @@ __all__ = [
 @dataclass(frozen=True)
 class RunSummary:
     """How a run ended: ``done`` of ``total`` runs, earlier ones among them, in ``folder``; ``failures`` of this one
-    as ``STAGE: REASON`` by the stage's key."""
+    as ``STAGE: REASON (FILE:LINE, traceback: FILE)`` by the stage's key."""
 
     done: int
     total: int

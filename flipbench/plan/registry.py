@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any, TypeVar
 
 from flipbench.errors import UserError, described, nearest, shorten
+from flipbench.places import Source
 from flipbench.plan.declarations import check_declared, read_declarations
 from flipbench.plan.settings import (
     PRETRAIN,
@@ -238,10 +239,10 @@ def _read(name: str, what: str, target: str, attributes: Sequence[str]) -> list[
     try:
         with redirect_stdout(sys.stderr):  # what a user's module prints is none of our output
             summary, declared = read_declarations(target, attributes)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {error}") from None
     except (Exception, SystemExit) as error:  # of a user's module, while it is imported
-        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {described(error)}") from error
+        said = str(error) if isinstance(error, ImportError | AttributeError) else described(error)
+        place = f" ({found})" if (found := Source(target).of_error(error)) else ""
+        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {said}{place}") from error
     if missing := next((a for a in attributes if a not in declared and a not in _DEFAULTS), None):
         raise UserError(f"{what} '{name}' ({target}) declares no '{missing}'")
     values = {attribute: declared.get(attribute, _DEFAULTS.get(attribute)) for attribute in attributes}

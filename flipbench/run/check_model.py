@@ -80,20 +80,19 @@ def check_model(name: str) -> Checked:
             found[part] = _wrong(part, error, source)
             told[part] = "".join(traceback.format_exception(error))
 
-    subject: Subject | None = None
+    subjects: list[Subject] = []
 
     def registered() -> str:
-        nonlocal subject
-        subject = _subject(name, points)
+        subjects.append(_subject(name, points))
         return f"{source.target}, {source.of_class()}"
 
     with redirect_stdout(sys.stderr):  # what a user's code prints is none of our output
         note("registered", registered)
-        for part, (_, needs) in CHECKS.items() if subject else ():
+        for part, (_, needs) in CHECKS.items() if subjects else ():
             if missing := next((each for each in needs if found[each].state != "ok"), None):
                 found[part] = Finding(part, "not tried", f"needs '{missing}'")
             else:
-                note(part, partial(check, part, subject))
+                note(part, partial(check, part, subjects[0]))
     return Checked(name, tuple(found.values()), _written(name, told))
 
 

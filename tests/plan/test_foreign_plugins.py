@@ -3,9 +3,9 @@
 import importlib
 import importlib.metadata
 import json
-import sys
 
 import pytest
+from own_package import forget, package
 
 from flipbench.errors import UserError
 from flipbench.plan import registry
@@ -49,34 +49,17 @@ BROKEN = {
 """Module by the name of its model, and what is said of it."""
 
 
-def package(folder, name, modules, entry_points):
-    """A package as installers leave it."""
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(entry_points)
-    for module, text in modules.items():
-        (folder / f"{module}.py").write_text(text)
-
-
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """Somebody's package with a good model and all those of :data:`BROKEN`."""
-
-    def forget():
-        for known in (registry.get, registry.pretraining, registry._targets, registry._methods):
-            known.cache_clear()
-        registry._package_by_package.cache_clear()
-        for module in [name for name in sys.modules if name.startswith("somebody_")]:
-            del sys.modules[module]
 
     modules = {f"somebody_{name}": text for name, (text, _) in BROKEN.items()} | {"somebody_good": GOOD}
     lines = [f"{module.removeprefix('somebody_')} = {module}:Model" for module in modules]
     package(tmp_path / "site", "somebody", modules, "\n".join(["[flipbench.hybrid_methods]", *lines, ""]))
     monkeypatch.syspath_prepend(tmp_path / "site")
-    forget()
+    forget("somebody_")
     yield tmp_path / "site"
-    forget()
+    forget("somebody_")
 
 
 def test_each_costs_a_line_and_the_others_are_listed(installed, cli):
