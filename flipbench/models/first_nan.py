@@ -1,5 +1,6 @@
 """Which operation first makes a NaN of numbers, and from which line it was called."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -22,24 +23,35 @@ class _FoundError(Exception):
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Raises at the first NaN that an operation makes of numbers; notes the first infinity, which masks may want."""
+    """Ends at the first NaN, or gradient without bounds, that an operation called by the source makes of numbers.
+
+    Attributes:
+        infinity: the first that is no gradient: a mask may want it, and a logarithm of nothing not.
+    """
 
     def __init__(self, source: Source) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.source = source
-        self.nan, self.infinity = NOWHERE, NOWHERE
+        self.found, self.infinity = NOWHERE, NOWHERE
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = (args, kwargs or {})
         was_nan, was_infinite = _has(torch.isnan, given), _has(torch.isinf, given)
         out = func(*args, **(kwargs or {}))
-        if "empty" in _name(func):  # whatever the memory holds
+        name = str(func).removeprefix("aten.").partition(".")[0].strip("_")
+        is_nan, is_infinite = (_has(test, out) and not was_nan for test in (torch.isnan, torch.isinf))
+        if "empty" in name or was_infinite or not (is_nan or is_infinite):  # what is empty holds anything
             return out
-        if not self.infinity[1] and not was_infinite and _has(torch.isinf, out):
-            self.infinity = f"{_name(func)} gives an infinity", self.source.of_caller()
-        if not was_nan and _has(torch.isnan, out):
-            self.nan = f"{_name(func)} gives NaN", self.source.of_caller()
+        what = "NaN" if is_nan else "infinite"
+        node: Any = torch._C._current_autograd_node()
+        if node is not None and (place := self.source.of_text("".join(node.metadata.get("traceback_", ())))):
+            self.found = f"the gradient of {node.name().partition('Backward')[0].lower()} is {what}", place
             raise _FoundError
+        if node is None and (place := self.source.of_caller()):
+            if is_nan:
+                self.found = f"{name} gives NaN", place
+                raise _FoundError
+            self.infinity = self.infinity if self.infinity[1] else (f"{name} is infinite", place)
         return out
 
 
@@ -50,31 +62,13 @@ def first_nan(act: Callable[[], object], source: Source) -> Found:
     source, as in an optimizer's step, it is the first infinity's before it.
     """
     watch = _Watch(source)
-    backward = NOWHERE
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        try:
-            with watch, torch.autograd.detect_anomaly():
-                act()
-        except _FoundError:
-            pass
-        except Exception as error:  # anomaly mode's own, or what the NaN leads to
-            backward = _of_backward(error, [str(each.message) for each in heard], source)
-    return next((found for found in (watch.nan, backward, watch.infinity) if found[1]), NOWHERE)
-
-
-def _of_backward(error: Exception, told: list[str], source: Source) -> Found:
-    if "returned nan values" not in str(error):
-        return NOWHERE
-    place = next((found for text in reversed(told) if (found := source.of_text(text))), "")
-    operation = str(error).partition("'")[2].partition("'")[0].removesuffix("Backward0").lower()
-    return f"the gradient of {operation} is NaN", place
+    with warnings.catch_warnings(), contextlib.suppress(Exception), watch:  # what a NaN leads to is known
+        warnings.simplefilter("ignore")
+        with torch.autograd.detect_anomaly(check_nan=False):  # for the places of gradients
+            act()
+    return watch.found if watch.found[1] else watch.infinity
 
 
 def _has(test: Callable[[Tensor], Tensor], values: Any) -> bool:
     tensors = (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and leaf.is_floating_point())
     return any(bool(test(tensor.detach()).any()) for tensor in tensors)
-
-
-def _name(func: Any) -> str:
-    return str(func).removeprefix("aten.").partition(".")[0].strip("_")

@@ -76,6 +76,12 @@ def test_each_costs_a_line_and_the_others_are_listed(installed, cli):
     assert listed == set(registry.names()) - set(BROKEN)
 
 
+@pytest.mark.parametrize("name", ["import_error", "raises", "leaves", "syntax"])
+def test_the_line_that_failed_is_named(name, installed, refused, suite_file):
+    said = refused("plan", suite_file(methods=f"[{name}]"))
+    assert said.endswith(f" ({installed}/somebody_{name}.py:1)\n")
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_suite_that_names_it_is_refused_in_a_line(name, installed, suite_file, refused):
     assert BROKEN[name][1] in refused("plan", suite_file(methods=f"[{name}]"))

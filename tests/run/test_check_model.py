@@ -57,10 +57,11 @@ MISTAKES = {
     "exception in torch": ("forward", represents("return e @ e"), "RuntimeError: ", "return e @ e"),
     "no equation": ("forward", {"def represent": "def equation"}, "defines no 'represent'", "class "),
     "NaN": ("forward", represents("return (e.sum(1) - 1).log()"), "log gives NaN", "return (e.sum(1) - 1)"),
+    "infinity": ("forward", represents("return (e.sum(1) * 0).log()"), "log is infinite", "return (e.sum(1) * 0)"),
     "NaN as it trains": (
         "learns",
         represents("root = (e - e).sum(1).sqrt()", "return root"),
-        "the gradient of sqrt is NaN",
+        "the training loss 'loss' is nan in epoch 1, by step 30; last good checkpoint: none; the gradient of sqrt is",
         "root = (e - e)",
     ),
     "unused parameter": (
@@ -263,3 +264,34 @@ def test_the_line_of_a_failed_run(own, cli, suite_file, tmp_path):
     ]
     key = re.search(r"-([0-9a-f]{12})\.", record.name)[1]
     assert "raise ValueError('not today')" in cli("show", key, "--results", tmp_path / "results")[1]
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "your-own-model.md"
+
+
+def blocks(kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```$", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def unnumbered(line, name):
+    """Without what differs from model to model: its name, digests, and where files are."""
+    line = re.sub(r"traceback: \S+/", "traceback: ", line).replace(f"{name}/{name}.py", f"{name}.py")
+    line = re.sub(r"bits, [0-9a-f]{12}", "bits, DIGEST", line)
+    return line.replace(name, "my_model").replace("Own0", "MyModel").replace("-0123456789ab", "-KEY")
+
+
+def test_the_docs_show_what_is_said(own, cli, suite_file, monkeypatch):
+    checked, failed = blocks("text")
+    forgotten = {IMPORT: "from torch import Tensor, nn\n", **begins("self.gate = nn.Linear(embedding_dim, 1)")}
+    name, _ = own(forgotten)
+    said = [unnumbered(line, name) for line in cli("check", "model", name)[1].splitlines()]
+    assert said == [unnumbered(line, "my_model") for line in checked.splitlines()]
+    assert [line.split()[1] for line in said] == ["registered", *CHECKS]
+    (shown,) = blocks("python")
+    assert shown in Path(name, f"{name}.py").read_text(encoding="utf-8")
+
+    name, _ = own({EQUATION: "        raise ValueError('not today')"})
+    err = cli("run", suite_file(methods=f"[{name}]"), "--workers", 1, "--device", "cpu")[2]
+    (line,) = (line.strip() for line in err.splitlines() if line.startswith("  select"))
+    line = re.sub(r"-[0-9a-f]{12}\.failed", "-KEY.failed", line)
+    assert unnumbered(line, name) == unnumbered(failed.strip(), "my_model")
