@@ -71,7 +71,7 @@ class Source:
     def _file(self) -> str | None:
         try:
             spec = importlib.util.find_spec(self.target.partition(":")[0])
-        except Exception:  # the package around the module, which looking for it imports
+        except (Exception, SystemExit):  # of the package around the module, which looking for it imports
             return None
         return spec.origin if spec and spec.origin and spec.origin.endswith(".py") else None
 

@@ -28,6 +28,8 @@ from flipbench.plan.settings import (
     flatten,
     nest,
 )
+from flipbench.plan.unregistered import Unregistered
+from flipbench.plan.unregistered import unregistered as find_unregistered
 
 T = TypeVar("T")
 
@@ -137,6 +139,12 @@ def names(kind: str | None = None) -> list[str]:
     return list(_methods(kind))
 
 
+def unregistered(name: str) -> Unregistered | None:
+    """What is left to do for an own model of that name in the working folder; None where it is known, or not there."""
+    known = _methods(None)
+    return None if name in known else find_unregistered(name, GROUPS["id"], {target for _, target in known.values()})
+
+
 def inspections() -> list[str]:
     """Registered names of what can be measured of a pretraining."""
     return list(_targets(INSPECTIONS))
@@ -149,6 +157,8 @@ def get(name: str) -> Declaration:
     Raises:
         UserError: no such method, and names the nearest; or it cannot be imported, or declares what it must not.
     """
+    if found := unregistered(name):
+        raise UserError(f"{found.problem} ({found.place})")
     kind, target = _entry(name, _methods(None), "model")
     declared = Declaration(name, kind, target, *_read(name, "model", target, _METHOD))
     settings, grid, rules = declared.settings, declared.grid, declared.rules

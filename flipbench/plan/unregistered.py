@@ -3,13 +3,12 @@
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flipbench.places import place
-from flipbench.plan.registry import GROUPS
 
 MOST_FILES = 200
 """Python files that are looked at."""
@@ -23,35 +22,38 @@ class Unregistered:
     place: str
 
 
-def unregistered(name: str) -> Unregistered | None:
+def unregistered(name: str, group: str, known: Collection[str]) -> Unregistered | None:
     """What keeps a name in the working folder, or in the folder of that name, from being a model; None without a trace.
 
     Either its ``pyproject.toml`` registers it and is not installed (again), or a subclass of ``IDModel`` that could be
     meant is in no ``pyproject.toml``.
+
+    Args:
+        group: of entry points. known: targets (``module:Class``) that are registered under some name.
     """
     for folder in (Path(name), Path()):
         try:
             project = folder / "pyproject.toml"
             text = project.read_text(encoding="utf-8") if project.is_file() else ""
-            if name in _registered(text):
+            if name in _registered(text, group):
                 problem = f"'{name}' is registered there, and not installed since: pip install -e {folder}"
                 return Unregistered(problem, place(project.absolute(), _line_of(name, text)))
-            if found := next(_classes(folder, name), None):
-                file, line, cls = found
-                entry = f'{name} = "{_module(file, folder)}:{cls}"'
-                where = f'{project}, under [project.entry-points."{GROUPS["id"]}"], and install it again'
+            for file, line, cls in _classes(folder, name):
+                if (target := f"{_module(file, folder)}:{cls}") in known:
+                    continue
+                entry = f'{name} = "{target}"'
+                where = f'{project}, under [project.entry-points."{group}"], and install it again'
                 problem = f"no entry point registers '{name}'; {cls} is there: add {entry} to {where}"
                 return Unregistered(problem, place(file.absolute(), line))
-        except OSError:
+        except (OSError, ValueError):  # of a name that no folder can have, a file in no UTF-8
             continue
     return None
 
 
-def _registered(text: str) -> dict[str, Any]:
+def _registered(text: str, group: str) -> dict[str, Any]:
     try:
-        groups = tomllib.loads(text).get("project", {}).get("entry-points", {})
-        return {name: target for group in GROUPS.values() for name, target in groups.get(group, {}).items()}
-    except (tomllib.TOMLDecodeError, AttributeError):
+        return dict(tomllib.loads(text).get("project", {}).get("entry-points", {}).get(group, {}))
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError, ValueError):
         return {}
 
 

@@ -19,7 +19,6 @@ from flipbench.models.contract import ContractError
 from flipbench.models.id_model import IDModel
 from flipbench.places import Source
 from flipbench.plan import registry
-from flipbench.plan.unregistered import unregistered
 from flipbench.printable import one_line
 from flipbench.run.contract import CHECKS, Subject, check
 
@@ -107,7 +106,7 @@ def _points(name: str) -> list[EntryPoint]:
         with contextlib.suppress(Exception):  # of a damaged package, about which `list models` tells
             by_kind[kind] = [point for point in entry_points(group=group) if point.name == name]
     points = [point for each in by_kind.values() for point in each]
-    if not points and not unregistered(name):
+    if not points and not registry.unregistered(name):
         registry.get(name)
     if points and not by_kind.get("id"):
         kind = next(kind for kind, each in by_kind.items() if each)
@@ -119,7 +118,7 @@ def _subject(name: str, points: Sequence[EntryPoint]) -> Subject:
     if len(points) > 1:
         owners = (f"'{p.dist.name if p.dist else '?'}' ({Source(p.value).of_class() or p.value})" for p in points)
         raise ContractError(f"the packages {' and '.join(owners)} both register '{name}': one is to take another name")
-    if not points and (found := unregistered(name)):
+    if not points and (found := registry.unregistered(name)):
         raise ContractError(found.problem, place=found.place)
     declared = registry.get(name)
     cls = declared.load()

@@ -120,7 +120,7 @@ class Subject:
 
         few = self.rows.take(np.arange(len(self.rows)) < rows)
         config = replace(self.config, max_epochs=epochs, embedding_l2=0.0)
-        model = model or self.build()
+        model = self.build() if model is None else model
         with contextlib.suppress(_Killed):
             fit(model, few, config, Streams(0), checkpoint=checkpoint, progress=progress)
         return model

@@ -19,9 +19,9 @@ def package(folder: Path, name: str, modules: dict[str, str], entry_points: str)
 
 def forget(prefix: str) -> None:
     """Let the registry look again, and modules whose names begin so be imported again."""
-    for known in (registry.get, registry.pretraining, registry._targets, registry._methods):
-        known.cache_clear()
-    registry._package_by_package.cache_clear()
+    for known in [*vars(registry).values()]:
+        if hasattr(known, "cache_clear"):
+            known.cache_clear()
     for module in [name for name in sys.modules if name.startswith(prefix)]:
         del sys.modules[module]
     importlib.invalidate_caches()

@@ -200,14 +200,16 @@ def test_a_rule_says_that_batch_norm_needs_rows(own, cli):
     assert "a rule refuses batch_size 1" in out
 
 
-def test_a_forgotten_entry_point(own, cli, tmp_path):
+def test_a_forgotten_entry_point(own, cli, refused, suite_file, tmp_path):
     name, _ = own({}, register=False)
+    path = suite_file(methods=f"[{name}]")
     code, out, _ = cli("check", "model", name)
     assert code == 1
     assert (
         f"'{name}' is registered there, and not installed since: pip install -e {name} ({name}/pyproject.toml:13,"
         in out
     )
+    assert f"not installed since: pip install -e {name} ({name}/pyproject.toml:13)" in refused("plan", path)
     project = tmp_path / name / "pyproject.toml"
     project.write_text(project.read_text().replace(f'{name} = "{name}:Own0"\n', ""))
     code, out, _ = cli("check", "model", name)
@@ -215,6 +217,12 @@ def test_a_forgotten_entry_point(own, cli, tmp_path):
     added = f'add {name} = "{name}:Own0" to {name}/pyproject.toml, under [project.entry-points."flipbench.id_models"]'
     assert added in out
     assert f"({name}/{name}.py:9, traceback: " in out
+    assert f"{added}, and install it again ({name}/{name}.py:9)" in refused("run", path)
+
+
+def test_a_class_that_is_registered_under_another_name_is_not_meant(refused, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert "unknown model 'deep_fm'; did you mean 'deepfm'?" in refused("check", "model", "deep_fm")
 
 
 def test_a_duplicate_name(own, cli, tmp_path):
