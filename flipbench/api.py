@@ -44,19 +44,20 @@ if TYPE_CHECKING:
     from flipbench.report.so_far import CellStatus
     from flipbench.report.table import ResultTable
     from flipbench.report.verify import Verification
+    from flipbench.run.check_model import Checked
 
 __all__ = [
     "ChangedCode", "Event", "Failed", "Finished", "Note", "Plan", "PlanCost", "Planned", "Progress", "Report",
-    "RunOptions", "RunSummary", "Started", "Suite", "UserError", "bundle", "changed_code", "claims", "cost", "explain",
-    "gap", "ledger", "load_suite", "plan", "power", "predictions", "report", "results", "run", "slices", "status",
-    "suites_with_results", "trials", "verify",
+    "RunOptions", "RunSummary", "Started", "Suite", "UserError", "bundle", "changed_code", "check_model", "claims",
+    "cost", "explain", "gap", "ledger", "load_suite", "new_model", "plan", "power", "predictions", "report", "results",
+    "run", "slices", "status", "suites_with_results", "trials", "verify",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RunSummary:
     """How a run ended: ``done`` of ``total`` runs, earlier ones among them, in ``folder``; ``failures`` of this one
-    as ``STAGE: REASON`` by the stage's key."""
+    as ``STAGE: REASON (FILE:LINE, traceback: FILE)`` by the stage's key."""
 
     done: int
     total: int
@@ -318,6 +319,20 @@ def bundle(suite: Suite, path: str | Path | None = None) -> tuple[Path, int]:
     planned, store, collected = results_so_far(suite)
     file = suite.file or Path(suite.suite)
     return path, write_bundle(file, everything, store, report_files(planned, store, collected), path)
+
+
+def new_model(name: str, folder: str | Path | None = None) -> list[Path]:
+    """Write the package of a model of one's own into a new folder, ``name`` if None; returns its files."""
+    from flipbench.plan.new_model import new_model
+
+    return new_model(name, folder)
+
+
+def check_model(name: str) -> "Checked":
+    """Try a registered ID-based model against the contract, a finding for each part of it."""
+    from flipbench.run.check_model import check_model
+
+    return check_model(name)
 
 
 def _store(folder: str | Path) -> Store:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"printable"},
     {"errors"},
-    {"plugins", "identity", "atomic", "yamlfile", "protocol", "memory", "metrics", "interrupts"},
+    {"plugins", "identity", "atomic", "yamlfile", "protocol", "memory", "metrics", "interrupts", "places"},
     {"data", "stats"},
     {"text", "paper"},
     {"plan"},

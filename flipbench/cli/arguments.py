@@ -16,6 +16,8 @@ VERBS = {
     "plan": ("run.plan", "what would run, what is done, and what it will cost"),
     "data": ("listing.data", "list, fetch, import and check data sets"),
     "list": ("listing.list_names", "list models, datasets or suites"),
+    "new": ("model.new", "write the package of a model of your own"),
+    "check": ("model.check", "try a model against the contract: that it learns, repeats, resumes, and so on"),
     "show": ("results.show", "one run by its key: settings, figures, log"),
     "explain": ("results.explain", "the evidence of one cell of a table: runs, settings, tests, verdict"),
     "slices": ("evidence.slices", "AUC on items that training shows never, seldom or often, less that of one row"),
@@ -111,7 +113,14 @@ def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
     results = "results folder (default: results)"
     verb["show"].add_argument("--results", type=_existing_folder, metavar="DIR", help=results)
     verb["list"].add_argument("what", choices=["models", "datasets", "suites"])
-    with_json = [verb[name] for name in VERBS if name not in ("run", "data", "bundle")] + _add_data(verb["data"])
+    for name, help_text in (
+        ("new", "of the model: lower-case letters, digits and underscores"),
+        ("check", "of a model"),
+    ):
+        verb[name].add_argument("what", choices=["model"])
+        verb[name].add_argument("name", help=help_text)
+    verb["new"].add_argument("--to", type=_path, metavar="DIR", help="the package's folder (default: its name)")
+    with_json = [verb[name] for name in VERBS if name not in ("run", "data", "bundle", "new")] + _add_data(verb["data"])
     for options in with_json:
         options.add_argument("--json", action="store_true", help="for machines")
     return top

@@ -18,7 +18,13 @@ class FeatureEmbedding(nn.Embedding):
         nn.init.normal_(self.weight, std=EMBEDDING_STD)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Rows [..., D] of the ids [...], int32 or int64."""
+        """Rows [..., D] of the ids [...], int32 or int64.
+
+        Raises:
+            TypeError: the ids are floating-point numbers, which hold no id above 2^24.
+        """
+        if ids.is_floating_point():
+            raise TypeError(f"ids are to be int32 or int64, not {str(ids.dtype).removeprefix('torch.')}")
         if ids.device.type != "cpu" or self.sparse:
             return super().forward(ids)
         rows = ids.flatten().long()  # int32 would quadruple the time of the backward

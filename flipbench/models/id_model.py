@@ -54,7 +54,7 @@ class IDModel(nn.Module):
         Returns:
             ``v`` [B, representation_dim], float32.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no 'represent'")
 
     def first_order(self, ids: Tensor) -> Tensor:
         """``w1 . x`` [B]; zeros where the model has no first-order term."""

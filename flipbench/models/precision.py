@@ -1,6 +1,8 @@
 """Mixed precision: where it may be used, and where it may not."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,9 +36,10 @@ def widened(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-def full_precision(tensor: Tensor) -> torch.autocast:
-    """A region within it without, on the tensor's device."""
-    return torch.autocast(tensor.device.type, enabled=False)
+def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
+    """A region within it without, on the tensor's device; nothing on one that has no autocast, as ``meta`` has none."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def apply_head(head: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from flipbench import plugins
 from flipbench.errors import UserError, described, nearest, shorten
+from flipbench.places import Source
 from flipbench.plan.declarations import check_declared, read_declarations
 from flipbench.plan.settings import (
     PRETRAIN,
@@ -28,6 +29,8 @@ from flipbench.plan.settings import (
     flatten,
     nest,
 )
+from flipbench.plan.unregistered import Unregistered
+from flipbench.plan.unregistered import unregistered as find_unregistered
 
 T = TypeVar("T")
 
@@ -137,6 +140,12 @@ def names(kind: str | None = None) -> list[str]:
     return list(_methods(kind))
 
 
+def unregistered(name: str) -> Unregistered | None:
+    """What is left to do for an own model of that name in the working folder; None where it is known, or not there."""
+    known = _methods(None)
+    return None if name in known else find_unregistered(name, GROUPS["id"], {target for _, target in known.values()})
+
+
 def inspections() -> list[str]:
     """Registered names of what can be measured of a pretraining."""
     return list(_targets(INSPECTIONS))
@@ -150,6 +159,8 @@ def get(name: str) -> Declaration:
         UserError: no such method, and names the nearest; several of the name, and names both; or it cannot be
             imported, or declares what it must not.
     """
+    if found := unregistered(name):
+        raise UserError(f"{found.problem} ({found.place})")
     kind, target = _entry(name, _methods(None), "model", *GROUPS.values())
     declared = Declaration(name, kind, target, *_read(name, "model", target, _METHOD))
     settings, grid, rules = declared.settings, declared.grid, declared.rules
@@ -220,10 +231,10 @@ def _read(name: str, what: str, target: str, attributes: Sequence[str]) -> list[
     try:
         with redirect_stdout(sys.stderr):  # what a user's module prints is none of our output
             summary, declared = read_declarations(target, attributes)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {error}") from None
     except (Exception, SystemExit) as error:  # of a user's module, while it is imported
-        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {described(error)}") from error
+        said = str(error) if isinstance(error, ImportError | AttributeError) else described(error)
+        place = f" ({found})" if (found := Source(target).of_error(error)) else ""
+        raise UserError(f"{what} '{name}' ({target}) cannot be loaded: {said}{place}") from error
     if missing := next((a for a in attributes if a not in declared and a not in _DEFAULTS), None):
         raise UserError(f"{what} '{name}' ({target}) declares no '{missing}'")
     values = {attribute: declared.get(attribute, _DEFAULTS.get(attribute)) for attribute in attributes}

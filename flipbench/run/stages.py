@@ -24,6 +24,7 @@ from flipbench.data.store import open_table
 from flipbench.data.table import Table
 from flipbench.errors import UserError, described
 from flipbench.methods.base import InspectionMethod
+from flipbench.places import Source
 from flipbench.plan import registry
 from flipbench.plan.code import digests_that_run
 from flipbench.plan.stage import Stage, validation_of
@@ -165,7 +166,21 @@ class StageRun:
 def _record(stage: Stage, store: Store, error: Exception, env: dict[str, Any]) -> None:
     """Record what a stage died of; a disk that has no room for it must not hide the error itself."""
     with contextlib.suppress(OSError):
-        store.fail(stage, described(error), "".join(traceback.format_exception(error)), env)
+        detail = "".join(traceback.format_exception(error))
+        store.fail(stage, described(error), detail, env, _place(stage, error))
+
+
+def _place(stage: Stage, error: Exception) -> str:
+    """The line of the method's own code that a stage died in; its class where the engine did with what it gave."""
+    if isinstance(error, UserError | OSError | MemoryError):  # of the data, the machine
+        return ""
+    with contextlib.suppress(UserError):
+        if stage.role in ROLES:
+            source = Source((registry.pretraining if stage.role == "pretrain" else registry.get)(stage.method).target)
+        else:
+            source = Source(registry.inspection(stage.role).target)
+        return source.of_error(error) or source.of_class()
+    return ""
 
 
 class Fit:

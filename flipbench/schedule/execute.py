@@ -1,6 +1,6 @@
 """Running all that a suite still needs, here or on a cluster, and measuring what of it is not known to cost."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -90,7 +90,7 @@ class RunOptions:
 
 
 def execute(suite: Suite, store: Store, options: RunOptions, tell: Listener) -> dict[str, str]:
-    """Run all that a suite still needs and ``tell`` of it; returns the reasons of failed stages by key.
+    """Run all that a suite still needs and ``tell`` of it; returns a line on each stage that failed, by key.
 
     A search decides further stages, so the plan is made again until nothing new comes.
 
@@ -124,8 +124,8 @@ def execute(suite: Suite, store: Store, options: RunOptions, tell: Listener) -> 
             record(plan.cells)
             seconds = {key: estimate.seconds for key, estimate in expected(stages, store, kind).items()}
             tell(Planned(f"{suite.suite} · {suite.protocol}", tuple(stages), seconds, pool.workers))
-            names = {stage.key: str(stage) for stage in stages}
-            failures |= {key: f"{names[key]}: {reason}" for key, reason in pool.run(stages, listen).items()}
+            ended = pool.run(stages, listen)
+            failures |= {stage.key: _line(stage, ended, store) for stage in stages if stage.key in ended}
             plan = plan_of(suite, store)
             _check_code(plan, store, options, tell)  # what a search has chosen may have been run before
             stages = [stage for stage in plan.needed(store) if stage.key not in failures]
@@ -142,6 +142,13 @@ def _check_code(plan: Plan, store: Store, options: RunOptions, tell: Listener) -
     store.prepare()
     code.accept(changed)
     tell(Note(f"{store.root / ACCEPTED}: accepted as the same code: {', '.join(map(str, changed))}"))
+
+
+def _line(stage: Stage, reasons: Mapping[str, str], store: Store) -> str:
+    """What to say of a failed stage: the reason and, where it was run, where to look."""
+    was_run = not any(parent.key in reasons for parent in stage.parents.values())
+    evidence = store.evidence(stage) if was_run else ""
+    return f"{stage}: {reasons[stage.key]}" + (f" ({evidence})" if evidence else "")
 
 
 def _refuse_retired(suite: Suite, stages: Iterable[Stage]) -> None:

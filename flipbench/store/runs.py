@@ -254,11 +254,24 @@ class Store:
         self.failure_file(stage).unlink(missing_ok=True)
         return final
 
-    def fail(self, stage: Stage, reason: str, detail: str, env: dict[str, Any]) -> None:
-        """Record a failure beside where the run would be; a later success removes it."""
+    def fail(self, stage: Stage, reason: str, detail: str, env: dict[str, Any], place: str = "") -> None:
+        """Record a failure beside where the run would be; a later success removes it.
+
+        Args:
+            detail: the traceback. place: ``FILE:LINE`` of the method's own code, where it is known.
+        """
         path = self.failure_file(stage)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"spec": dict(stage.spec), "reason": reason, "detail": detail, "env": env})
+        record = {"spec": dict(stage.spec), "reason": reason, "detail": detail, "env": env}
+        write_json(path, {**record, "place": place} if place else record)
+
+    def evidence(self, stage: Stage) -> str:
+        """Where to look at the stage's last failure: ``FILE:LINE`` if known, and its record; empty without one."""
+        if (record := self.failure(stage)) is None:
+            return ""
+        place = record.get("place")
+        traceback = f"traceback: {self.failure_file(stage)}" if record.get("detail") else ""
+        return ", ".join(part for part in (place, traceback) if part and isinstance(part, str))
 
     def find(self, key: str) -> list[Path]:
         """Run folders and failure records whose key begins with ``key`` (up to 12 digits are matched)."""

@@ -1,11 +1,14 @@
 """Small instances of every ID-based model, and runs of methods with a PLM on a small table."""
 
+from functools import cache
+
 import pytest
 import torch
 from one_thread import one_thread  # noqa: F401 - fixture
 from tiny_clicks import Lab, make_table
 
 from flipbench.plan import registry
+from flipbench.run.contract import Subject
 
 FEATURES, FIELDS = 30, 4
 SMALL = {"embedding_dim": 8, "hidden": [12, 6], "cin": [6, 5], "log_neurons": 7, "experts": 3, "rank": 4}
@@ -38,6 +41,19 @@ def build():
         return model
 
     return build
+
+
+@pytest.fixture(scope="module")
+def subject_of():
+    """``subject_of(name)``: what the contract is tried on, at small widths; trained once a module."""
+
+    @cache
+    def subject_of(name):
+        cls = registry.get(name).load()
+        small = {**SMALL, "hidden": [64, 32]}  # of a dozen ReLUs none may be alive at the start
+        return Subject.of(cls, **{key: value for key, value in small.items() if key in cls.settings})
+
+    return subject_of
 
 
 @pytest.fixture

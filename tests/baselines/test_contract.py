@@ -9,19 +9,24 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from flipbench import metrics
 from flipbench.errors import UserError
+from flipbench.models import contract
 from flipbench.plan import registry
+from flipbench.run.contract import CHECKS, check
 from flipbench.train.config import TrainConfig
 from flipbench.train.id_models import adam
 from flipbench.train.row_adam import RowAdam
 
 
-def test_declared_settings_are_the_constructors_keywords(cls):
-    parameters = inspect.signature(cls).parameters.values()
-    keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    assert [p.name for p in keywords] == list(cls.settings)
+@pytest.mark.parametrize("part", CHECKS)
+def test_the_contract(name, part, subject_of):
+    assert check(part, subject_of(name))
+
+
+def test_a_default_in_the_constructor_is_what_keys_leave_out(cls):
+    keywords = inspect.signature(cls).parameters.values()
     unkeyed = {name: setting.unkeyed for name, setting in cls.settings.items() if setting.unkeyed is not None}
-    assert {p.name: p.default for p in keywords if p.default is not p.empty} == unkeyed, "a hidden default"
-    assert [p.name for p in parameters if p not in keywords] == ["features", "fields"]
+    assert {p.name: p.default for p in keywords if p.default is not p.empty} == unkeyed
+    assert [p.name for p in keywords if p.kind is p.KEYWORD_ONLY] == list(cls.settings)
 
 
 def test_the_summary_names_paper_and_equation(name):
@@ -29,13 +34,7 @@ def test_the_summary_names_paper_and_equation(name):
 
 
 def test_score_of_the_representation_is_the_logit(build, name, ids):
-    model = build(name, std=0.3).eval()
-    v = model.represent(ids)
-    assert v.shape == (len(ids), model.representation_dim)
-    assert v.dtype == torch.float32
-    logits = model(ids)
-    assert logits.shape == (len(ids),)
-    assert torch.equal(model.score(ids, v), logits)
+    contract.check_forward(build(name, std=0.3), ids)
 
 
 def test_in_evaluation_batch_mates_do_not_matter(build, name, ids):
@@ -43,19 +42,11 @@ def test_in_evaluation_batch_mates_do_not_matter(build, name, ids):
     model = build(name, std=0.3, **settings)
     for _ in range(3):  # running statistics that are not the start values
         model.train()(ids)
-    model.eval()
-    alone = torch.cat([model(row) for row in ids.split(1)])
-    torch.testing.assert_close(alone, model(ids), rtol=1e-5, atol=1e-5)
+    contract.check_rows(model, ids)
 
 
 def test_int32_and_int64_ids_are_the_same(build, name, ids):
-    model = build(name, std=0.3)
-    gradients = []
-    for kind in (torch.int32, torch.int64):
-        model.zero_grad()
-        model(ids.to(kind)).square().sum().backward()
-        gradients.append({key: p.grad.clone() for key, p in model.named_parameters()})
-    assert all(torch.equal(gradients[0][key], gradients[1][key]) for key in gradients[0])
+    contract.check_ids(build(name, std=0.3), ids)
 
 
 def test_the_mask_feature_has_a_row_like_any_other(build, name, ids):
@@ -67,9 +58,7 @@ def test_the_mask_feature_has_a_row_like_any_other(build, name, ids):
 
 @pytest.mark.parametrize("std", [None, 0.3], ids=["declared start", "redrawn"])
 def test_gradient_reaches_every_parameter(build, name, ids, std):
-    model = build(name, std=std)
-    binary_cross_entropy_with_logits(model(ids), (ids[:, 0] % 2).float()).backward()
-    assert not {key for key, parameter in model.named_parameters() if not parameter.grad.any()}
+    contract.check_gradients(build(name, std=std), ids, (ids[:, 0] % 2).float())
 
 
 def test_the_representation_overfits_64_rows(build, name, ids):

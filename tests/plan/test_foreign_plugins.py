@@ -3,12 +3,11 @@
 import importlib
 import importlib.metadata
 import json
-import sys
 
 import pytest
+from own_package import forget, package
 
 from flipbench import plugins
-from flipbench.data import dataset
 from flipbench.errors import UserError
 from flipbench.plan import registry
 from flipbench.plan.declarations import check_declared
@@ -51,35 +50,17 @@ BROKEN = {
 """Module by the name of its model, and what is said of it."""
 
 
-def package(folder, name, modules, entry_points):
-    """A package as installers leave it."""
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(entry_points)
-    for module, text in modules.items():
-        (folder / f"{module}.py").write_text(text)
-
-
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
     """Somebody's package with a good model and all those of :data:`BROKEN`."""
-
-    def forget():
-        plugins.forget()
-        of_methods = (registry.get, registry.pretraining, registry.inspection, registry._targets, registry._methods)
-        for known in (*of_methods, dataset._load, dataset._registered):
-            known.cache_clear()
-        for module in [name for name in sys.modules if name.startswith("somebody_")]:
-            del sys.modules[module]
 
     modules = {f"somebody_{name}": text for name, (text, _) in BROKEN.items()} | {"somebody_good": GOOD}
     lines = [f"{module.removeprefix('somebody_')} = {module}:Model" for module in modules]
     package(tmp_path / "site", "somebody", modules, "\n".join(["[flipbench.hybrid_methods]", *lines, ""]))
     monkeypatch.syspath_prepend(tmp_path / "site")
-    forget()
+    forget("somebody_")
     yield tmp_path / "site"
-    forget()
+    forget("somebody_")
 
 
 def test_each_costs_a_line_and_the_others_are_listed(installed, cli):
@@ -94,6 +75,12 @@ def test_each_costs_a_line_and_the_others_are_listed(installed, cli):
         assert name == "pretraining" or f"model '{name}' (somebody_{name}:Model)" in said[name]
     listed = {model["name"] for model in json.loads(cli("list", "models", "--json")[1])}
     assert listed == set(registry.names()) - set(BROKEN)
+
+
+@pytest.mark.parametrize("name", ["import_error", "raises", "leaves", "syntax"])
+def test_the_line_that_failed_is_named(name, installed, refused, suite_file):
+    said = refused("plan", suite_file(methods=f"[{name}]"))
+    assert said.endswith(f" ({installed}/somebody_{name}.py:1)\n")
 
 
 @pytest.mark.parametrize("name", BROKEN)
