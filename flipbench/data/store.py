@@ -195,7 +195,7 @@ def write_table(dataset: Dataset, prepared: Prepared) -> Table:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{dataset.name}.lock"):
-            if not _holds(dataset, fingerprint):
+            if not _holds(dataset, fingerprint, prepared.meta):
                 replace_table(folder, dataset, prepared, content)
         if prepared.scratch:
             shutil.rmtree(prepared.scratch, ignore_errors=True)
@@ -298,14 +298,15 @@ def _read(folder: Path, dataset: Dataset | None = None) -> dict[str, Any]:
     return meta
 
 
-def _holds(dataset: Dataset, wanted: str) -> bool:
-    """Whether the table on disk is whole, has this fingerprint, and says what is said of it now."""
+def _holds(dataset: Dataset, wanted: str, notes: dict[str, Any]) -> bool:
+    """Whether the table on disk is whole, has this fingerprint, and of a described one says what is said of it now."""
     folder = _folder(dataset, wanted)
     meta = read_meta(folder)
     if meta is None or meta["fingerprint"] != wanted or meta["version"] != dataset.version:
         return False
-    said = described_by(dataset).get("described")
-    return meta.get("described") == said and all(digest_of(folder / f) == digest for f, digest in meta["files"].items())
+    if dataset.described and (meta["notes"] != notes or meta["described"] != described_by(dataset)["described"]):
+        return False
+    return all(digest_of(folder / f) == digest for f, digest in meta["files"].items())
 
 
 def _damaged(path: Path, of: Dataset | dict[str, Any] | None) -> UserError:
