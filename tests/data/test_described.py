@@ -227,7 +227,11 @@ REFUSED = {
         {"split": "{column: device, train: phone, test: desktop}", "fields": "[user_id, item_id]"},
         r"csv:3: column 'device': 'desk' is no part; did you mean 'desktop'\?",
     ),
-    "a date among numbers": (CSV, {"split": "{test_from: 2024-01-01}"}, r"split.test_from: '2024-01-01' is not a number"),
+    "a date among numbers": (
+        CSV,
+        {"split": "{test_from: 2024-01-01}"},
+        r"split.test_from: '2024-01-01' is not a number",
+    ),
     "parts the wrong way round": (CSV, {"split": "{test_from: 1010, valid_from: 1020}"}, r"valid_from: lies after"),
     "a split without test rows": (CSV, {"split": "{test_from: 5000}"}, r"split: the test part has none of the 40 rows"),
     "a file that is not there": (CSV, {"files": "{interactions: klicks.csv}"}, r"klicks\.csv: no such file"),
@@ -256,7 +260,10 @@ def test_whole_numbers_are_sorted_as_such_unless_one_is_none(own: Own) -> None:
     table = own(ids, split="{test: 0.34}")
     strings = store.values(table).to_pylist()
     assert strings[table.offsets[1] - 1 : table.offsets[2] - 1] == ["8", "9", "10", "11", "12", "13"]
-    for other in (own(ids.replace("u13,13", "u13,013"), split="{test: 0.34}"), own(ids.replace("u13,13", "u13,"), split="{test: 0.34}")):
+    for other in (
+        own(ids.replace("u13,13", "u13,013"), split="{test: 0.34}"),
+        own(ids.replace("u13,13", "u13,"), split="{test: 0.34}"),
+    ):
         strings = store.values(other).to_pylist()
         found = strings[other.offsets[1] - 1 : other.offsets[2] - 1]
         assert found == sorted(found)
@@ -305,7 +312,11 @@ def test_tables_of_users_and_items_are_joined(own: Own, tmp_path: Path) -> None:
     }
     own_data.write(folder, "\n".join(bare), **changes)
     (folder / "users.csv").write_text("town,user_id\n" + "".join(f"Town {n % 2},u{n}\n" for n in range(6)))
-    items = {"item_id": list(range(5)), "title": [f"Title {n}" for n in range(5)], "year": [1990, 1991, None, 1993, 1994]}
+    items = {
+        "item_id": list(range(5)),
+        "title": [f"Title {n}" for n in range(5)],
+        "year": [1990, 1991, None, 1993, 1994],
+    }
     parquet.write_table(pa.table(items), folder / "i.parquet")
     table = import_from(str(folder / "my-clicks.yaml"))
     assert [field.side for field in table.fields] == ["user", "user", "item", "item", "context"]
@@ -396,7 +407,9 @@ def test_buckets_of_shuffled_rows_are_those_of_their_training_rows(own: Own) -> 
     table = own(time="", order="shuffled", fields=field)
     prices = np.array([float(row.split(",")[3]) for row in ROWS])
     middle = np.sort(prices[split.permutation(40)[:36]])[17]
-    assert column(table, "price") == [f"{'under' if p < middle else ''} {middle:g} {'' if p < middle else 'or more'}".strip() for p in prices]
+    assert column(table, "price") == [
+        f"{'under' if p < middle else ''} {middle:g} {'' if p < middle else 'or more'}".strip() for p in prices
+    ]
 
 
 def test_users_who_are_no_field_still_group_the_rows(own: Own) -> None:
@@ -407,7 +420,9 @@ def test_users_who_are_no_field_still_group_the_rows(own: Own) -> None:
     some = split.of_users(table, 2 / 7)
     assert len(np.unique(some.users)) == 2
     assert len(some) in (11, 12)
-    assert {line.what: line.ours for line in check(str(table.folder.parents[2] / "own/my-clicks.yaml")).lines}["users"] == 7
+    assert {line.what: line.ours for line in check(str(table.folder.parents[2] / "own/my-clicks.yaml")).lines}[
+        "users"
+    ] == 7
 
 
 def test_without_users_every_row_stands_for_itself(own: Own) -> None:
@@ -441,8 +456,9 @@ def test_a_changed_table_is_named_with_its_remedy(own: Own, tmp_path: Path, refu
     table, path = own(), tmp_path / "own/my-clicks.yaml"
     labels = table.folder / "labels.npy"
     labels.write_bytes(labels.read_bytes()[:-1] + b"\7")
-    assert f"labels.npy: changed since it was prepared (checksum differs): run 'flipbench data import {path}'" in refused(
-        "data", "check", path
+    assert (
+        f"labels.npy: changed since it was prepared (checksum differs): run 'flipbench data import {path}'"
+        in refused("data", "check", path)
     )
     assert cli("data", "import", path)[0] == 0
     assert cli("data", "check", path)[0] == 0
@@ -470,7 +486,10 @@ MISTAKES = {
     "a name with blanks": ({"dataset": "My clicks"}, "dataset: 'My clicks': expected a name of a-z, 0-9 and -"),
     "no name": ({"dataset": ""}, "key 'dataset' is missing"),
     "no files": ({"files": ""}, "key 'files' is missing"),
-    "a list of files": ({"files": "[clicks.csv]"}, "files: expected a mapping with interactions, users, items, got a l"),
+    "a list of files": (
+        {"files": "[clicks.csv]"},
+        "files: expected a mapping with interactions, users, items, got a l",
+    ),
     "a table without a key": (
         {"files": "{interactions: clicks.csv, users: {file: u.csv}}"},
         "key 'files.users.key' is missing",
@@ -495,7 +514,10 @@ MISTAKES = {
         "unknown key 'fields[2].buckets.quantile'; did you mean 'quantiles'?",
     ),
     "one bucket": ({"fields": "[item_id, {column: price, buckets: {quantiles: 1}}]"}, "quantiles: expected a whole"),
-    "edges that fall": ({"fields": "[item_id, {column: price, buckets: {edges: [2, 1]}}]"}, "edges: expected numbers th"),
+    "edges that fall": (
+        {"fields": "[item_id, {column: price, buckets: {edges: [2, 1]}}]"},
+        "edges: expected numbers th",
+    ),
     "take without many": ({"fields": "[item_id, {column: title, take: all}]"}, "fields[2].take: goes with 'many'"),
     "an item that is no field": ({"fields": "[user_id, title]"}, "item: 'item_id' is not among the fields; did you"),
 }

@@ -11,10 +11,11 @@ import own_data
 import pytest
 from pyarrow import parquet
 
-from flipbench.data import store
+from flipbench.data import split, store
 from flipbench.data.fetch import import_from
 from flipbench.plan import suite as suites
 from flipbench.store.planning import plan_of, store_of
+from flipbench.text.prompt import sentences
 
 SMALL_FLIP = "flip: {plm: small}"
 
@@ -29,7 +30,9 @@ def raw_movielens(folder: Path) -> Path:
     """A raw folder of forty users who rate what chance says."""
     draw = random.Random(0)
     folder.mkdir()
-    users = [f"{u}::{draw.choice('FM')}::{draw.choice([1, 18, 56])}::{draw.randrange(3)}::{u:05}\n" for u in range(1, 41)]
+    users = [
+        f"{u}::{draw.choice('FM')}::{draw.choice([1, 18, 56])}::{draw.randrange(3)}::{u:05}\n" for u in range(1, 41)
+    ]
     movies = [f"{m}::Film & Co. {m} (19{50 + m})::Drama|War\n" for m in range(1, 21)]
     pairs = draw.sample([(u, m) for u in range(1, 41) for m in range(1, 21)], 400)
     ratings = [f"{u}::{m}::{draw.randint(1, 5)}::{978_300_000 + draw.randrange(60)}\n" for u, m in pairs]
@@ -102,7 +105,9 @@ def test_the_real_movielens_as_one_csv_gives_the_same_predictions(tmp_path, cli)
 
 def test_a_suite_runs_and_reports_a_file_by_its_name(tmp_path, cli):
     own_data.write(tmp_path / "data", own_data.CSV)
-    path = write_suite(tmp_path, data="[data/my-clicks.yaml]", methods="[dcnv2, item_mean]", compare="{reference: dcnv2}")
+    path = write_suite(
+        tmp_path, data="[data/my-clicks.yaml]", methods="[dcnv2, item_mean]", compare="{reference: dcnv2}"
+    )
     code, out, err = cli("plan", path)
     assert code == 0, err
     assert "my-clicks" in out
@@ -125,7 +130,9 @@ def test_a_suite_runs_and_reports_a_file_by_its_name(tmp_path, cli):
 
 def test_without_users_the_report_says_that_rows_were_resampled(tmp_path, cli):
     own_data.write(tmp_path, own_data.CSV, user="", fields="[item_id, {column: title, side: item}, device]")
-    path = write_suite(tmp_path, data="[my-clicks.yaml]", methods="[dcnv2, linear, item_mean]", seeds="2", compare="{reference: dcnv2}")
+    path = write_suite(
+        tmp_path, data="[my-clicks.yaml]", methods="[dcnv2, linear, item_mean]", seeds="2", compare="{reference: dcnv2}"
+    )
     assert cli("run", path, "--workers", 1)[0] == 0
     assert cli("report", path, "--no-figures")[0] == 0
     page = (tmp_path / "reports/mini.md").read_text()
@@ -138,7 +145,9 @@ def test_without_users_the_report_says_that_rows_were_resampled(tmp_path, cli):
 
 def test_a_method_that_needs_users_says_that_there_are_none(tmp_path, cli):
     own_data.write(tmp_path, own_data.CSV, user="", fields="[item_id, {column: title, side: item}, device]")
-    code, _, err = cli("run", write_suite(tmp_path, data="[my-clicks.yaml]", methods="[bias]", settings=""), "--workers", 1)
+    code, _, err = cli(
+        "run", write_suite(tmp_path, data="[my-clicks.yaml]", methods="[bias]", settings=""), "--workers", 1
+    )
     assert code == 2, err
     assert "Bias needs a column of users, and my-clicks has none among its fields" in err
 
@@ -173,15 +182,27 @@ REFUSED = {
         "[my-clicks.yaml: {validation: known-users}]",
         "'my-clicks' has no column of users; valid: validation: last-ninth",
     ),
-    "a share of no users": ({"user": "", "fields": "[item_id, title]"}, "[my-clicks.yaml: {users: 0.5}]", "no column of"),
-    "an order that it has not": ({}, "[my-clicks.yaml: {order: file}]", "'my-clicks' has no order 'file'; valid: chrono"),
+    "a share of no users": (
+        {"user": "", "fields": "[item_id, title]"},
+        "[my-clicks.yaml: {users: 0.5}]",
+        "no column of",
+    ),
+    "an order that it has not": (
+        {},
+        "[my-clicks.yaml: {order: file}]",
+        "'my-clicks' has no order 'file'; valid: chrono",
+    ),
     "another order of given parts": (
         {"split": "{test_from: 1030}"},
         "[my-clicks.yaml: {order: random}]",
         "'my-clicks' has no order 'random'; valid: chronological",
     ),
     "a file that is not there": ({}, "[their-clicks.yaml]", "their-clicks.yaml: no such file"),
-    "a file with a mistake": ({"tiem": "x"}, "[my-clicks.yaml]", "my-clicks.yaml: unknown key 'tiem'; did you mean 'time'"),
+    "a file with a mistake": (
+        {"tiem": "x"},
+        "[my-clicks.yaml]",
+        "my-clicks.yaml: unknown key 'tiem'; did you mean 'time'",
+    ),
     "a data set twice": ({}, "[my-clicks.yaml, ./my-clicks.yaml]", "data set 'my-clicks' is listed twice"),
 }
 
@@ -220,3 +241,21 @@ def test_finished_runs_are_reported_without_the_raw_files(tmp_path, cli):
     (tmp_path / "clicks.csv").unlink()
     assert cli("verify", path)[0] == 0
     assert "clicks.csv: no such file" in cli("run", path)[2]
+
+
+def test_the_example_in_the_documentation_runs(tmp_path, cli, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/your-own-data.md").read_text(encoding="utf-8")
+    files = re.findall(r"`([\w.-]+)`:\n\n```(?:csv|yaml)\n(.*?)```", page, re.DOTALL)
+    assert [name for name, _ in files] == ["clicks.csv", "articles.csv", "my-clicks.yaml", "mine.yaml"]
+    for name, content in files:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    commands = re.search(r"```console\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    for command in commands:
+        code, out, err = cli(*command.split()[1:])
+        assert code == 0, (command, out, err)
+    table = store.open_table("my-clicks.yaml")
+    (prompt,) = sentences(table, table.ids[:1])
+    told = re.search(r"first row as `(.*?)`", page, re.DOTALL)[1]
+    assert prompt == " ".join(told.split())
+    assert split.sizes(table) == (13, 10)
