@@ -9,13 +9,15 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, get_args
 
 from flipbench import plugins
+from flipbench.data import described_file
+from flipbench.data.described import VERSION, Description
 from flipbench.data.table import Field
 from flipbench.errors import UserError, described, nearest, shorten
 from flipbench.protocol import Order
@@ -68,6 +70,8 @@ class Dataset:
             can then be planned for and found without the data.
         reasons: why our count differs from the expected one, by the same keys.
         package: of a data set that is not registered here, the package that registers it elsewhere; it has no reader.
+        described: what a user's file says, of a data set that is described by one; ``fields`` are empty then, since
+            the data decide which file has which.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Dataset:
     fingerprint: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
+    described: Description | None = None
 
     def prepare(self, raw: Path, allow_partial: bool = False) -> Prepared:
         """The whole table in memory.
@@ -118,7 +123,19 @@ class Dataset:
     @property
     def import_command(self) -> str:
         """The command that prepares it from raw files at hand."""
+        if self.described:
+            return f"'flipbench data import {self.described.path}'"
         return f"'flipbench data import {self.name} --from DIR'"
+
+    @property
+    def clustered(self) -> bool:
+        """Whether rows are known to be of users, which tests resample."""
+        return self.described is None or self.described.user is not None
+
+    @property
+    def gives_validation(self) -> bool:
+        """Whether it has a validation part of its own."""
+        return self.described is not None and self.described.gives_validation
 
 
 def names() -> list[str]:
@@ -126,15 +143,30 @@ def names() -> list[str]:
     return sorted(_registered())
 
 
+def is_file(name: str) -> bool:
+    """Whether a name is the path of a file that describes a data set."""
+    return name.endswith((".yaml", ".yml"))
+
+
 def get(name: str) -> Dataset:
-    """The data set registered as ``name``.
+    """The data set registered as ``name``, or described by the YAML file of that path.
 
     Raises:
         UserError: no such data set (names the nearest), several of the name (names both), its module cannot be loaded,
-            or it declares what it must not.
+            it declares what it must not, or there is a mistake in its file.
     """
-    registered = _registered()
-    if name in registered:
+    if not is_file(name):
+        return _get(name)
+    path = Path(name)
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return _described(path)
+    return _described(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _get(name: str) -> Dataset:
+    if name in (registered := _registered()):
         return _load(name)
     if name in _elsewhere:
         return _elsewhere[name]
@@ -156,6 +188,27 @@ def _load(name: str) -> Dataset:
     if problem := _problem(name, dataset):
         raise UserError(f"{where} declares {problem}")
     return dataset
+
+
+@lru_cache(maxsize=64)
+def _described(path: Path, *_version: int) -> Dataset:
+    said = described_file.load(path)
+    if said.name in _registered():
+        raise UserError(f"{path}: dataset: '{said.name}' is the name of a registered data set; choose another")
+    return Dataset(
+        name=said.name,
+        title=said.title,
+        citation=said.citation,
+        licence=said.licence,
+        fields=(),
+        label=str(said.label),
+        reader="flipbench.data.described_reader:read",
+        options={"description": said},
+        version=VERSION,
+        files=tuple(str(file) for file in said.raw_files),
+        orders=said.orders,
+        described=said,
+    )
 
 
 @cache

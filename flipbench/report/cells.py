@@ -103,6 +103,7 @@ class SuiteResults:
         floors: rows that any model must beat: those whose method is of the kind ``floor``.
         published: what others publish, by the data set that it is printed beside.
         code: rows whose runs are not of one code, or not of today's.
+        unclustered: data sets with runs whose rows are of no known users, so that tests resample the rows.
     """
 
     suite: str
@@ -125,3 +126,4 @@ class SuiteResults:
     floors: frozenset[str] = frozenset()
     published: Mapping[str, Published] = field(default_factory=dict)
     code: CodeMarks = field(default_factory=CodeMarks)
+    unclustered: tuple[str, ...] = ()

@@ -71,7 +71,8 @@ def collect(plan: Plan, store: Store, today: Mapping[str, str] | None = None) ->
         refits=tuple(dict.fromkeys(refits)),
         floors=frozenset(m.label for m in suite.methods if m.is_floor),
         code=code_marks(_behind(cell for cell, _ in ran), store, today),
-        published={d.label: published(d.published, d.name, d.order) for d in suite.data if d.published},
+        published={d.label: published(d.published, d.dataset.name, d.order) for d in suite.data if d.published},
+        unclustered=tuple(d.label for d in shown if not d.dataset.clustered),
     )
 
 
