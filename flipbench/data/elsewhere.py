@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from flipbench import yamlfile
 from flipbench.data import dataset as datasets
 from flipbench.data.dataset import Dataset
 from flipbench.errors import UserError
@@ -39,11 +40,11 @@ def read_beside(suite: Path) -> None:
         UserError: the file is there and no such description.
     """
     path = suite.with_name(suite.stem + SUFFIX)
+    if not yamlfile.exists(path):
+        return
     try:
         documents = json.loads(path.read_text(encoding="utf-8"))
         found = [_dataset(name, document) for name, document in documents.items()]
-    except FileNotFoundError:
-        return
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: no description of data sets as a bundle has it ({error!r})") from None
     datasets.know(found)

@@ -92,3 +92,10 @@ def test_what_is_missing_is_one_line(there, refused):
     path.unlink()
     dataset._elsewhere.clear()
     assert "unknown data set 'my-clicks'" in refused("verify", *OPTIONS)
+
+
+def test_a_suites_file_may_have_the_longest_name_there_is(suite_file):
+    """That of a description beside it would be longer still."""
+    name = "a" * (255 - len(".yaml"))
+    path = suite_file(suite=name)
+    assert suite.load(str(path.rename(path.with_name(f"{name}.yaml")))).suite == name

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,8 +19,10 @@ from flipbench.errors import UserError
 from flipbench.methods.flip.alignment import similarities, top1
 from flipbench.methods.flip.geometry import geometry
 from flipbench.methods.flip.masking import mask_table, mask_values
+from flipbench.plan.code import Code, code_of
 from flipbench.run import stages
 from flipbench.run.stages import run_stage
+from flipbench.store.code import RunCode
 from flipbench.store.manifest import DRAWN
 from flipbench.store.runs import Store
 from flipbench.train.weights import saved_weights
@@ -120,12 +123,23 @@ def test_inspecting_suite_scores_nothing(inspected):
     (cell,) = whole.cells
     assert cell.evaluations == ()
     assert cell.inspections == (*measuring,)
+    assert {*store.env(pretraining)["code"]} == {"pretraining", "dcnv2"}
     for stage in measuring:
+        assert {*store.env(stage)["code"]} == {stage.role, "pretraining", "dcnv2"}, "whatever code made the figures"
         assert stage.parents == {"pretrain": pretraining}
         files = {p.name: p.stat().st_size for p in store.folder(stage).iterdir()}
         assert {*files} == {"DONE", DRAWN, "env.json", "events.jsonl", "metrics.json", "spec.json"}
         assert sum(files.values()) < 300_000
         store.check(stage)
+
+
+def test_a_changed_model_in_a_pretraining_is_changed_code_of_its_inspections(inspected, monkeypatch):
+    whole, store = inspected
+    assert RunCode(store).changed(whole.stages()) == []
+    of_today = Code(Path("dcnv2.py"), 0, "f" * 64)
+    monkeypatch.setattr("flipbench.store.code.code_of", lambda t: of_today if "dcnv2" in t else code_of(t))
+    (changed,) = RunCode(store).changed(whole.stages())
+    assert (changed.method, changed.runs) == ("dcnv2", 2), "the pretraining that both were made from counts with them"
 
 
 def test_the_stored_embeddings_are_the_pretrained_ones(inspected):
