@@ -154,4 +154,15 @@ def _add_data(verb: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     local.add_argument("name")
     local.add_argument("--from", dest="folder", type=_path, required=True, metavar="DIR")
     check.add_argument("name", nargs="?", help="without one: Table I for all that are prepared")
-    return [show, fetch, local, check]
+    return [show, fetch, local, check, _add_rows(actions)]
+
+
+def _add_rows(actions: Any) -> argparse.ArgumentParser:
+    what = "64-bit hashes of (user, item, time) for each part: whether two groups have the same rows"
+    rows: argparse.ArgumentParser = actions.add_parser("rows", help=what, description=what)
+    rows.add_argument("name")
+    rows.add_argument("--order", metavar="ORDER", help="of the rows before the split (default: the data set's first)")
+    rows.add_argument("--to", type=_path, metavar="FILE", help="write a hash a row: .csv or .csv.gz")
+    theirs = "compare with another group's file of hashes; exit code 3 on a difference"
+    rows.add_argument("--check", type=_path, metavar="FILE", help=theirs)
+    return rows

@@ -41,6 +41,21 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class RowDigest:
+    """Which rows a part of a data set has; how the digests are computed stands in ``docs/row-hashes.md``.
+
+    Attributes:
+        rows: how many.
+        sum: 16 hexadecimal digits, equal for the same rows in any order.
+        order: 16 hexadecimal digits, equal for the same rows in the same order.
+    """
+
+    rows: int
+    sum: str
+    order: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set's metadata and its reader.
 
@@ -64,6 +79,7 @@ class Dataset:
         fingerprint: content fingerprint of the whole data set once prepared, where it is known beforehand: results
             can then be planned for and found without the data.
         reasons: why our count differs from the expected one, by the same keys.
+        rows: the rows of each part in the first order, where they are published.
     """
 
     name: str
@@ -82,6 +98,7 @@ class Dataset:
     expected: Mapping[str, int] = field(default_factory=dict)
     fingerprint: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, RowDigest] = field(default_factory=dict)
 
     def prepare(self, raw: Path, allow_partial: bool = False) -> Prepared:
         """The whole table in memory.

@@ -2,7 +2,8 @@
 
 ``home()/data/NAME/`` holds ``ids.npy`` (int32 [N, F]), ``labels.npy`` (uint8 [N]), ``features.parquet``
 (``field`` int16, ``value`` string; row i is feature id i + 1), ``truth.npy`` (float32 [N], planted data
-only) and ``meta.json``, which seals the others and itself.
+only), ``times.npy`` (int64 [N], where the raw files have times; no part of the fingerprint) and ``meta.json``,
+which seals the others and itself.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from flipbench.data.encode import Prepared
 
 META = "meta.json"
+TIMES = "times.npy"
 
 
 def home() -> Path:
@@ -120,11 +122,28 @@ def truth(table: Table) -> NDArray[np.float32]:
     return probabilities
 
 
+def times(table: Table) -> NDArray[np.int64] | None:
+    """When each row happened, [N] int64 in the raw files' unit, memory-mapped; None for data without times.
+
+    Raises:
+        UserError: the table was prepared before times were kept beside it.
+    """
+    import numpy as np
+
+    path, dataset = table.folder / TIMES, get(table.name)
+    if path.exists():
+        moments: NDArray[np.int64] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return moments
+    if dataset.generated or dataset.orders[0] != "chronological":
+        return None
+    raise UserError(f"{path}: the table was prepared before times were kept beside it: run {dataset.remedy}")
+
+
 def write_table(dataset: Dataset, prepared: Prepared) -> Table:
     """Store a table and open it.
 
     Written beside its place and renamed, under a lock: a table is there whole or not at all. A table
-    with the same content is left as it is.
+    with the same content, and the same times beside it, is left as it is.
 
     Raises:
         UserError: the folder cannot be written.
@@ -137,7 +156,7 @@ def write_table(dataset: Dataset, prepared: Prepared) -> Table:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{dataset.name}.lock"):
-            if not _holds(dataset, key_of(content)):
+            if not _holds(dataset, key_of(content), prepared.times):
                 _replace(folder, dataset, prepared, content)
         if prepared.scratch:
             shutil.rmtree(prepared.scratch, ignore_errors=True)
@@ -160,6 +179,8 @@ def _replace(folder: Path, dataset: Dataset, prepared: Prepared, content: dict[s
         np.save(new / "labels.npy", prepared.labels, allow_pickle=False)
         if prepared.truth is not None:
             np.save(new / "truth.npy", prepared.truth, allow_pickle=False)
+        if prepared.times is not None:
+            np.save(new / TIMES, prepared.times, allow_pickle=False)
         sizes = [len(vocabulary) for vocabulary in prepared.values]
         features = {
             "field": pa.array(np.repeat(np.arange(len(sizes), dtype=np.int16), sizes)),
@@ -198,6 +219,8 @@ def _content(dataset: Dataset, prepared: Prepared) -> dict[str, Any]:
         encoded = value.encode()
         text.update(len(encoded).to_bytes(4, "little") + encoded)
     arrays: dict[str, NDArray[Any]] = {"ids": ids, "labels": labels}
+    if prepared.times is not None and (prepared.times.shape != labels.shape or prepared.times.dtype != np.int64):
+        raise ValueError(f"{dataset.name}: times {prepared.times.dtype} {prepared.times.shape}")
     if prepared.truth is not None:
         arrays["truth"] = prepared.truth
     return {
@@ -258,15 +281,21 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _holds(dataset: Dataset, wanted: str) -> bool:
-    """Whether the table on disk is whole and has this fingerprint."""
+def _holds(dataset: Dataset, wanted: str, times: NDArray[np.int64] | None) -> bool:
+    """Whether the table on disk is whole and has this fingerprint and these times."""
+    import numpy as np
+
     folder = folder_of(dataset.name)
     try:
         meta = _read(dataset)
     except UserError:
         return False
     whole = all(_digest(folder / file) == digest for file, digest in meta["files"].items())
-    return whole and meta["fingerprint"] == wanted and meta["version"] == dataset.version
+    if not whole or meta["fingerprint"] != wanted or meta["version"] != dataset.version:
+        return False
+    if times is None:
+        return TIMES not in meta["files"]
+    return TIMES in meta["files"] and np.array_equal(np.load(folder / TIMES, mmap_mode="r"), times)
 
 
 def _damaged(path: Path, dataset: Dataset) -> UserError:
