@@ -154,7 +154,18 @@ def _add_data(verb: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     local.add_argument("name")
     local.add_argument("--from", dest="folder", type=_path, required=True, metavar="DIR")
     check.add_argument("name", nargs="?", help="without one: Table I for all that are prepared")
-    return [show, fetch, local, check, _add_rows(actions)]
+    return [show, fetch, local, check, _add_rows(actions), _add_describe(actions)]
+
+
+def _add_describe(actions: Any) -> argparse.ArgumentParser:
+    what = "guess what a file of yours holds, and write a YAML file that describes it, for you to edit"
+    describe: argparse.ArgumentParser = actions.add_parser("describe", help=what, description=what)
+    kinds = "a CSV, TSV or Parquet file, a folder of RecBole's atomic files, or one with train.csv and test.csv"
+    describe.add_argument("path", type=_path, help=kinds)
+    describe.add_argument("--to", type=_path, metavar="FILE", help="the YAML file (default: NAME.yaml)")
+    describe.add_argument("--label", metavar="COLUMN", help="instead of the column that looks like it")
+    describe.add_argument("--force", action="store_true", help="replace the YAML file where it is there")
+    return describe
 
 
 def _add_rows(actions: Any) -> argparse.ArgumentParser:

@@ -17,7 +17,12 @@ def list_names(args: argparse.Namespace) -> None:
 
 
 def data(args: argparse.Namespace) -> int | None:
-    """Data sets: list, fetch, import, check, or hash the rows."""
+    """Data sets: list, fetch, import, check, describe, or hash the rows."""
+    if args.action == "describe":
+        from flipbench.cli.describe import describe
+
+        describe(args)
+        return None
     if args.action == "rows":
         from flipbench.cli.rows import rows
 
