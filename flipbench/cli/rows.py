@@ -10,7 +10,7 @@ from flipbench.data import row_hashes
 from flipbench.data.dataset import Dataset, RowDigest, get
 from flipbench.data.row_hashes import Hashes
 from flipbench.data.store import open_table
-from flipbench.errors import UserError
+from flipbench.errors import UserError, nearest, shorten
 
 MISMATCH = 3
 EQUAL = "equal"
@@ -20,14 +20,16 @@ def rows(args: argparse.Namespace) -> int:
     """Print the digests of each part, and a comparison; exit code 3 where there is a difference."""
     dataset, theirs = get(args.name), row_hashes.read(Path(args.check)) if args.check else None
     table, order = open_table(args.name), args.order or dataset.orders[0]
-    hashes, timed = row_hashes.hash_rows(table)
+    if order not in dataset.orders:
+        raise UserError(f"data set '{args.name}' has no order '{shorten(order)}'{nearest(order, dataset.orders)}")
+    hashes, hashed = row_hashes.hash_rows(table)
     parts = row_hashes.parts_of(table, order, hashes)
     digests = {part: row_hashes.digest(of_part) for part, of_part in parts.items()}
     published = dataset.rows if order == dataset.orders[0] else {}
     document: dict[str, Any] = {
         "data set": args.name,
         "order": order,
-        "hash of": ["user", "item", *["time"] * timed],
+        "hash of": list(hashed),
         "parts": {part: asdict(digest) | _verdict(digest, published.get(part)) for part, digest in digests.items()},
     }
     if args.to:
@@ -65,7 +67,8 @@ def _compared(file: str, ours: dict[str, Hashes], theirs: dict[str, Hashes]) -> 
 
 def _print(document: dict[str, Any], dataset: Dataset, file: str | None) -> None:
     of = ", ".join(document["hash of"])
-    without = "" if "time" in document["hash of"] else "; the data have no times"
+    missing = [f"{each}s" for each in ("user", "item", "time") if each not in document["hash of"]]
+    without = f"; the data have no {' and no '.join(missing)}" if missing else ""
     say(f"{document['data set']}: hashes of ({of}){without}; order {document['order']}")
     any_published = any("published" in part for part in document["parts"].values())
     columns = ["part", "rows", "hash of the rows", "hash of their order", *["published"] * any_published]

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flipbench.data.table import Field, Layout
+
 CHUNK = 1 << 20
 """Rows that are gathered at a time."""
 
@@ -43,6 +45,8 @@ class Prepared:
         times: [N] int64, when each row happened, in the data's own unit (seconds since 1970 in every data set of ours);
             None where the data have no times. No part of the fingerprint: nothing is learnt from them.
         scratch: folder that only an unfinished preparation needs; removed once the table is stored.
+        fields, layout: of a described data set, known once its files were read.
+        users: [N] int32, whose rows these are, where that is no field.
     """
 
     ids: NDArray[np.int32]
@@ -52,6 +56,9 @@ class Prepared:
     truth: NDArray[np.float32] | None = None
     times: NDArray[np.int64] | None = None
     scratch: Path | None = None
+    fields: tuple[Field, ...] | None = None
+    layout: Layout | None = None
+    users: NDArray[np.int32] | None = None
 
 
 def period(times: NDArray[np.int64]) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """Which rows a data set's parts have, as 64-bit hashes that another group can compute from its own files.
 
 A row's hash is BLAKE2b with a digest of 8 bytes, read as a big-endian number, of the UTF-8 text ``user NUL item NUL
-time``: the identifiers as the raw files spell them, the time a decimal integer. Data without times have ``user NUL
-item``. A part has two digests: the sum of its rows' hashes modulo 2^64, which no order changes, and BLAKE2b of the
-hashes one after another, which only this order has. ``docs/row-hashes.md`` has it in ten lines of pandas.
+time``: the identifiers as the raw files spell them, the time a decimal integer. What data do not have is left out:
+without times ``user NUL item``. A part has two digests: the sum of its rows' hashes modulo 2^64, which no order changes,
+and BLAKE2b of the hashes one after another, which only this order has. ``docs/row-hashes.md`` has it in ten lines of
+pandas.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from flipbench.atomic import replacing
 from flipbench.data import split
-from flipbench.data.dataset import RowDigest, get
+from flipbench.data.dataset import RowDigest
 from flipbench.data.store import times, values
 from flipbench.data.table import Table
 from flipbench.errors import UserError, nearest, shorten
@@ -62,47 +63,53 @@ class Difference:
         return self.same_order and not self.ours and not self.theirs
 
 
-def hash_rows(table: Table) -> tuple[Hashes, bool]:
-    """[N] uint64, a hash a row in the table's order; and whether times are part of them.
+def hash_rows(table: Table) -> tuple[Hashes, tuple[str, ...]]:
+    """[N] uint64, a hash a row in the table's order; and what of user, item and time is hashed, which data may lack.
 
     Raises:
-        UserError: the table was prepared before times were kept beside it.
+        UserError: the table was prepared before times were kept beside it, or has neither users nor items.
     """
     moments, strings = times(table), values(table)
+    columns = _identifiers(table)
     sides = []
-    for column in (table.user_column, table.item_column):
+    for column in columns.values():
         first, stop = int(table.offsets[column]), int(table.offsets[column + 1])
-        names = [value.encode() + b"\0" for value in strings.slice(first - 1, stop - first).to_pylist()]
+        names = [value.encode() for value in strings.slice(first - 1, stop - first).to_pylist()]
         sides.append((column, first, names))
-    (user_column, first_user, users), (item_column, first_item, items) = sides
     hashes = np.empty(len(table), np.uint64)
     for start in range(0, len(table), CHUNK):
         part = slice(start, start + CHUNK)
-        user, item = table.ids[part, user_column] - first_user, table.ids[part, item_column] - first_item
-        pairs = [users[u] + items[i] for u, i in zip(user.tolist(), item.tolist(), strict=True)]
-        if moments is None:
-            rows = [pair[:-1] for pair in pairs]
-        else:
-            rows = [pair + b"%d" % time for pair, time in zip(pairs, moments[part].tolist(), strict=True)]
+        texts = [[names[i] for i in (table.ids[part, column] - first).tolist()] for column, first, names in sides]
+        if moments is not None:
+            texts.append([b"%d" % time for time in moments[part].tolist()])
+        rows = map(b"\0".join, zip(*texts, strict=True))
         digests = b"".join([hashlib.blake2b(row, digest_size=8).digest() for row in rows])
         hashes[part] = np.frombuffer(digests, ">u8")
-    return hashes, moments is not None
+    return hashes, (*columns, *["time"] * (moments is not None))
+
+
+def _identifiers(table: Table) -> dict[str, int]:
+    """The columns of user and item, of those that the table has."""
+    if table.layout is None:
+        return {"user": table.user_column, "item": table.item_column}
+    columns = {"user": table.layout.user, "item": table.layout.item}
+    found = {side: column for side, column in columns.items() if column is not None}
+    if not found:
+        raise UserError(f"{table.name}: neither 'user' nor 'item' of its description is a field: no row can be named")
+    return found
 
 
 def parts_of(table: Table, order: Order, hashes: Hashes) -> dict[str, Hashes]:
     """The hashes of each of the :data:`PARTS` that the data set has, in the part's order.
 
     Raises:
-        UserError: unknown order, or one that the data set does not have.
+        UserError: unknown order.
     """
-    orders = get(table.name).orders
-    if order not in orders:
-        raise UserError(f"data set '{table.name}' has no order '{shorten(order)}'{nearest(order, orders)}")
     # the split's own code says which rows: their numbers go through it in place of their labels
     numbered = replace(table, labels=np.arange(len(table)))  # type: ignore[arg-type]
     found = {TRAINING: split.training_rows(numbered, order)}
     for validation in get_args(Validation):
-        with suppress(UserError):  # too few rows a user for known users
+        with suppress(UserError):  # too few rows a user for known users, or no part given
             found[f"validation {validation}"] = split.selection_rows(numbered, order, "held-out", validation)[1]
     found[TEST] = split.test_rows(numbered, order)
     return {part: hashes[rows.labels] for part, rows in found.items()}

@@ -16,6 +16,7 @@ from flipbench.stats.power import EQUIVALENCE_LEVEL, POWER, Reach
 VALIDATION: dict[Validation, str] = {
     "known-users": "the last third of the training rows of a third of the users",
     "last-ninth": "the last ninth of the training rows",
+    "given": "the validation part that the data set gives",
 }
 """The rows that choices are made on, in words."""
 

@@ -66,7 +66,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         validations=tuple(dict.fromkeys(validations)),
         refits=tuple(dict.fromkeys(refits)),
         floors=frozenset(m.label for m in suite.methods if m.is_floor),
-        published={d.label: published(d.published, d.name, d.order) for d in suite.data if d.published},
+        published={d.label: published(d.published, d.dataset.name, d.order) for d in suite.data if d.published},
     )
 
 
