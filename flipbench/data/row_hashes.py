@@ -2,9 +2,9 @@
 
 A row's hash is BLAKE2b with a digest of 8 bytes, read as a big-endian number, of the UTF-8 text ``user NUL item NUL
 time``: the identifiers as the raw files spell them, the time a decimal integer. What data do not have is left out:
-without times ``user NUL item``. A part has two digests: the sum of its rows' hashes modulo 2^64, which no order changes,
-and BLAKE2b of the hashes one after another, which only this order has. ``docs/row-hashes.md`` has it in ten lines of
-pandas.
+without times ``user NUL item``. A part has two digests: the sum of its rows' hashes modulo 2^64, which no order
+changes, and BLAKE2b of the hashes one after another, which only this order has. ``docs/row-hashes.md`` has it in ten
+lines of pandas.
 """
 
 from __future__ import annotations
