@@ -251,7 +251,7 @@ def separator_within(column: Column) -> tuple[str, str] | None:
         return None
     for separator in ("|", "^", ";", ","):
         several = column.distinct[column.distinct.str.contains(separator, regex=False)]
-        if len(several) < max(2, 0.2 * len(column.distinct)):
+        if len(several) < max(1, 0.2 * len(column.distinct)):
             continue
         pieces = several.str.split(separator, regex=False).explode().str.strip()
         different = pieces.nunique()
