@@ -172,9 +172,9 @@ def _add_describe(actions: Any) -> argparse.ArgumentParser:
 def _add_rows(actions: Any) -> argparse.ArgumentParser:
     what = "64-bit hashes of (user, item, time) for each part: whether two groups have the same rows"
     rows: argparse.ArgumentParser = actions.add_parser("rows", help=what, description=what)
-    rows.add_argument("name")
+    rows.add_argument("name", help="a data set, or the YAML file that describes one")
     rows.add_argument("--order", metavar="ORDER", help="of the rows before the split (default: the data set's first)")
     rows.add_argument("--to", type=_path, metavar="FILE", help="write a hash a row: .csv or .csv.gz")
-    theirs = "compare with another group's file of hashes; exit code 3 on a difference"
-    rows.add_argument("--check", type=_path, metavar="FILE", help=theirs)
+    theirs = "compare with another group's file of hashes, or a data set's published ones; exit code 3 on a difference"
+    rows.add_argument("--check", type=_path, metavar="FILE|NAME", help=theirs)
     return rows

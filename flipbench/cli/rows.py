@@ -7,7 +7,7 @@ from typing import Any
 
 from flipbench.cli.output import print_json, print_table, say
 from flipbench.data import row_hashes
-from flipbench.data.dataset import Dataset, RowDigest, get
+from flipbench.data.dataset import RowDigest, get, names
 from flipbench.data.row_hashes import Hashes
 from flipbench.data.store import open_table
 from flipbench.errors import UserError, nearest, shorten
@@ -18,14 +18,19 @@ EQUAL = "equal"
 
 def rows(args: argparse.Namespace) -> int:
     """Print the digests of each part, and a comparison; exit code 3 where there is a difference."""
-    dataset, theirs = get(args.name), row_hashes.read(Path(args.check)) if args.check else None
-    table, order = open_table(args.name), args.order or dataset.orders[0]
+    dataset = get(args.name)
+    order = args.order or dataset.orders[0]
     if order not in dataset.orders:
         raise UserError(f"data set '{args.name}' has no order '{shorten(order)}'{nearest(order, dataset.orders)}")
-    hashes, hashed = row_hashes.hash_rows(table)
+    published = dataset.rows if order == dataset.orders[0] else {}
+    theirs: dict[str, Hashes] = {}
+    if args.check in names():
+        published = _published(args.check)
+    elif args.check:
+        theirs = row_hashes.read(Path(args.check))
+    hashes, hashed = row_hashes.hash_rows(table := open_table(args.name))
     parts = row_hashes.parts_of(table, order, hashes)
     digests = {part: row_hashes.digest(of_part) for part, of_part in parts.items()}
-    published = dataset.rows if order == dataset.orders[0] else {}
     document: dict[str, Any] = {
         "data set": args.name,
         "order": order,
@@ -35,15 +40,24 @@ def rows(args: argparse.Namespace) -> int:
     if args.to:
         row_hashes.write(Path(args.to), parts)
         document["written"] = args.to
-    if theirs is not None:
+    if theirs:
         document["compared"] = _compared(args.check, parts, theirs)
     if args.json:
         print_json(document)
     else:
-        _print(document, dataset, args.check)
+        _print(document, args.check)
     unequal = [part for part in document["parts"].values() if part.get("published", EQUAL) != EQUAL]
     unequal += [part for part in document.get("compared", {}).values() if not part["equal"]]
     return MISMATCH if unequal else 0
+
+
+def _published(name: str) -> dict[str, RowDigest]:
+    """The published digests of a registered data set."""
+    published = dict(get(name).rows)
+    if not published:
+        known = [each for each in names() if get(each).rows]
+        raise UserError(f"--check {name}: no row hashes of it are published; valid: {', '.join(known)}, or a file")
+    return published
 
 
 def _verdict(ours: RowDigest, published: RowDigest | None) -> dict[str, str]:
@@ -65,7 +79,7 @@ def _compared(file: str, ours: dict[str, Hashes], theirs: dict[str, Hashes]) -> 
     return {part: asdict(difference) | {"equal": difference.equal} for part, difference in found.items()}
 
 
-def _print(document: dict[str, Any], dataset: Dataset, file: str | None) -> None:
+def _print(document: dict[str, Any], file: str | None) -> None:
     of = ", ".join(document["hash of"])
     missing = [f"{each}s" for each in ("user", "item", "time") if each not in document["hash of"]]
     without = f"; the data have no {' and no '.join(missing)}" if missing else ""

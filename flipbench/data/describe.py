@@ -40,9 +40,9 @@ def describe(path: Path, label: str | None = None) -> Draft:
     _roles(draft, tables)
     _order_and_split(draft, tables)
     describe_fields.add(draft, tables)
-    if not draft.fields:
+    if len(draft.fields) < 2:
         reasons = "; ".join(f"{name} {why}" for name, why in draft.left_out)
-        raise UserError(f"{path}: no column is left for a field: {shorten(reasons, 400)}")
+        raise UserError(f"{path}: fewer than two columns are left for fields: {shorten(reasons, 400)}")
     return draft
 
 

@@ -118,7 +118,10 @@ def _value(value: object) -> str:
 def _text(path: Path, types: bool) -> Sample:
     data, whole = _head(path)
     encoding = _encoding(data)
-    text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding, "strict" if whole else "ignore")
+    try:
+        text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding, "strict" if whole else "ignore")
+    except UnicodeDecodeError as error:  # of UTF-16, which its first bytes said it is
+        raise UserError(f"{path}: no UTF-16, as which it begins ({error.reason})") from None
     if not text.strip():
         raise UserError(f"{path}: empty file")
     separator = _separator(path, text)

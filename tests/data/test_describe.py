@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from tables import corrupted
 
 from flipbench import yamlfile
-from flipbench.data import sample
+from flipbench.data import described_file, sample, store
 from flipbench.data.describe import describe
 from flipbench.data.describe_text import written
 from flipbench.data.draft import Draft
+from flipbench.data.table import Table
 from flipbench.errors import UserError
 
 ATOMIC = """\
@@ -78,8 +79,16 @@ def content(draft: Draft) -> dict[str, Any]:
     path = draft.source.interactions[next(iter(draft.source.interactions))].parent / "read-back.yaml"
     path.write_text(written(draft, path.parent), encoding="utf-8")
     read: dict[str, Any] = yamlfile.load(path)
+    described_file.load(path)  # the reader of descriptions takes it
     path.unlink()
     return read
+
+
+def opened(draft: Draft) -> Table:
+    """The table of the written file."""
+    path = draft.source.interactions[""].parent / "mine.yaml"
+    path.write_text(written(draft, path.parent), encoding="utf-8")
+    return store.open_table(str(path))
 
 
 def fields(draft: Draft) -> dict[str, dict[str, Any]]:
@@ -167,6 +176,7 @@ def test_types_of_a_configuration(tmp_path: Path) -> None:
 
 TENTHS = [n / 10 for n in range(100)]
 IDS = range(100)
+COLOURS = ["red", "green", "blue", "black", "white"]
 
 LABELS = {
     "a click": ({"click": [0, 1], "user_id": IDS}, "click"),
@@ -184,7 +194,7 @@ LABELS = {
 
 @pytest.mark.parametrize(("columns", "expected"), LABELS.values(), ids=LABELS)
 def test_labels(table, columns: dict[str, Any], expected: Any) -> None:
-    found = content(describe(table(**columns)))["label"]
+    found = content(describe(table(**columns, colour=COLOURS)))["label"]
     assert (found if isinstance(found, str) else (found["column"], found["positive"])) == expected
 
 
@@ -220,7 +230,7 @@ def test_a_label_may_be_named(table, cli, refused, tmp_path: Path) -> None:
     ],
 )
 def test_times(table, name: str, values: Iterable[Any], unit: str | None) -> None:
-    draft = describe(table(label=[0, 1], user_id=IDS, **{name: values}))
+    draft = describe(table(label=[0, 1, 1], user_id=IDS, colour=COLOURS, **{name: values}))
     if unit is None and name != "hour":
         assert draft.time is None
         assert content(draft)["order"] == "shuffled"
@@ -228,12 +238,15 @@ def test_times(table, name: str, values: Iterable[Any], unit: str | None) -> Non
         assert content(draft)["time"] == name
         assert unit in why(draft, "time")
         assert left_out(draft)[name] == "is the time"
+        moments = store.times(opened(draft))
+        assert moments is not None
+        assert moments.tolist() == sorted(moments.tolist())
 
 
 def test_the_hour_of_avazu_is_a_time_and_the_hour_of_a_day_is_none(table) -> None:
-    avazu = describe(table(click=[0, 1], device=IDS, hour=[14102100 + n for n in range(60)]))
+    avazu = describe(table(click=[0, 1], device=IDS, colour=COLOURS, hour=[14102100 + n for n in range(60)]))
     assert (avazu.time.column if avazu.time else None) == "hour"
-    assert describe(table(click=[0, 1], device=IDS, hour=range(24))).time is None
+    assert describe(table(click=[0, 1], device=IDS, colour=COLOURS, hour=range(24))).time is None
 
 
 def test_users_items_and_what_describes_them(table) -> None:
@@ -280,7 +293,7 @@ AMOUNTS = {
 @pytest.mark.parametrize(("name", "values", "expected"), AMOUNTS.values(), ids=AMOUNTS)
 def test_amounts_want_buckets_and_codes_do_not(table, name: str, values: Iterable[Any], expected: Any) -> None:
     repeated = [value for value in values for _ in range(2)]
-    draft = describe(table(label=[0, 0, 1], **{name: repeated}, other=["a", "b", "c"]))
+    draft = describe(table(label=[0, 0, 1], **{name: repeated}, other=COLOURS))
     assert fields(draft)[name].get("buckets") == expected
 
 
@@ -295,7 +308,7 @@ MANY = {
 
 @pytest.mark.parametrize(("name", "values", "expected"), MANY.values(), ids=MANY)
 def test_many_values_in_one(table, name: str, values: list[str], expected: str | None) -> None:
-    draft = describe(table(label=[0, 0, 1], **{name: values * 2}, other=["a", "b", "c", "d", "e"]))
+    draft = describe(table(label=[0, 0, 1], **{name: values * 2}, other=COLOURS))
     assert fields(draft)[name].get("many") == expected
 
 
@@ -326,7 +339,7 @@ def test_columns_that_are_no_fields(table) -> None:
 
 
 def test_a_column_says_the_part(table) -> None:
-    draft = describe(table(label=[0, 1], user_id=IDS, fold=["Train", "val", "Train", "Train", "test"]))
+    draft = describe(table(label=[0, 1], user_id=IDS, colour=COLOURS, fold=["Train", "val", "Train", "Train", "test"]))
     assert content(draft)["split"] == {"column": "fold", "train": "Train", "valid": "val", "test": "test"}
     assert content(draft)["order"] == "file"
     assert left_out(draft)["fold"] == "says which part a row is in"
@@ -353,6 +366,8 @@ def test_forms_of_text(table, name: str, form: dict[str, str], expected: dict[st
     assert content(draft)["dataset"] == "clicks"
     assert why(draft, "separator").startswith(separator)
     assert list(fields(draft)) == ["user_id", "title"]
+    texts = store.values(opened(draft)).to_pylist()[100:]
+    assert texts == sorted(["Amélie, 2001", 'A "quoted" one', "Élan", "“Q”", "x"])
 
 
 def test_parquet_with_lists_times_and_missing_values(tmp_path: Path) -> None:
@@ -373,10 +388,16 @@ def test_parquet_with_lists_times_and_missing_values(tmp_path: Path) -> None:
     assert "format" not in read
     assert fields(draft)["tags"]["take"] == "first"
     assert why(draft, "field price").endswith("33% are empty: unknown")
+    own = opened(draft)
+    texts = store.values(own).to_pylist()
+    assert [texts[f - 1 : g - 1] for f, g in zip(own.offsets, own.offsets[1:], strict=False)][1] == ["a", "unknown"]
+    moments = store.times(own)
+    assert moments is not None
+    assert moments[1] - moments[0] == 86_400 * 10**6, "microseconds of a day"
 
 
 def test_the_rest_of_a_large_file_is_not_looked_at(tmp_path: Path, monkeypatch) -> None:
-    text = "user_id,label\n" + "".join(f"{n},{n % 2}\n" for n in range(300_000)) + "broken\n"
+    text = "user_id,item,label\n" + "".join(f"{n},{n % 7},{n % 2}\n" for n in range(300_000)) + "broken\n"
     for path in (tmp_path / "clicks.csv", tmp_path / "packed.csv.gz"):
         path.write_bytes(text.encode() if path.suffix == ".csv" else gzip.compress(text.encode(), 1)[:-8])
         draft = describe(path)
@@ -404,7 +425,7 @@ def test_names_that_yaml_would_take_for_something_else(table) -> None:
 
 def test_a_description_is_not_overwritten(table, cli, refused, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    path = table(label=[0, 1], user_id=IDS)
+    path = table(label=[0, 1], user_id=IDS, colour=COLOURS)
     assert cli("data", "describe", path)[0] == 0
     (tmp_path / "clicks.yaml").write_text("mine\n")
     assert "clicks.yaml: is there already; --force replaces it" in refused("data", "describe", path)
@@ -464,7 +485,11 @@ BAD = {
         "a.inter",
         "a.user: values between commas, in a.inter between tabs",
     ),
-    "no field": ({"x.csv": b"label,n\n0,\n1,\n"}, "x.csv", "x.csv: no column is left for a field: n empty in the"),
+    "no field": (
+        {"x.csv": b"label,n\n0,\n1,\n"},
+        "x.csv",
+        "x.csv: fewer than two columns are left for fields: n empty in the",
+    ),
 }
 
 
@@ -491,7 +516,7 @@ CSV = b"user_id,item,price,when,label\n" + b"".join(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(corrupted(CSV, b",", b"\n", b'"', b"\0", b"\r", b"\xff\xfe", b"|", b";", "\u2028é".encode(), most=5))
 def test_any_changed_bytes_give_an_error_or_a_description(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "clicks.csv"

@@ -18,7 +18,7 @@ from tiny_movielens import MOVIELENS
 
 from flipbench.data import row_hashes, store
 from flipbench.data.amazon_toys import ITEMS, REVIEWS
-from flipbench.data.dataset import get
+from flipbench.data.dataset import RowDigest, get
 from flipbench.data.fetch import import_from
 from flipbench.data.row_hashes import PARTS, compare, hash_rows, parts_of
 from flipbench.errors import UserError
@@ -173,6 +173,27 @@ def test_the_command_compares_with_the_published_rows(imported, cli, monkeypatch
         assert re.search("^training .* equal$", out, re.M)
         random = cli("data", "rows", "movielens-1m", "--order", "random")
         assert random[0] == 0, "another order's rows are not the published ones"
+
+
+def test_one_s_own_rows_beside_the_published_ones_of_a_data_set(cli, refused, tmp_path: Path, monkeypatch) -> None:
+    lines = [f"u{n % 5},i{n % 7},{n % 2},{1000 - n}\n" for n in range(90)]
+    (tmp_path / "mine.csv").write_text("user_id,item_id,label,time\n" + "".join(lines))
+    assert cli("data", "describe", tmp_path / "mine.csv", "--to", tmp_path / "mine.yaml")[0] == 0
+    own = json.loads(cli("data", "rows", tmp_path / "mine.yaml", "--json")[1])
+    assert own["hash of"] == ["user", "item", "time"]
+    published = {part: RowDigest(**digest) for part, digest in own["parts"].items()}
+    training = [expected(f"u{n % 5}", f"i{n % 7}", 1000 - n) for n in range(9, 90)]  # the first nine tenths in time
+    assert published["training"].sum == f"{sum(int(each, 16) for each in training) % 2**64:016x}"
+    toys = dataclasses.replace(get("amazon-toys"), rows=published)
+    monkeypatch.setattr("flipbench.cli.rows.get", lambda name: toys if name == "amazon-toys" else get(name))
+    code, out, _ = cli("data", "rows", tmp_path / "mine.yaml", "--check", "amazon-toys")
+    assert code == 0
+    assert out.count(" equal\n") == len(published)
+    assert cli("data", "rows", "planted-tiny", "--check", "movielens-1m")[0] == 3
+    assert (
+        "--check goodreads: no row hashes of it are published; valid: amazon-toys, movielens-1m, or a file"
+        in refused("data", "rows", tmp_path / "mine.yaml", "--check", "goodreads")
+    )
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz"])
