@@ -99,7 +99,12 @@ class FieldSpec:
 
 @dataclass(frozen=True)
 class Description:
-    """A YAML file's content; ``files`` are the interactions with their parts, where those are given by file."""
+    """A YAML file's content.
+
+    Attributes:
+        files: the interactions, with their parts where those are given by file.
+        clean: whether texts are cleaned as the built-in data sets' are (:mod:`flipbench.data.clean`).
+    """
 
     path: Path
     name: str
@@ -118,6 +123,7 @@ class Description:
     ties: tuple[str, ...]
     split: Split
     fields: tuple[FieldSpec, ...]
+    clean: bool = True
 
     @property
     def raw_files(self) -> tuple[Path, ...]:

@@ -42,7 +42,7 @@ def load(path: Path) -> Description:
 
 _KEYS = (
     *("dataset", "title", "citation", "licence", "files", "format", "label", "user", "item", "time", "order", "ties"),
-    *("split", "fields"),
+    *("split", "fields", "clean"),
 )
 
 
@@ -125,6 +125,7 @@ def _description(path: Path, keys: _Keys) -> Description:
         ties=tuple(_text("ties", tie) for tie in _list("ties", ties)),
         split=split,
         fields=_fields(keys.need("fields")),
+        clean=keys.flag("clean") is not False,
     )
     _check(described)
     return described

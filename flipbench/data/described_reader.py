@@ -281,6 +281,8 @@ class _Features:
                 values = [*values, ""]
                 codes = np.append(codes, np.int32(len(values) - 1))[joined.row]
             occurs, training = (np.bincount(codes[rows], minlength=len(values)) for rows in (self.order, self.training))
-            texts, integer = as_features(spec, values, occurs, training, self.clean, _wrong(table, spec.column))
+            texts, integer = as_features(
+                spec, values, occurs, training, self.clean if self.d.clean else None, _wrong(table, spec.column)
+            )
             yield Column(codes[self.order], texts, integer)
             table.drop(spec.column)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flipbench.data.buckets import in_words
-from flipbench.data.clean import Cleaner
+from flipbench.data.clean import UNKNOWN, Cleaner
 from flipbench.data.described import FieldSpec, Label
 from flipbench.data.raw_columns import MANY
 from flipbench.errors import UserError, shorten
@@ -50,12 +50,8 @@ def _label(label: Label, text: str, code: int, wrong: Wrong) -> int:
         sign, bound = label.positive
         return int(_HOLDS[sign](number, bound))
     if (known := LABELS.get(text.lower())) is None:
-        how = (
-            'a rule makes one of it, as label: {column: rating, positive: "> 3"}'
-            if number is not None
-            else "nor true or false"
-        )
-        raise wrong(code, f"'{shorten(text)}' is no 0 or 1; {how}")
+        rule = '; a rule makes one of it, as label: {column: rating, positive: "> 3"}' if number is not None else ""
+        raise wrong(code, f"'{shorten(text)}' is no 0 or 1, true or false{rule}")
     return known
 
 
@@ -68,12 +64,18 @@ def number_of(text: str) -> float | None:
 
 
 def as_features(
-    spec: FieldSpec, values: Sequence[str], occurs: NDArray[Any], training: NDArray[Any], clean: Cleaner, wrong: Wrong
+    spec: FieldSpec,
+    values: Sequence[str],
+    occurs: NDArray[Any],
+    training: NDArray[Any],
+    clean: Cleaner | None,
+    wrong: Wrong,
 ) -> tuple[list[str], bool]:
     """The feature of each value of a column, and whether all that occur are whole numbers, to be sorted as such.
 
     Args:
         occurs, training: [V], how many rows have each value, and how many of the training part.
+        clean: None to leave texts as they are.
 
     Raises:
         UserError: a value that occurs is no number where the field needs one, or several where it has one.
@@ -103,7 +105,9 @@ def as_features(
                 other, f"'{shorten(texts[other])}' is no whole number as it is usually written; leave out 'numbers'"
             )
         whole = other is None
-    return (texts, True) if whole else (clean.known(texts), False)
+    if whole:
+        return texts, True
+    return clean.known(texts) if clean else [text or UNKNOWN for text in texts], False
 
 
 def ranks_of(values: Sequence[str]) -> NDArray[np.int64]:

@@ -144,9 +144,11 @@ class _Text(io.RawIOBase):
                 text = self._decoder.decode(data, final=not data)
             return text.encode("utf-8", "surrogatepass")
         except UnicodeError as error:
-            row = self.lines + 1
+            row = 1 + self.lines + self._rest.count(b"\n")
+            if isinstance(error, UnicodeDecodeError):
+                row += error.object.count(b"\n", 0, error.start)
             raise UserError(
-                f"{self.path}:{row}: in this row or after it: no {self._encoding} ({error.reason})"
+                f"{self.path}:{row}: no {self._encoding} ({error.reason}); is it the encoding of the file?"
                 if isinstance(error, UnicodeDecodeError)
                 else f"{self.path}: no {self._encoding}"
             ) from None
@@ -198,6 +200,8 @@ def _of_text(path: Path, form: Format, names: Sequence[str], wanted: Sequence[st
                     yield Block(path, first, {column: batch.column(name) for column, name in raw.items()})
                 first += len(batch)
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            if text.rows <= 1:  # a header alone
+                return
             raise _not_csv(path, error, ragged, len(names), first) from None
         if text.rows != first - 1:
             _refuse_open_quotes(path, form, separator)

@@ -41,6 +41,7 @@ class RawTable:
     blank: int = 0
     time: NDArray[Any] | None = None
     time_kind: times.Kind | None = None
+    _end: int = 0
     _spans: list[_Span] = field(default_factory=list)
     _chunks: dict[str, list[pa.DictionaryArray]] = field(default_factory=dict)
     _columns: dict[str, tuple[Codes, list[str]]] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class RawTable:
             texts: columns to keep as codes. time: the one to keep as times, which may be one of them.
 
         Raises:
-            UserError: as :func:`flipbench.data.raw_columns.blocks`, a text is no UTF-8, or a time none.
+            UserError: as :func:`flipbench.data.raw_columns.blocks`, a text is no UTF-8, a time none, or no row is there.
         """
         table = cls(_chunks={name: [] for name in texts})
         wanted = list(dict.fromkeys([*texts, *([time] if time else [])]))
@@ -63,17 +64,15 @@ class RawTable:
             for block in blocks(path, form, wanted, [time] if time else []):
                 table._add(block, time)
             table.sizes.append(len(table) - before)
+        if not len(table):
+            raise UserError(f"{path}: no rows")
         if time:
-            table.time = np.concatenate(table._times) if table._times else np.zeros(0, np.int64)
+            table.time = np.concatenate(table._times)
             table._times.clear()
         return table
 
     def __len__(self) -> int:
-        if not self._spans:
-            return 0
         return self._end
-
-    _end: int = 0
 
     def codes(self, column: str) -> Codes:
         """[N], the number of each row's value in :meth:`values`."""
@@ -108,8 +107,6 @@ class RawTable:
             chunks = pa.chunked_array(
                 self._chunks.pop(column), pa.dictionary(pa.int32(), pa.string())
             ).unify_dictionaries()
-            if not chunks.num_chunks:
-                return np.zeros(0, np.int32), []
             codes = np.concatenate([chunk.indices.to_numpy() for chunk in chunks.chunks])
             self._columns[column] = codes, chunks.chunk(0).dictionary.to_pylist()
         return self._columns[column]

@@ -222,7 +222,7 @@ def write_table(dataset: Dataset, prepared: Prepared) -> Table:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{dataset.name}.lock"):
-            if not _holds(dataset, fingerprint, prepared.times):
+            if not _holds(dataset, fingerprint, prepared):
                 replace_table(folder, dataset, prepared, content)
         if prepared.scratch:
             shutil.rmtree(prepared.scratch, ignore_errors=True)
@@ -325,16 +325,18 @@ def _read(folder: Path, dataset: Dataset | None = None) -> dict[str, Any]:
     return meta
 
 
-def _holds(dataset: Dataset, wanted: str, times: NDArray[np.int64] | None) -> bool:
-    """Whether the table on disk is whole, has this fingerprint and these times, and says what is said of it now."""
+def _holds(dataset: Dataset, wanted: str, prepared: Prepared) -> bool:
+    """Whether the table on disk is whole, with this fingerprint and these times, and says what is said of it now."""
     folder = _folder(dataset, wanted)
     meta = read_meta(folder)
     if meta is None or meta["fingerprint"] != wanted or meta["version"] != dataset.version:
         return False
-    said = described_by(dataset).get("described")
-    if meta.get("described") != said or any(digest_of(folder / f) != digest for f, digest in meta["files"].items()):
+    if dataset.described and (
+        meta["notes"] != prepared.meta or meta["described"] != described_by(dataset)["described"]
+    ):
         return False
-    return same_times(folder, times)
+    whole = all(digest_of(folder / f) == digest for f, digest in meta["files"].items())
+    return whole and same_times(folder, prepared.times)
 
 
 def _damaged(path: Path, of: Dataset | dict[str, Any] | None) -> UserError:

@@ -61,7 +61,8 @@ class Floor(nn.Module):
             raise UserError(
                 f"{type(self).__name__} needs a column of {side}s, and {self._table} has none among its fields"
             )
-        return self._identifiers[side]
+        column: int = self._identifiers[side]
+        return column
 
     def solve(self, rows: Rows, rate: float) -> tuple[Float, float]:
         """The weights [features] and the bias for some rows, of which the share ``rate``, in (0, 1), are clicks."""

@@ -111,6 +111,11 @@ def caption(
             f"Significance: p < {results.compare.alpha:g}, {TESTS[results.compare.test]}, Holm over "
             f"{len(results.comparisons) // 2} tests a metric."
         )
+    if results.unclustered and results.compare.test == "user-bootstrap":
+        where = ", ".join(dataset_name(dataset) for dataset in results.unclustered)
+        lines.append(
+            f"No column of users is declared for {where}: rows were resampled there, as if each were a user's."
+        )
     lines += _resolvable(results)
     if compares and results.seeds > 1:
         margins = ", ".join(f"{margin:g} {metric}" for metric, margin in results.compare.margin.items())

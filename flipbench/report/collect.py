@@ -67,6 +67,7 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         refits=tuple(dict.fromkeys(refits)),
         floors=frozenset(m.label for m in suite.methods if m.is_floor),
         published={d.label: published(d.published, d.dataset.name, d.order) for d in suite.data if d.published},
+        unclustered=tuple(d.label for d in shown if not d.dataset.clustered),
     )
 
 
