@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from flipbench.data import dataset, describe_fields, guess, sample, sources
+from flipbench.data.described import TABBED, suffix_of
 from flipbench.data.draft import Draft, Tables, spelled
 from flipbench.data.guess import Column, Role
 from flipbench.data.sample import SEPARATORS, Sample
@@ -107,7 +108,7 @@ def _form(draft: Draft, samples: list[Sample]) -> None:
             names = [SEPARATORS[each.separator or ","] for each in (other, first)]
             raise UserError(f"{other.path}: values between {names[0]}s, in {first.path.name} between {names[1]}s")
     separator = first.separator or ","
-    usual = "\t" if sample.suffix_of(first.path) in sample.TABBED else ","
+    usual = "\t" if suffix_of(first.path) in TABBED else ","
     draft.separator = separator if separator != usual else None
     draft.note("separator", SEPARATORS[separator], "gives each of the first lines as many values as the header")
     encodings = {each.encoding: each.path.name for each in texts if each.encoding != "ascii"}

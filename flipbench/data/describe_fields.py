@@ -15,6 +15,7 @@ def add(draft: Draft, tables: Tables) -> None:
     Where FuxiCTR's configuration lists the fields, they are in its order.
     """
     taken = {draft.label.column, *(column for column, _ in draft.left_out)}
+    draft.left_out += [(name, "values of several parts, which no field can be") for name in _nested(tables)]
     labels = _labels(draft, tables)
     for name, (column, joined) in _in_order(draft, tables).items():
         if name in taken:
@@ -30,6 +31,10 @@ def add(draft: Draft, tables: Tables) -> None:
         draft.note(f"field {each.column}", told or "as it is", each.why)
     for name, why in draft.left_out:
         draft.note(f"column {name}", "no field", why)
+
+
+def _nested(tables: Tables) -> list[str]:
+    return [name for each in tables.samples for name in each.nested]
 
 
 def _in_order(draft: Draft, tables: Tables) -> dict[str, tuple[Column, str | None]]:

@@ -14,6 +14,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from flipbench.data.described import TABBED, TEXTS, suffix_of
+from flipbench.data.raw_columns import as_text
 from flipbench.errors import UserError, shorten
 
 ROWS = 100_000
@@ -23,8 +25,6 @@ MOST_BYTES = 1 << 26
 LINES = 200
 """Lines from which a separator is guessed."""
 
-TABBED = (".tsv", ".inter", ".user", ".item")
-TEXTS = (".csv", ".txt", *TABBED)
 SUFFIXES = (*TEXTS, ".parquet")
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 """With their names; the first that fits is taken."""
@@ -41,7 +41,8 @@ class Sample:
         separator: of a text file; None for Parquet.
         encoding: of a text file; ``ascii`` where all that is usual fits.
         types: RecBole's type of each column, where the header carries them.
-        lists: columns of a Parquet file that hold lists; here their values are joined by ``MANY``.
+        lists: columns of a Parquet file that hold lists.
+        nested: columns of a Parquet file that hold other than single values and lists of them; not among the rows.
     """
 
     path: Path
@@ -51,14 +52,7 @@ class Sample:
     encoding: str = "ascii"
     types: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
-
-
-MANY = "\x1f"
-
-
-def suffix_of(path: Path) -> str:
-    """A file's suffix without ``.gz``."""
-    return Path(path.name.removesuffix(".gz")).suffix.lower()
+    nested: tuple[str, ...] = ()
 
 
 def read(path: Path, types: bool = False) -> Sample:
@@ -86,33 +80,23 @@ def _parquet(path: Path) -> Sample:
     try:
         with parquet.ParquetFile(path) as file:
             total, kinds = file.metadata.num_rows, file.schema_arrow
-            batch = next(file.iter_batches(ROWS), None)
-            frame = pd.DataFrame({name: _as_text(batch.column(name)) for name in kinds.names} if batch else {})
+            flat = [each.name for each in kinds if not pa.types.is_nested(each.type) or _is_list(each.type)]
+            batch = next(file.iter_batches(ROWS, columns=flat), None)
+            columns = {name: as_text(batch.column(name)).to_pylist() for name in flat} if batch else {}
+            frame = pd.DataFrame({name: [text.decode(errors="replace") for text in texts] for name, texts in columns.items()})
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0][:120]})") from None
-    lists = tuple(field.name for field in kinds if pa.types.is_list(field.type) or pa.types.is_large_list(field.type))
-    return Sample(path, frame, len(frame) == total, lists=lists)
+    lists = tuple(each.name for each in kinds if _is_list(each.type))
+    nested = tuple(name for name in kinds.names if name not in flat)
+    return Sample(path, frame, len(frame) == total, lists=lists, nested=nested)
 
 
-def _as_text(column: pa.Array) -> list[str]:
-    """Values as text, missing ones empty, those of a list joined by :data:`MANY`."""
-    return [_value(value) for value in column.to_pylist()]
-
-
-def _value(value: object) -> str:
-    if value is None or value != value:  # NaN is not itself
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, list):
-        return MANY.join(map(_value, value))
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+def _is_list(kind: pa.DataType) -> bool:
+    """Whether a column's values are lists of single values."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list and not pa.types.is_nested(kind.value_type)
 
 
 def _text(path: Path, types: bool) -> Sample:

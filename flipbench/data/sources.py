@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flipbench import yamlfile
-from flipbench.data.sample import SUFFIXES, suffix_of
+from flipbench.data.described import suffix_of
+from flipbench.data.sample import SUFFIXES
 from flipbench.errors import UserError
 
 ATOMIC = ".inter"

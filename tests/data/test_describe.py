@@ -376,6 +376,7 @@ def test_parquet_with_lists_times_and_missing_values(tmp_path: Path) -> None:
         {
             "user_id": [n % 6 for n in range(rows)],
             "tags": [["a", "b"], [], None] * 20,
+            "where": [{"city": "Delft", "zip": 1}] * rows,
             "price": [None if n % 3 == 0 else n / 7 for n in range(rows)],
             "when": pd.date_range("2020-01-01", periods=rows),
             "clicked": [n % 2 == 0 for n in range(rows)],
@@ -387,6 +388,7 @@ def test_parquet_with_lists_times_and_missing_values(tmp_path: Path) -> None:
     assert (read["label"], read["user"], read["time"]) == ("clicked", "user_id", "when")
     assert "format" not in read
     assert fields(draft)["tags"]["take"] == "first"
+    assert left_out(draft)["where"] == "values of several parts, which no field can be"
     assert why(draft, "field price").endswith("33% are empty: unknown")
     own = opened(draft)
     texts = store.values(own).to_pylist()
