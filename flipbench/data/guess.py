@@ -35,8 +35,9 @@ SPLITS = _listed("split part fold set subset partition")
 PARTS = {
     "train": ("train", "training", "tr"),
     "valid": ("valid", "validation", "val", "va", "dev"),
-    "test": ("test", "testing", "te"),
+    "test": ("test", "test", "te", "testing"),
 }
+"""Of a column that says the part; the test's by the spelling of training's."""
 CODES = _listed("id ids code zip zipcode postcode postal hash key uuid category cat phone isbn")
 AMOUNTS = _listed(
     "price amount count cnt num number quantity age duration length size views likes score rating average avg mean sum "
@@ -188,9 +189,18 @@ def parts(columns: Columns) -> tuple[Role, dict[str, str]] | None:
         named = {part: values[word] for part, words in PARTS.items() for word in words if word in values}
         full = len(named) == len(column.distinct) and not column.empty
         if full and "train" in named and (column.named(SPLITS) or len(named) > 1):
-            named.setdefault("test", "test")  # may come after the sample
-            return Role(column.name, f"its values are {column.shown()}"), named
+            told = f"its values are {column.shown()}"
+            if "test" not in named:  # which may come after the sample
+                at = PARTS["train"].index(named["train"].lower())
+                named["test"] = _spelled_as(PARTS["test"][at], named["train"])
+                told += " in the sample; that of test is a guess, and valid may have one too"
+            return Role(column.name, told), named
     return None
+
+
+def _spelled_as(word: str, other: str) -> str:
+    """A word in the capitals of another."""
+    return word.upper() if other.isupper() else word.capitalize() if other[0].isupper() else word
 
 
 def gives_away(column: Column, labels: "pd.Series[str]") -> bool:

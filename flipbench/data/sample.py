@@ -83,7 +83,9 @@ def _parquet(path: Path) -> Sample:
             flat = [each.name for each in kinds if not pa.types.is_nested(each.type) or _is_list(each.type)]
             batch = next(file.iter_batches(ROWS, columns=flat), None)
             columns = {name: as_text(batch.column(name)).to_pylist() for name in flat} if batch else {}
-            frame = pd.DataFrame({name: [text.decode(errors="replace") for text in texts] for name, texts in columns.items()})
+            frame = pd.DataFrame(
+                {name: [text.decode(errors="replace") for text in texts] for name, texts in columns.items()}
+            )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException) as error:

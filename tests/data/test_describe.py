@@ -345,6 +345,13 @@ def test_a_column_says_the_part(table) -> None:
     assert left_out(draft)["fold"] == "says which part a row is in"
 
 
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("TR", "TE"), ("Training", "Test")])
+def test_a_part_that_comes_after_the_sample_is_guessed(table, train: str, test: str) -> None:
+    draft = describe(table(label=[0, 1], user_id=IDS, colour=COLOURS, split=[train]))
+    assert content(draft)["split"] == {"column": "split", "train": train, "test": test}
+    assert "that of test is a guess, and valid may have one too" in why(draft, "split")
+
+
 FORMS = {
     "semicolons": ("clicks.csv", {"separator": ";"}, {"separator": ";"}, "semicolon"),
     "tabs in .csv": ("clicks.csv", {"separator": "\t"}, {"separator": "\t"}, "tab"),
