@@ -25,7 +25,6 @@ def slices(args: argparse.Namespace) -> None:
     if args.json:
         print_json([asdict(cell) for cell in cells])
         return
-    clustered = {data.label: data.dataset.clustered for data in suite.data}
     for number, dataset in enumerate(dict.fromkeys(cell.dataset for cell in cells)):
         here = {(cell.method, cell.items): cell for cell in cells if cell.dataset == dataset}
         rows_of = {items: cell.rows for (_, items), cell in here.items()}

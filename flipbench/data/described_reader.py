@@ -182,15 +182,16 @@ def _parts(d: Description, rows: RawTable, kept: Rows) -> NDArray[np.int8] | Non
 
 def _parts_by_time(d: Description, rows: RawTable, time: NDArray[Any]) -> NDArray[np.int8]:
     """The part of each row, whose times are sorted."""
-    part = np.zeros(len(time), np.int8)
+    part, starts = np.zeros(len(time), np.int8), []
     for key, value in (("valid", d.split.valid_from), ("test", d.split.test_from)):
         if value is None:
             continue
         found = times.one(value)
         if found is None or found[0] != rows.time_kind:
             raise UserError(f"{d.path}: split.{key}_from: '{value}' is not {rows.time_kind}, as '{d.time}' has them")
+        starts.append(found[1])
         part[time >= found[1]] = PARTS["valid" if key == "valid" else "test"]
-    if (np.diff(part) < 0).any():
+    if starts != sorted(starts):
         raise UserError(f"{d.path}: split.valid_from: lies after test_from")
     return part
 

@@ -55,7 +55,7 @@ class RawTable:
             texts: columns to keep as codes. time: the one to keep as times, which may be one of them.
 
         Raises:
-            UserError: as :func:`flipbench.data.raw_columns.blocks`, a text is no UTF-8, a time none, or no row is there.
+            UserError: as :func:`flipbench.data.raw_columns.blocks`, a text is no UTF-8, a time none, or no row there.
         """
         table = cls(_chunks={name: [] for name in texts})
         wanted = list(dict.fromkeys([*texts, *([time] if time else [])]))
