@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from flipbench.data.movielens import AGES, GENDERS, OCCUPATIONS
+from flipbench.data.movielens import AGES, GENDERS, MOVIELENS_1M, OCCUPATIONS
 
 USER = ["user_id", "gender", "age", "occupation", "zipcode"]
 MOVIE = ["movie_id", "title", "genre"]
@@ -12,13 +12,16 @@ RATING = ["user_id", "movie_id", "rating", "timestamp"]
 
 
 def tables(raw: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Users and movies, their values in words, and ratings, all as text."""
+    """Users and movies, their values in a prompt's words, and ratings, all as text."""
     users, movies, ratings = (
         pd.DataFrame([line.split("::") for line in (raw / file).read_text("latin-1").splitlines()], columns=columns)
         for file, columns in (("users.dat", USER), ("movies.dat", MOVIE), ("ratings.dat", RATING))
     )
     for column, words in (("gender", GENDERS), ("age", AGES), ("occupation", OCCUPATIONS)):
         users[column] = users[column].map(words)
+    for field in MOVIELENS_1M.fields:
+        if field.verbalizer:
+            users[field.name] = users[field.name].replace(dict(field.verbalizer))
     return users, movies, ratings
 
 
