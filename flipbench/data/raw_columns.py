@@ -9,6 +9,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -175,12 +176,6 @@ class _Text(io.RawIOBase):
 def _of_text(path: Path, form: Format, names: Sequence[str], wanted: Sequence[str]) -> Iterator[Block]:
     as_written = _names_as_written(path, form)
     raw = {column: as_written[names.index(column)] for column in wanted}
-    ragged: list[tuple[int | None, int]] = []
-
-    def note(row: Any) -> str:
-        ragged.append((row.number, row.actual_columns))
-        return "error"
-
     separator = form.separator_of(path)
     with _Text(path, form.encoding) as text:
         first = 2
@@ -189,7 +184,7 @@ def _of_text(path: Path, form: Format, names: Sequence[str], wanted: Sequence[st
                 pa.PythonFile(text, mode="r"),
                 read_options=pa_csv.ReadOptions(use_threads=False, block_size=BLOCK),
                 parse_options=pa_csv.ParseOptions(
-                    delimiter=separator, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=note
+                    delimiter=separator, newlines_in_values=True, ignore_empty_lines=False
                 ),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=dict.fromkeys(raw.values(), pa.binary()), include_columns=list(raw.values())
@@ -202,16 +197,15 @@ def _of_text(path: Path, form: Format, names: Sequence[str], wanted: Sequence[st
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
             if text.rows <= 1:  # a header alone
                 return
-            raise _not_csv(path, error, ragged, len(names), first) from None
+            raise _not_csv(path, error, first) from None
         if text.rows != first - 1:
             _refuse_open_quotes(path, form, separator)
 
 
-def _not_csv(path: Path, error: Exception, ragged: list[tuple[int | None, int]], columns: int, row: int) -> UserError:
-    if ragged:
-        number, found = ragged[0]
-        return UserError(f"{path}:{number}: {found} values, and the header has {columns}")
+def _not_csv(path: Path, error: Exception, row: int) -> UserError:
     words = str(error)
+    if ragged := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", words):
+        return UserError(f"{path}:{ragged[1]}: {ragged[3]} values, and the header has {ragged[2]}")
     if "straddling" in words or "block" in words:
         return UserError(f"{path}:{row}: a row of more than {BLOCK:,} bytes here or later; is a quote left open?")
     return UserError(f"{path}:{row}: not CSV from here: {words.splitlines()[0][:120]}")

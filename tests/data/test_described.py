@@ -307,7 +307,8 @@ def test_tables_of_users_and_items_are_joined(own: Own, tmp_path: Path) -> None:
     folder = tmp_path / "own"
     bare = ["user_id,item_id,clicked,time", *(",".join(np.array(row.split(","))[[0, 1, 5, 6]]) for row in ROWS)]
     changes = {
-        "files": "{interactions: clicks.csv, users: {file: users.csv, key: user_id}, items: {file: i.parquet, key: item_id}}",
+        "files": "{interactions: clicks.csv, users: {file: users.csv, key: user_id}, "
+        "items: {file: i.parquet, key: item_id}}",
         "fields": "[user_id, town, item_id, title, {column: year, side: context}]",
     }
     own_data.write(folder, "\n".join(bare), **changes)

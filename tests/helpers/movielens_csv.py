@@ -28,7 +28,7 @@ fields:
 
 
 def write_csv(raw: Path, path: Path) -> None:
-    """Every rating of a raw folder, in the order of its file, with what is known of user and movie in a prompt's words."""
+    """Every rating of a raw folder, in its order, with what is known of user and movie in a prompt's words."""
     users, movies = _users(raw / "users.dat"), _movies(raw / "movies.dat")
     ratings = _ratings(raw / "ratings.dat", users, movies)
     for field in MOVIELENS_1M.fields:
