@@ -14,6 +14,8 @@ from flipbench.errors import UserError, nearest, shorten
 
 MISMATCH = 3
 EQUAL = "equal"
+MISSING = {"user": "no field is the user", "item": "no field is the item", "time": "the data have no times"}
+"""Why a row's hash is of less than user, item and time."""
 
 
 def rows(args: argparse.Namespace) -> int:
@@ -81,9 +83,8 @@ def _compared(file: str, ours: dict[str, Hashes], theirs: dict[str, Hashes]) -> 
 
 def _print(document: dict[str, Any], file: str | None) -> None:
     of = ", ".join(document["hash of"])
-    missing = [f"{each}s" for each in ("user", "item", "time") if each not in document["hash of"]]
-    without = f"; the data have no {' and no '.join(missing)}" if missing else ""
-    say(f"{document['data set']}: hashes of ({of}){without}; order {document['order']}")
+    missing = [f"; {why}" for each, why in MISSING.items() if each not in document["hash of"]]
+    say(f"{document['data set']}: hashes of ({of}){''.join(missing)}; order {document['order']}")
     any_published = any("published" in part for part in document["parts"].values())
     columns = ["part", "rows", "hash of the rows", "hash of their order", *["published"] * any_published]
     lines = [

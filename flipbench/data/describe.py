@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flipbench.data import dataset, describe_fields, guess, sample, sources
 from flipbench.data.described import TABBED, suffix_of
-from flipbench.data.draft import Draft, Tables, spelled
+from flipbench.data.draft import Draft, Tables, spelled, usable
 from flipbench.data.guess import Column, Role
 from flipbench.data.sample import SEPARATORS, Sample
 from flipbench.data.sources import Source
@@ -68,7 +68,7 @@ def _read(source: Source) -> Tables:
 
 
 def _columns(of: Sample) -> dict[str, Column]:
-    return {name: Column(name, of.rows[name]) for name in of.rows.columns if name.strip() and name.isprintable()}
+    return {name: Column(name, of.rows[name]) for name in of.rows.columns if usable(name)}
 
 
 def _name(text: str) -> str:

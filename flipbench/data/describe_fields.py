@@ -1,9 +1,11 @@
 """Guesses which columns of a data set are fields, in which order, and how each is read."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from flipbench.data import guess
-from flipbench.data.draft import Draft, FieldGuess, Tables, spelled
+from flipbench.data.draft import Draft, FieldGuess, Tables, spelled, usable
 from flipbench.data.guess import Column
 
 Labels = "pd.Series[bool]"
@@ -15,7 +17,7 @@ def add(draft: Draft, tables: Tables) -> None:
     Where FuxiCTR's configuration lists the fields, they are in its order.
     """
     taken = {draft.label.column, *(column for column, _ in draft.left_out)}
-    draft.left_out += [(name, "values of several parts, which no field can be") for name in _nested(tables)]
+    draft.left_out += _unusable(tables)
     labels = _labels(draft, tables)
     for name, (column, joined) in _in_order(draft, tables).items():
         if name in taken:
@@ -33,8 +35,13 @@ def add(draft: Draft, tables: Tables) -> None:
         draft.note(f"column {name}", "no field", why)
 
 
-def _nested(tables: Tables) -> list[str]:
-    return [name for each in tables.samples for name in each.nested]
+def _unusable(tables: Tables) -> Iterator[tuple[str, str]]:
+    """Columns that are not among those looked at."""
+    for each in tables.samples:
+        yield from ((name, "values of several parts, which no field can be") for name in each.nested)
+        for name in each.rows.columns:
+            if not usable(name):
+                yield name, "its name is blank, or has a sign that cannot be printed"
 
 
 def _in_order(draft: Draft, tables: Tables) -> dict[str, tuple[Column, str | None]]:

@@ -43,6 +43,7 @@ def _lines(draft: Draft, beside: Path) -> Iterator[str]:
     yield from _roles(draft)
     yield from _order(draft)
     yield ""
+    yield "# clean: false would leave texts as they are; else HTML entities, tags and doubly encoded letters are mended"
     yield "# In order, as models see them. Beside its column a field may have"
     yield "#   words: what a prompt calls it          side: user, item or context"
     yield "#   buckets: of numbers, {quantiles: 10}, {log: 2} or {edges: [0, 10]}, fitted on training rows alone"

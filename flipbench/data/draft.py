@@ -20,6 +20,11 @@ def spelled(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def usable(name: str) -> bool:
+    """Whether a description may name a column so."""
+    return bool(name.strip()) and name.isprintable()
+
+
 @dataclass(frozen=True)
 class FieldGuess:
     """A column of the model.

@@ -219,7 +219,7 @@ def describes(column: Column, key: Column) -> bool:
 
 def needless(column: Column) -> str | None:
     """Why a column of the interactions is no field, if it is none."""
-    if not column.name.strip() or re.fullmatch(r"Unnamed: \d+", column.name):
+    if re.fullmatch(r"Unnamed: \d+", column.name):
         return "numbers the rows"
     if len(column.distinct) == 0:
         return "empty in the sample"

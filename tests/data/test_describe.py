@@ -41,6 +41,7 @@ time: timestamp                                               # by its name; sec
 # ties: [user_id, movie_id] would order the rows of one time by these, instead of as in the file
 split: {test: 0.1}                                            # the last tenth in time
 
+# clean: false would leave texts as they are; else HTML entities, tags and doubly encoded letters are mended
 # In order, as models see them. Beside its column a field may have
 #   words: what a prompt calls it          side: user, item or context
 #   buckets: of numbers, {quantiles: 10}, {log: 2} or {edges: [0, 10]}, fitted on training rows alone
@@ -336,6 +337,15 @@ def test_columns_that_are_no_fields(table) -> None:
     assert list(fields(draft)) == ["user_id", "page"]
     text = written(draft, Path())
     assert re.search(r'^  # - "Unnamed: 0" +# numbers the rows$', text, re.M)
+
+
+def test_names_that_cannot_be_written_are_said_to_be_left_out(table, tmp_path: Path) -> None:
+    path = table(label=[0, 0, 1], **{"": IDS, "a\u202eb": COLOURS, " ": COLOURS}, user_id=COLOURS, page=["x", "y"])
+    draft = describe(path)
+    why = "its name is blank, or has a sign that cannot be printed"
+    assert left_out(draft) == {"": why, "a\u202eb": why, " ": why}
+    assert list(fields(draft)) == ["user_id", "page"]
+    assert r"# - 'a\u202eb'" in written(draft, tmp_path)
 
 
 def test_a_column_says_the_part(table) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import own_data
 import pytest
 import tiny_bookcrossing
 import tiny_goodreads
@@ -173,6 +174,48 @@ def test_the_command_compares_with_the_published_rows(imported, cli, monkeypatch
         assert re.search("^training .* equal$", out, re.M)
         random = cli("data", "rows", "movielens-1m", "--order", "random")
         assert random[0] == 0, "another order's rows are not the published ones"
+
+
+OWN = {
+    "all three": ({}, ("user", "item", "time"), ("u0", 0, 1_000)),
+    "no item": ({"item": ""}, ("user", "time"), ("u0", 1_000)),
+    "a user that is no field": ({"fields": "[item_id, title]"}, ("item", "time"), (0, 1_000)),
+    "no time": ({"time": "", "order": "file"}, ("user", "item"), ("u0", 0)),
+}
+
+
+@pytest.mark.parametrize(("changes", "hashed", "first"), OWN.values(), ids=OWN)
+def test_what_own_data_lack_is_not_hashed(cli, tmp_path: Path, changes, hashed, first) -> None:
+    path = own_data.write(tmp_path, **changes)
+    hashes, of = hash_rows(store.open_table(str(path)))
+    assert of == hashed
+    assert in_digits(hashes)[0] == expected(*first)
+    code, out, _ = cli("data", "rows", path)
+    assert code == 0
+    assert f"hashes of ({', '.join(hashed)})" in out
+
+
+def test_rows_without_user_and_item_have_no_hash(refused, tmp_path: Path) -> None:
+    path = own_data.write(tmp_path, user="", item="", fields="[title, device]")
+    assert "my-clicks: neither 'user' nor 'item' of its description is a field" in refused("data", "rows", path)
+
+
+@pytest.mark.parametrize(
+    ("time", "hashed"),
+    [
+        ("1000.0", 1000),
+        ("1000.25", 1_000_250_000),
+        ("2020-01-01", 1_577_836_800_000_000),
+        ("2020-01-01 00:00:01", 1_577_836_801_000_000),
+    ],
+)
+def test_times_of_own_data_are_whole_numbers(tmp_path: Path, time: str, hashed: int) -> None:
+    lines = own_data.CSV.splitlines()
+    content = "\n".join([lines[0], *(f"{line.rpartition(',')[0]},{time}" for line in lines[1:])]) + "\n"
+    moments = store.times(store.open_table(str(own_data.write(tmp_path, content))))
+    assert moments is not None
+    assert moments.dtype == np.int64
+    assert moments.tolist() == [hashed] * len(moments)
 
 
 def test_one_s_own_rows_beside_the_published_ones_of_a_data_set(cli, refused, tmp_path: Path, monkeypatch) -> None:
