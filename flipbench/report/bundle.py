@@ -1,6 +1,8 @@
 """One archive of a suite's evidence, from which another person verifies and reports without the data."""
 
 import io
+import os
+import posixpath
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +11,7 @@ import flipbench
 from flipbench.atomic import replacing
 from flipbench.errors import UserError
 from flipbench.plan.expand import Plan
+from flipbench.plan.suite import DataEntry
 from flipbench.store.manifest import DONE
 from flipbench.store.runs import Store
 
@@ -27,9 +30,9 @@ Weights are not part of it: they are rebuilt by `flipbench run`.
 def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[str, bytes], path: Path) -> int:
     """Write a tar archive; the same evidence gives the same bytes, on every machine and day.
 
-    It holds the suite's file, every finished run of its plan without weights, records of failures, the reports with
-    figures and page, and a README. Nothing is compressed: predictions are already, and a compressor's bytes change with
-    its version.
+    It holds the suite's file, those that describe its data sets (not their raw files), every finished run of its plan
+    without weights, records of failures, the reports with figures and page, and a README. Nothing is compressed:
+    predictions are already, and a compressor's bytes change with its version.
 
     Args:
         reports: content of the report's files by name.
@@ -38,12 +41,14 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[st
         How many runs it holds.
 
     Raises:
-        UserError: no finished run, a run's files are missing or were changed, or the archive cannot be written.
+        UserError: no finished run, a run's files are missing or were changed, a file that describes a data set lies too
+            far from the suite's, or the archive cannot be written.
     """
     runs = [stage for stage in plan.stages() if store.done(stage)]
     if not runs:
         raise UserError(f"{plan.suite.suite}: no finished run in {store.root} to bundle")
     files: dict[str, bytes] = {f"suites/{plan.suite.suite}.yaml": suite_file.read_bytes()}
+    files |= dict(_described(data, suite_file) for data in plan.suite.data if data.dataset.described)
     for stage in runs:
         store.check(stage)
         folder = store.folder(stage)
@@ -63,3 +68,16 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[st
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
     return len(runs)
+
+
+def _described(data: DataEntry, suite_file: Path) -> tuple[str, bytes]:
+    """The file that describes a data set, under the name that the suite's file finds it by."""
+    path = Path(data.name)
+    beside = Path(os.path.relpath(path, suite_file.absolute().parent)).as_posix()
+    name = posixpath.normpath(f"suites/{beside}")
+    if name.startswith("../"):
+        raise UserError(f"{path}: lies outside the folder above the suite's, which is what a bundle can hold")
+    try:
+        return name, path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
