@@ -166,4 +166,26 @@ def _add_data(verb: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     of_registered = "folder of its raw files; a YAML file names its own"
     local.add_argument("--from", dest="folder", type=_path, metavar="DIR", help=of_registered)
     check.add_argument("name", nargs="?", help="as for import; without one: Table I for all that are prepared")
-    return [show, fetch, local, check]
+    return [show, fetch, local, check, _add_rows(actions), _add_describe(actions)]
+
+
+def _add_describe(actions: Any) -> argparse.ArgumentParser:
+    what = "guess what a file of yours holds, and write a YAML file that describes it, for you to edit"
+    describe: argparse.ArgumentParser = actions.add_parser("describe", help=what, description=what)
+    kinds = "a CSV, TSV or Parquet file, a folder of RecBole's atomic files, or one with train.csv and test.csv"
+    describe.add_argument("path", type=_path, help=kinds)
+    describe.add_argument("--to", type=_path, metavar="FILE", help="the YAML file (default: NAME.yaml)")
+    describe.add_argument("--label", metavar="COLUMN", help="instead of the column that looks like it")
+    describe.add_argument("--force", action="store_true", help="replace the YAML file where it is there")
+    return describe
+
+
+def _add_rows(actions: Any) -> argparse.ArgumentParser:
+    what = "64-bit hashes of (user, item, time) for each part: whether two groups have the same rows"
+    rows: argparse.ArgumentParser = actions.add_parser("rows", help=what, description=what)
+    rows.add_argument("name", help="a data set, or the YAML file that describes one")
+    rows.add_argument("--order", metavar="ORDER", help="of the rows before the split (default: the data set's first)")
+    rows.add_argument("--to", type=_path, metavar="FILE", help="write a hash a row: .csv or .csv.gz")
+    theirs = "compare with another group's file of hashes, or a data set's published ones; exit code 3 on a difference"
+    rows.add_argument("--check", type=_path, metavar="FILE|NAME", help=theirs)
+    return rows

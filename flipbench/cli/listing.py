@@ -20,14 +20,24 @@ def list_names(args: argparse.Namespace) -> None:
     {"models": _models, "datasets": _datasets, "suites": _suites}[args.what](args.json)
 
 
-def data(args: argparse.Namespace) -> None:
-    """Data sets: list, fetch, import or check."""
+def data(args: argparse.Namespace) -> int | None:
+    """Data sets: list, fetch, import, check, describe, or hash the rows."""
+    if args.action == "describe":
+        from flipbench.cli.describe import describe
+
+        describe(args)
+        return None
+    if args.action == "rows":
+        from flipbench.cli.rows import rows
+
+        return rows(args)
     if args.action == "list":
         _datasets(args.json)
     elif args.action == "check":
         (_check if args.name else _table_one)(args)
     else:
         _prepare(args)
+    return None
 
 
 def _models(as_json: bool) -> None:

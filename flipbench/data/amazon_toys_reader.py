@@ -69,9 +69,10 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
     texts |= {name: [_cut(text) for text in clean.known(first[name])] for name in ("title", "brand")}
     of_items = [first["item"].tolist(), *texts.values()]
     ids, values = encode([Column(user, users.tolist()), *(Column(item, column) for column in of_items)])
+    times = rows["time"].to_numpy()
     meta = {
         "reviews": file.name,
-        **period(rows["time"].to_numpy()),
+        **period(times),
         "reviews_of_unknown_items": len(reviews) - len(known),
         "repeated_reviews": len(known) - len(rows),
         "repeated_items": len(items) - len(first),
@@ -80,7 +81,7 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
         **rejected.meta(),
     }
     labels = (rows["rating"] > 3).to_numpy(np.uint8)
-    return Prepared(ids, labels, values, meta, scratch=scratch)
+    return Prepared(ids, labels, values, meta, scratch=scratch, times=times)
 
 
 def _reviews(block: bytes) -> pa.Table:

@@ -46,6 +46,21 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class RowDigest:
+    """Which rows a part of a data set has; how the digests are computed stands in ``docs/row-hashes.md``.
+
+    Attributes:
+        rows: how many.
+        sum: 16 hexadecimal digits, equal for the same rows in any order.
+        order: 16 hexadecimal digits, equal for the same rows in the same order.
+    """
+
+    rows: int
+    sum: str
+    order: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set's metadata and its reader.
 
@@ -70,6 +85,7 @@ class Dataset:
             can then be planned for and found without the data.
         reasons: why our count differs from the expected one, by the same keys.
         package: of a data set that is not registered here, the package that registers it elsewhere; it has no reader.
+        rows: the rows of each part in the first order, where they are published.
         described: what a user's file says, of a data set that is described by one; ``fields`` are empty then, since
             the data decide which file has which.
     """
@@ -91,6 +107,7 @@ class Dataset:
     fingerprint: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     package: str = ""
+    rows: Mapping[str, RowDigest] = field(default_factory=dict)
     described: Description | None = None
 
     def prepare(self, raw: Path, allow_partial: bool = False) -> Prepared:
@@ -110,6 +127,11 @@ class Dataset:
     def generated(self) -> bool:
         """Whether it comes from a generator instead of raw files."""
         return not self.files
+
+    @property
+    def timed(self) -> bool:
+        """Whether its rows have times; a generator's are in an order of time that has none."""
+        return not self.generated and "chronological" in self.orders
 
     @property
     def remedy(self) -> str:

@@ -73,6 +73,7 @@ def read(raw: Path, allow_partial: bool = False, *, description: Description) ->
         fields=tuple(Field(spec.column, spec.words, _side_of(d, spec, places)) for spec in d.fields),
         layout=layout,
         users=users,
+        times=None if rows.time is None else times.whole(rows.time[order]),
     )
 
 

@@ -42,6 +42,8 @@ class Prepared:
         values: F lists of feature strings; the concatenation has the string of id i at i - 1.
         meta: what a reader of the report should know (JSON).
         truth: [N] float32, the true probability of a positive label where a generator knows it.
+        times: [N] int64, when each row happened, in the data's own unit (seconds since 1970 in every data set of ours);
+            None where the data have no times. No part of the fingerprint: nothing is learnt from them.
         scratch: folder that only an unfinished preparation needs; removed once the table is stored.
         fields, layout: of a described data set, known once its files were read.
         users: [N] int32, whose rows these are, where that is no field.
@@ -52,6 +54,7 @@ class Prepared:
     values: list[list[str]]
     meta: dict[str, Any] = field(default_factory=dict)
     truth: NDArray[np.float32] | None = None
+    times: NDArray[np.int64] | None = None
     scratch: Path | None = None
     fields: tuple[Field, ...] | None = None
     layout: Layout | None = None

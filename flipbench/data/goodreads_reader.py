@@ -93,7 +93,7 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     ids, values = encode(columns(), scratch)
     meta: dict[str, Any] = {
         "sampling": f"{sampling.rule}, {sampling.rows:,} rows" + f", seed {sampling.seed}" * (sampling.rule == "users"),
-        **rows.period,
+        **period(rows.times),
         "rated_interactions": len(interactions),
         "rated_interactions_of_unknown_books": rows.unknown,
         **{f"repeated_{what}": repeated[what] for what in ("pairs", "book_id", "author_id", "work_id")},
@@ -104,7 +104,7 @@ def read(raw: Path, allow_partial: bool = False, *, sampling: Sampling) -> Prepa
     missing = [f"{file} has {lines[file]:,} of {n:,} lines" for file, n in PUBLISHED.items() if lines[file] < n]
     if missing:
         meta["partial"] = "; ".join(missing)
-    return Prepared(ids, rows.labels, values, meta, scratch=scratch)
+    return Prepared(ids, rows.labels, values, meta, scratch=scratch, times=rows.times)
 
 
 class _Rows(NamedTuple):
@@ -115,7 +115,7 @@ class _Rows(NamedTuple):
         labels: [N] uint8.
         users: user ids, sorted.
         books: rows of the table of books.
-        period: for the table's notes.
+        times: [N] seconds since 1970.
         unknown: rated interactions whose book is not known.
     """
 
@@ -124,7 +124,7 @@ class _Rows(NamedTuple):
     labels: NDArray[np.uint8]
     users: list[str]
     books: Integers
-    period: dict[str, str]
+    times: Integers
     unknown: int
 
 
@@ -143,8 +143,7 @@ def _rows(
     chosen = chosen[np.lexsort((book[chosen], user[chosen], time[chosen]))]
     labels = (interactions["rating"].to_numpy()[chosen] > 3).astype(np.uint8)
     used, position = np.unique(book[chosen], return_inverse=True)
-    codes, days = (user[chosen], position.astype(np.int32)), period(time[chosen[[0, -1]]])
-    return _Rows(*codes, labels, users, by_number[used], days, unknown)
+    return _Rows(user[chosen], position.astype(np.int32), labels, users, by_number[used], time[chosen], unknown)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:

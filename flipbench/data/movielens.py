@@ -1,6 +1,6 @@
 """MovieLens-1M (Harper and Konstan, 2015): what it is. The reader of its raw files is ``movielens_reader``."""
 
-from flipbench.data.dataset import Archive, Dataset
+from flipbench.data.dataset import Archive, Dataset, RowDigest
 from flipbench.data.table import Field
 
 FIELDS = (
@@ -43,6 +43,12 @@ MOVIELENS_1M = Dataset(
         folder="ml-1m",
     ),
     fingerprint="f064684cb2017aa2b9c00bc3373fa6587a4437ddd4234d87c2a19bcf6177fd3a",
+    rows={
+        "training": RowDigest(665_110, "7ddf855877f3a578", "83e9c80fbb142de3"),
+        "validation known-users": RowDigest(74_900, "37064608427ab3ff", "d1400e9784026ecd"),
+        "validation last-ninth": RowDigest(73_902, "cbc83aac9c9e9269", "33e116d51eb7ca06"),
+        "test": RowDigest(73_902, "246a1b7653f997c3", "e37d0818972514f0"),
+    },
     expected={"samples": 739_012, "fields": 8, "features": 16_849},
     reasons={
         "features": (

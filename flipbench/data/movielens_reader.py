@@ -52,7 +52,8 @@ def read(raw: Path, allow_partial: bool = False) -> Prepared:
         columns += [Column(position, entities[name].tolist()) for name in entities]
     ids, values = encode(columns)
     labels = (ratings["rating"] > 3).to_numpy(np.uint8)
-    return Prepared(ids, labels, values, period(ratings["timestamp"].to_numpy()))
+    times = ratings["timestamp"].to_numpy()
+    return Prepared(ids, labels, values, period(times), times=times)
 
 
 def _users(path: Path) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 ``home()/data/NAME/`` holds ``ids.npy`` (int32 [N, F]), ``labels.npy`` (uint8 [N]), ``features.parquet``
 (``field`` int16, ``value`` string; row i is feature id i + 1), ``truth.npy`` (float32 [N], planted data
-only), ``users.npy`` (int32 [N], where no field says whose a row is) and ``meta.json``, which seals the others and
-itself.
+only), ``users.npy`` (int32 [N], where no field says whose a row is), ``times.npy`` (int64 [N], where the raw files have
+times; no part of the fingerprint) and ``meta.json``, which seals the others and itself.
 
 A table that a user's file describes lies in ``NAME.FINGERPRINT``: two files may have one name, and an edited one
 another content. ``.described`` holds, by what a file and its raw files were when they were read, the fingerprint that
@@ -23,7 +23,16 @@ from typing import TYPE_CHECKING, Any
 from flipbench.atomic import replacing
 from flipbench.data.dataset import Dataset, get, is_file, names
 from flipbench.data.table import Field, Layout, Table
-from flipbench.data.table_files import META, content_of, described_by, digest_of, read_meta, replace_table
+from flipbench.data.table_files import (
+    META,
+    TIMES,
+    content_of,
+    described_by,
+    digest_of,
+    read_meta,
+    replace_table,
+    same_times,
+)
 from flipbench.errors import NotPreparedError, UserError
 from flipbench.identity import key_of
 
@@ -177,11 +186,29 @@ def truth(table: Table) -> NDArray[np.float32]:
     return probabilities
 
 
+def times(table: Table) -> NDArray[np.int64] | None:
+    """When each row happened, [N] int64 in the raw files' unit, memory-mapped; None for data without times.
+
+    Raises:
+        UserError: the table was prepared before times were kept beside it.
+    """
+    import numpy as np
+
+    path = table.folder / TIMES
+    if path.exists():
+        moments: NDArray[np.int64] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return moments
+    if table.layout is None and get(table.name).timed:
+        remedy = get(table.name).remedy
+        raise UserError(f"{path}: the table was prepared before times were kept beside it: run {remedy}")
+    return None
+
+
 def write_table(dataset: Dataset, prepared: Prepared) -> Table:
     """Store a table and open it.
 
     Written beside its place and renamed, under a lock: a table is there whole or not at all. A table
-    with the same content is left as it is.
+    with the same content, and the same times beside it, is left as it is.
 
     Raises:
         UserError: the folder cannot be written.
@@ -195,7 +222,7 @@ def write_table(dataset: Dataset, prepared: Prepared) -> Table:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{dataset.name}.lock"):
-            if not _holds(dataset, fingerprint, prepared.meta):
+            if not _holds(dataset, fingerprint, prepared):
                 replace_table(folder, dataset, prepared, content)
         if prepared.scratch:
             shutil.rmtree(prepared.scratch, ignore_errors=True)
@@ -302,15 +329,18 @@ def _read(folder: Path, dataset: Dataset | None = None) -> dict[str, Any]:
     return meta
 
 
-def _holds(dataset: Dataset, wanted: str, notes: dict[str, Any]) -> bool:
-    """Whether the table on disk is whole, has this fingerprint, and of a described one says what is said of it now."""
+def _holds(dataset: Dataset, wanted: str, prepared: Prepared) -> bool:
+    """Whether the table on disk is whole, with this fingerprint and these times, and says what is said of it now."""
     folder = _folder(dataset, wanted)
     meta = read_meta(folder)
     if meta is None or meta["fingerprint"] != wanted or meta["version"] != dataset.version:
         return False
-    if dataset.described and (meta["notes"] != notes or meta["described"] != described_by(dataset)["described"]):
+    if dataset.described and (
+        meta["notes"] != prepared.meta or meta["described"] != described_by(dataset)["described"]
+    ):
         return False
-    return all(digest_of(folder / f) == digest for f, digest in meta["files"].items())
+    whole = all(digest_of(folder / f) == digest for f, digest in meta["files"].items())
+    return whole and same_times(folder, prepared.times)
 
 
 def _damaged(path: Path, of: Dataset | dict[str, Any] | None) -> UserError:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flipbench.data.encode import Prepared
 
 META = "meta.json"
+TIMES = "times.npy"
 
 
 def replace_table(folder: Path, dataset: Dataset, prepared: Prepared, content: dict[str, Any]) -> None:
@@ -37,6 +38,8 @@ def replace_table(folder: Path, dataset: Dataset, prepared: Prepared, content: d
             np.save(new / "truth.npy", prepared.truth, allow_pickle=False)
         if prepared.users is not None:
             np.save(new / "users.npy", prepared.users, allow_pickle=False)
+        if prepared.times is not None:
+            np.save(new / TIMES, prepared.times, allow_pickle=False)
         sizes = [len(vocabulary) for vocabulary in prepared.values]
         features = {
             "field": pa.array(np.repeat(np.arange(len(sizes), dtype=np.int16), sizes)),
@@ -89,6 +92,8 @@ def content_of(dataset: Dataset, prepared: Prepared) -> dict[str, Any]:
         encoded = value.encode()
         text.update(len(encoded).to_bytes(4, "little") + encoded)
     arrays: dict[str, NDArray[Any]] = {"ids": ids, "labels": labels}
+    if prepared.times is not None and (prepared.times.shape != labels.shape or prepared.times.dtype != np.int64):
+        raise ValueError(f"{dataset.name}: times {prepared.times.dtype} {prepared.times.shape}")
     if prepared.truth is not None:
         arrays["truth"] = prepared.truth
     if prepared.users is not None:
@@ -121,6 +126,16 @@ def digest_of(path: Path) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
+
+
+def same_times(folder: Path, times: NDArray[Any] | None) -> bool:
+    """Whether a table has these times beside it, which its fingerprint does not know."""
+    import numpy as np
+
+    path = folder / TIMES
+    if times is None or not path.exists():
+        return times is None and not path.exists()
+    return np.array_equal(np.load(path, mmap_mode="r", allow_pickle=False), times)
 
 
 def read_meta(folder: Path) -> dict[str, Any] | None:

@@ -38,6 +38,15 @@ def read(column: pa.Array) -> tuple[Kind, NDArray[Any]] | None:
     return None
 
 
+def whole(values: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Times as whole numbers, of which rows are told apart; with fractions in millionths, None beyond 64 bits."""
+    if values.dtype.kind == "f":
+        values = values if (values == np.trunc(values)).all() else np.round(values * 1e6)
+        if (np.abs(values) >= 2.0**63).any():
+            return None
+    return values.astype(np.int64)
+
+
 def first_bad(column: pa.Array, kind: Kind | None) -> int:
     """The first value that is no time, or not of the kind; of the first value's if None."""
     for row in range(len(column)):

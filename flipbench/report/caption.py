@@ -107,6 +107,27 @@ def caption(
         lines.append(f"{METRIC_NAMES['share']}: a row's share of {words}; negative below the floor.")
     for other in results.published.values():
         lines.append(f"Right of ours, {other.name}'s: {other.where}. {other.differs}")
+    lines += _tests(results)
+    lines += _resolvable(results)
+    if compares and results.seeds > 1:
+        margins = ", ".join(f"{margin:g} {metric}" for metric, margin in results.compare.margin.items())
+        lines.append(
+            f"Verdicts: two one-sided t-tests at 5 %, margin {margins}, on these test rows; the printed number counts "
+            "as one run that its seed moves as much as ours do."
+        )
+        lines += _settled(verdicts)
+    lines += _unstated(results)
+    lines += _other_code(results)
+    if left_out:
+        names = [dataset_name(dataset) for dataset in left_out]
+        between = "; " if any("," in name for name in names) else ", "
+        lines.append(f"Not run here: {between.join(names)}.")
+    lines += [words for status, words in STATUSES.items() if status in statuses]
+    return (*lines, *(" ".join(note.split()) for note in results.notes))
+
+
+def _tests(results: SuiteResults) -> list[str]:
+    lines = []
     if results.comparisons:
         lines.append(
             f"Significance: p < {results.compare.alpha:g}, {TESTS[results.compare.test]}, Holm over "
@@ -117,24 +138,14 @@ def caption(
         lines.append(
             f"No column of users is declared for {where}: rows were resampled there, as if each were a user's."
         )
-    lines += _resolvable(results)
-    if compares and results.seeds > 1:
-        margins = ", ".join(f"{margin:g} {metric}" for metric, margin in results.compare.margin.items())
-        lines.append(
-            f"Verdicts: two one-sided t-tests at 5 %, margin {margins}, on these test rows; the printed number counts "
-            "as one run that its seed moves as much as ours do."
-        )
-        lines += _settled(verdicts)
-    lines += _unstated(results)
-    if marked := results.code.rows:
-        words = "; ".join(f"{row_name(row)} ({', '.join(of_row)})" for row, of_row in marked.items())
-        lines.append(f"{MARK}: code changed under the same version: {words}.")
-    if left_out:
-        names = [dataset_name(dataset) for dataset in left_out]
-        between = "; " if any("," in name for name in names) else ", "
-        lines.append(f"Not run here: {between.join(names)}.")
-    lines += [words for status, words in STATUSES.items() if status in statuses]
-    return (*lines, *(" ".join(note.split()) for note in results.notes))
+    return lines
+
+
+def _other_code(results: SuiteResults) -> list[str]:
+    if not (marked := results.code.rows):
+        return []
+    words = "; ".join(f"{row_name(row)} ({', '.join(of_row)})" for row, of_row in marked.items())
+    return [f"{MARK}: code changed under the same version: {words}."]
 
 
 def _spread(results: SuiteResults) -> str:
