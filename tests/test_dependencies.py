@@ -42,7 +42,7 @@ def distributions(name):
 
 
 @pytest.mark.parametrize(
-    ("folders", "extras"), [(("flipbench", "baselines"), ("ray",)), (("tests", "benchmarks"), ("dev",))]
+    ("folders", "extras"), [(("flipbench", "baselines"), ("mlflow", "ray")), (("tests", "benchmarks"), ("dev",))]
 )
 def test_every_import_is_of_a_declared_distribution(folders, extras):
     names, expected = imported(*folders), declared(*extras)
