@@ -60,7 +60,9 @@ def files(folder, pattern):
 def test_it_holds_all_that_the_packages_do_and_the_suites_and_nothing_else(wheel):
     for package in ("flipbench", "baselines"):
         ours = {path for path in files(ROOT / package, "**/*.*")}
-        suites = {Path("suites") / path for path in files(ROOT / "suites", "*.yaml")} if package == "flipbench" else set()
+        suites = (
+            {Path("suites") / path for path in files(ROOT / "suites", "*.yaml")} if package == "flipbench" else set()
+        )
         assert files(wheel / package, "**/*.*") == ours | suites
     assert {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")} == {"flipbench", "baselines"}
     kinds = {path.suffix for path in files(wheel, "**/*.*")}
@@ -100,7 +102,9 @@ def test_it_does_everything_in_an_empty_folder(wheel, tmp_path, monkeypatch):
         "settings: {max_epochs: 1, batch_size: 512}\ncompare: {reference: deepfm}\n"
     )
     command = [sys.executable, "-c", USE, str(wheel)]
-    done = subprocess.run(command, cwd=tmp_path, input=COMMANDS, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, input=COMMANDS, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert [line[2:] for line in done.stdout.splitlines() if line.startswith("$ ")] == COMMANDS.splitlines()
     written = {path.name for path in tmp_path.iterdir()}

@@ -58,7 +58,8 @@ def verification_of(suite: Suite, folder: Path) -> Verification:
     try:
         done += filter(store.done, plan_of_known(suite, store)[0].stages())
         unprepared = tuple(sorted({stage.dataset for stage in done if not is_prepared(stage.dataset)}))
-        if wrong := tuple(wrong_runs(done, Evidence(store))):  # the tables cannot be right, and the runs say why
+        evidence = Evidence(store, afresh=True)
+        if wrong := tuple(wrong_runs(done, evidence)):  # the tables cannot be right, and the runs say why
             return Verification(suite.suite, len(done), wrong, unprepared)
         wrong, other = _wrong_reports(suite, folder, bool(done))
         return Verification(suite.suite, len(done), wrong, unprepared, other)
