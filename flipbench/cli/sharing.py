@@ -12,7 +12,7 @@ def export(args: argparse.Namespace) -> None:
     if args.to is None and args.mlflow is None:
         raise UserError("export: nothing to write to; give --to DIR, --mlflow URI or both")
     suite = suite_of(args)
-    names = dict.fromkeys(data.name for data in suite.data)
+    names = dict.fromkeys(data.label.partition("@")[0] for data in suite.data)
     hub = dict(_named(text, names) for text in args.hub)
     if args.to is not None:
         written = api.export(suite, args.to, hub)

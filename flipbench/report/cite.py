@@ -46,7 +46,7 @@ def bibliography(suite: Suite) -> Bibliography:
         elif entry := _own(datasets.get(data.name)):
             written[data.name] = entry
         else:
-            unknown.append(f"data set '{data.name}'")
+            unknown.append(f"data set '{datasets.get(data.name).name}'")
         written |= _known(PUBLISHED.get(data.published or "", ()))
     for row in suite.methods:
         for data in suite.data:
