@@ -37,8 +37,11 @@ def imported(*folders):
     return first
 
 
+OWNERS = packages_distributions()  # reads the files of every package: seconds where there are many
+
+
 def distributions(name):
-    return {canonical(owner) for owner in packages_distributions().get(name, [name])}
+    return {canonical(owner) for owner in OWNERS.get(name, [name])}
 
 
 @pytest.mark.parametrize(
