@@ -162,7 +162,8 @@ def _add_data(verb: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     local = actions.add_parser("import", help="prepare from a folder with the raw files")
     check = actions.add_parser("check", help="count, compare with the paper's Table I, verify the bytes")
     fetch.add_argument("name")
-    local.add_argument("name")
-    local.add_argument("--from", dest="folder", type=_path, required=True, metavar="DIR")
-    check.add_argument("name", nargs="?", help="without one: Table I for all that are prepared")
+    local.add_argument("name", help="a data set, or the YAML file that describes one")
+    of_registered = "folder of its raw files; a YAML file names its own"
+    local.add_argument("--from", dest="folder", type=_path, metavar="DIR", help=of_registered)
+    check.add_argument("name", nargs="?", help="as for import; without one: Table I for all that are prepared")
     return [show, fetch, local, check]

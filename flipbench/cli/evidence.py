@@ -55,12 +55,14 @@ def power(args: argparse.Namespace) -> None:
     if args.json:
         print_json([_power(answer) for answer in answers])
         return
+    clustered = {data.label: data.dataset.clustered for data in suite.data}
     for number, dataset in enumerate(dict.fromkeys(answer.dataset for answer in answers)):
         here = [answer for answer in answers if answer.dataset == dataset]
         first, tests = here[0], round(suite.compare.alpha / here[0].alpha)
         level = f"power .8 at p < {suite.compare.alpha:g}/{tests}"
-        users = f"{dataset}: {args.metric}, {first.users:,} test users"
-        _title(number, f"{users}, {level}; in brackets whatever the seeds, where estimable")
+        unit = "users" if clustered[dataset] else "rows"
+        of_test = f"{dataset}: {args.metric}, {first.users:,} test {unit}"
+        _title(number, f"{of_test}, {level}; in brackets whatever the seeds, where estimable")
         alike: dict[tuple[str, ...], list[str]] = {}
         for answer in here:
             alike.setdefault((answer.row, *_answer(answer)), []).append(answer.against)
@@ -69,7 +71,7 @@ def power(args: argparse.Namespace) -> None:
             for (row, *told), others in alike.items()
         ]
         seeds, for_it = counted(first.seeds, "seed"), f"for {first.difference:g}"
-        columns = ["rows", f"difference found, {seeds}", "equivalence within", f"seeds {for_it}", f"users {for_it}"]
+        columns = ["rows", f"difference found, {seeds}", "equivalence within", f"seeds {for_it}", f"{unit} {for_it}"]
         print_table([*columns, "known from"], rows, columns[1:])
     if any(answer.known == "assumed" for answer in answers):
         from flipbench.report.power import ASSUMPTIONS

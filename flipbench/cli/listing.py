@@ -51,21 +51,27 @@ def _suites(as_json: bool) -> None:
 
 def _datasets(as_json: bool) -> None:
     """Data sets, and whether they are prepared here."""
-    from flipbench.data.store import META, fingerprint, folder_of
+    from flipbench.data.store import described_tables, fingerprint, is_prepared
 
     documents, rows = [], []
     for name in dataset.names():
-        d, prepared = dataset.get(name), fingerprint(name) if (folder_of(name) / META).exists() else None
+        d, prepared = dataset.get(name), fingerprint(name) if is_prepared(name) else None
         described = {"name": d.name, "title": d.title, "fingerprint": prepared}
         documents.append({**described, "licence": d.licence, "citation": d.citation})
         rows.append([d.name, d.title, prepared[:12] if prepared else "made when needed" if d.generated else "—"])
+    for name, prepared, said in described_tables():
+        documents.append({"name": name, "fingerprint": prepared} | said)
+        rows.append([name, f"{said['title']} ({said['file']})", prepared[:12]])
     print_either(as_json, documents, ["data set", "title", "prepared"], rows)
 
 
 def _prepare(args: argparse.Namespace) -> None:
     from flipbench.data import fetch
 
-    table = fetch.fetch(args.name) if args.action == "fetch" else fetch.import_from(args.name, Path(args.folder))
+    if args.action == "fetch":
+        table = fetch.fetch(args.name)
+    else:
+        table = fetch.import_from(args.name, None if args.folder is None else Path(args.folder))
     declared = dataset.get(args.name)
     if args.json:
         described = {"name": table.name, "folder": str(table.folder)}
@@ -75,6 +81,8 @@ def _prepare(args: argparse.Namespace) -> None:
         say(f"{table.name}: {len(table):,} rows, {len(table.fields)} fields, {table.num_features - 1:,} features")
         for line in f"fingerprint {table.fingerprint}{_published(table.fingerprint, declared)}".splitlines():
             say(line)
+        for line in table.meta if declared.described else ():
+            say(f"{line.replace('_', ' ')}: {table.meta[line]}")
         say(f"in {table.folder}")
 
 
@@ -82,7 +90,7 @@ def _published(fingerprint: str, declared: dataset.Dataset) -> str:
     """What to say of a table's fingerprint beside the data set's published one."""
     known = declared.fingerprint
     if known is None:
-        return "" if declared.generated else "; none is published to compare it with"
+        return "" if declared.generated or declared.described else "; none is published to compare it with"
     if fingerprint == known:
         return ", the published one"
     return f"\nwhich is not the published one, {known}: the raw files are not the published ones"

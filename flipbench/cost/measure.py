@@ -64,7 +64,7 @@ def measure(stage: Stage, device: str) -> Rates:
         return counted >= LEAST and marks[-1] - marks[WARM_UP] >= SECONDS
 
     make_deterministic(1)
-    table = split.of_users(open_table(stage.dataset), stage.spec.get("users", 1.0))
+    table = split.of_users(open_table(stage.dataset, fingerprint=stage.spec["data"]), stage.spec.get("users", 1.0))
     rows = split.training_rows(table, stage.spec["order"])
     row = 0.0
     with TemporaryDirectory(prefix="flipbench-") as folder:

@@ -7,8 +7,8 @@ from typing import Any, get_args
 import numpy as np
 
 from flipbench.data.dataset import Dataset, get, names
-from flipbench.data.split import Rows, selection_rows, test_rows, training_rows, training_size
-from flipbench.data.store import META, folder_of, open_table
+from flipbench.data.split import Rows, selection_rows, sizes, test_rows, training_rows, training_size
+from flipbench.data.store import is_prepared, open_table
 from flipbench.data.table import Table
 from flipbench.errors import UserError
 from flipbench.protocol import Order, Validation
@@ -67,7 +67,10 @@ class CheckResult:
 
 
 def check(name: str) -> CheckResult:
-    """Count a prepared table, after verifying its checksums.
+    """Count a prepared table, after verifying its checksums; that of a described data set is made if absent.
+
+    Args:
+        name: registered name, or the path of a file that describes a data set.
 
     Raises:
         UserError: unknown data set, not prepared, or changed since.
@@ -81,14 +84,16 @@ def check(name: str) -> CheckResult:
     entropy = round(-(rate * np.log(rate) + (1 - rate) * np.log(1 - rate)), 4)
     counts = _counts(table) | _unseen(table, dataset.orders) | {"logloss of the base rate": entropy}
     lines = [Line(what, ours, expected.get(what), _reason(dataset, table, what)) for what, ours in counts.items()]
-    return CheckResult(name, (*lines, *_notes(table), Line("fingerprint", table.fingerprint, dataset.fingerprint)))
+    return CheckResult(
+        dataset.name, (*lines, *_notes(table), Line("fingerprint", table.fingerprint, dataset.fingerprint))
+    )
 
 
 def table_one() -> list[tuple[str, Line | None]]:
     """The paper's Table I with ours: (title, line) for every data set of the paper and quantity; None: not prepared."""
     lines: list[tuple[str, Line | None]] = []
     for dataset in (get(name) for name in names()):
-        if dataset.expected and not (folder_of(dataset.name) / META).exists():
+        if dataset.expected and not is_prepared(dataset.name):
             lines.append((dataset.title, None))
         elif dataset.expected:
             table = open_table(dataset.name)
@@ -116,17 +121,27 @@ def _notes(table: Table) -> list[Line]:
 
 
 def _counts(table: Table) -> dict[str, Number]:
-    sizes, training = np.diff(table.offsets), training_size(len(table))
-    return {
+    of_field, (training, fitted) = np.diff(table.offsets), sizes(table)
+    counts: dict[str, Number] = {
         "samples": len(table),
         "fields": len(table.fields),
         "features": table.num_features - 1,
         "positives": int(np.sum(table.labels)),
-        "users": int(sizes[table.user_column]),
-        "items": int(sizes[table.item_column]),
-        "training rows": training,
-        "test rows": len(table) - training,
     }
+    for side, column in _identifiers(table).items():
+        counts[side] = int(of_field[column])
+    if table.users is not None:
+        counts["users"] = len(np.unique(table.users))
+    given = {"validation rows": training - fitted} if fitted < training else {}
+    return {**counts, "training rows": training, **given, "test rows": len(table) - training}
+
+
+def _identifiers(table: Table) -> dict[str, int]:
+    """The columns that identify users and items, where there are such."""
+    if table.layout is None:
+        return {"users": table.user_column, "items": table.item_column}
+    both = {"users": table.layout.user, "items": table.layout.item}
+    return {side: column for side, column in both.items() if column is not None}
 
 
 def _unseen(table: Table, orders: tuple[Order, ...]) -> dict[str, Number]:
@@ -144,7 +159,7 @@ def _unseen(table: Table, orders: tuple[Order, ...]) -> dict[str, Number]:
             known = np.zeros(table.num_features, bool)
             known[fitted.ids] = True
             new = ~known[scored.ids]
-            of_sides = {"users": new[:, table.user_column], "items": new[:, table.item_column], "features": new}
+            of_sides = {side: new[:, column] for side, column in _identifiers(table).items()} | {"features": new}
             what = f"unseen in {part}" + (f", order {order}" if order != "chronological" else "")
             listed = ", ".join(f"{side} {np.mean(share):.2%}" for side, share in of_sides.items())
             shares[what] = f"{listed} of {len(scored):,} rows"

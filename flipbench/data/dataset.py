@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from flipbench.data import described_file
+from flipbench.data.described import VERSION, Description
 from flipbench.data.table import Field
 from flipbench.errors import UserError, nearest, shorten
 from flipbench.protocol import Order
@@ -64,6 +66,8 @@ class Dataset:
         fingerprint: content fingerprint of the whole data set once prepared, where it is known beforehand: results
             can then be planned for and found without the data.
         reasons: why our count differs from the expected one, by the same keys.
+        described: what a user's file says, of a data set that is described by one; ``fields`` are empty then, since
+            the data decide which file has which.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Dataset:
     expected: Mapping[str, int] = field(default_factory=dict)
     fingerprint: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    described: Description | None = None
 
     def prepare(self, raw: Path, allow_partial: bool = False) -> Prepared:
         """The whole table in memory.
@@ -111,7 +116,19 @@ class Dataset:
     @property
     def import_command(self) -> str:
         """The command that prepares it from raw files at hand."""
+        if self.described:
+            return f"'flipbench data import {self.described.path}'"
         return f"'flipbench data import {self.name} --from DIR'"
+
+    @property
+    def clustered(self) -> bool:
+        """Whether rows are known to be of users, which tests resample."""
+        return self.described is None or self.described.user is not None
+
+    @property
+    def gives_validation(self) -> bool:
+        """Whether it has a validation part of its own."""
+        return self.described is not None and self.described.gives_validation
 
 
 def names() -> list[str]:
@@ -119,13 +136,29 @@ def names() -> list[str]:
     return sorted(_registered())
 
 
-@cache
+def is_file(name: str) -> bool:
+    """Whether a name is the path of a file that describes a data set."""
+    return name.endswith((".yaml", ".yml"))
+
+
 def get(name: str) -> Dataset:
-    """The data set registered as ``name``.
+    """The data set registered as ``name``, or described by the YAML file of that path.
 
     Raises:
-        UserError: no such data set (names the nearest), or its module cannot be loaded.
+        UserError: no such data set (names the nearest), its module cannot be loaded, or a mistake in its file.
     """
+    if not is_file(name):
+        return _get(name)
+    path = Path(name)
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return _described(path)
+    return _described(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _get(name: str) -> Dataset:
     registered = _registered()
     if name not in registered:
         raise UserError(f"unknown data set '{shorten(name)}'{nearest(name, registered)}")
@@ -134,6 +167,27 @@ def get(name: str) -> Dataset:
     except (ImportError, AttributeError) as error:
         raise UserError(f"data set '{name}' ({registered[name].value}) cannot be loaded: {error}") from None
     return dataset
+
+
+@lru_cache(maxsize=64)
+def _described(path: Path, *_version: int) -> Dataset:
+    described = described_file.load(path)
+    if described.name in _registered():
+        raise UserError(f"{path}: dataset: '{described.name}' is the name of a registered data set; choose another")
+    return Dataset(
+        name=described.name,
+        title=described.title,
+        citation=described.citation,
+        licence=described.licence,
+        fields=(),
+        label=str(described.label),
+        reader="flipbench.data.described_reader:read",
+        options={"description": described},
+        version=VERSION,
+        files=tuple(str(file) for file in described.raw_files),
+        orders=described.orders,
+        described=described,
+    )
 
 
 @cache

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flipbench.data.table import Field, Layout
+
 CHUNK = 1 << 20
 """Rows that are gathered at a time."""
 
@@ -41,6 +43,8 @@ class Prepared:
         meta: what a reader of the report should know (JSON).
         truth: [N] float32, the true probability of a positive label where a generator knows it.
         scratch: folder that only an unfinished preparation needs; removed once the table is stored.
+        fields, layout: of a described data set, known once its files were read.
+        users: [N] int32, whose rows these are, where that is no field.
     """
 
     ids: NDArray[np.int32]
@@ -49,6 +53,9 @@ class Prepared:
     meta: dict[str, Any] = field(default_factory=dict)
     truth: NDArray[np.float32] | None = None
     scratch: Path | None = None
+    fields: tuple[Field, ...] | None = None
+    layout: Layout | None = None
+    users: NDArray[np.int32] | None = None
 
 
 def period(times: NDArray[np.int64]) -> dict[str, str]:

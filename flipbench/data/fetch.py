@@ -13,16 +13,16 @@ from pathlib import Path, PurePosixPath
 from flipbench.atomic import replacing
 from flipbench.data.archive import extract, named
 from flipbench.data.dataset import Dataset, get
-from flipbench.data.store import home, write_table
+from flipbench.data.store import alone, home, prepare_described, unwritable, write_table
 from flipbench.data.table import Table
 from flipbench.errors import UserError
 
 
-def import_from(name: str | Dataset, folder: str | Path, allow_partial: bool = False) -> Table:
+def import_from(name: str | Dataset, folder: str | Path | None = None, allow_partial: bool = False) -> Table:
     """Prepare a data set from raw files at hand.
 
     Args:
-        name: registered name.
+        name: registered name, or the path of a file that describes a data set and names its raw files.
         folder: holds the raw files, or the archive's folder (``ml-1m``) that does; or a zip archive of them.
         allow_partial: take files that are well-formed but not whole.
 
@@ -32,11 +32,19 @@ def import_from(name: str | Dataset, folder: str | Path, allow_partial: bool = F
     dataset = get(name) if isinstance(name, str) else name
     if dataset.generated:
         raise UserError(f"data set '{dataset.name}' is generated, it has no raw files: run {dataset.remedy}")
+    if dataset.described:
+        if folder is not None:
+            raise UserError(f"--from {folder}: {dataset.described.path} names its raw files itself; leave it out")
+        return prepare_described(dataset)
+    if folder is None:
+        raise UserError(
+            f"data set '{dataset.name}': the folder of its raw files is missing: run {dataset.import_command}"
+        )
     try:
-        with _raw_folder(dataset, Path(folder)) as raw, _alone(dataset):
+        with _raw_folder(dataset, Path(folder)) as raw, alone(dataset):
             return write_table(dataset, dataset.prepare(raw, allow_partial))
     except OSError as error:
-        raise _unwritable(error) from None
+        raise unwritable(error) from None
 
 
 def fetch(name: str | Dataset, progress: bool = True) -> Table:
@@ -70,33 +78,17 @@ def fetch(name: str | Dataset, progress: bool = True) -> Table:
             extract(archive, members, Path(raw))
             return _stored(dataset, Path(raw), () if dataset.archive.md5 else (archive.name,))
     except OSError as error:
-        raise _unwritable(error) from None
-
-
-def _unwritable(error: OSError) -> UserError:
-    return UserError(f"{error.filename or home()}: cannot be written: {error.strerror or error}")
+        raise unwritable(error) from None
 
 
 def _stored(dataset: Dataset, raw: Path, unpublished: Sequence[str]) -> Table:
     """The table of downloaded files, with the checksums that nobody else has published in its notes."""
-    with _alone(dataset):
+    with alone(dataset):
         prepared = dataset.prepare(raw, False)
         if unpublished:
             fetched = [f"{file} sha256 {_record(file).read_text().strip()}" for file in unpublished]
             prepared = replace(prepared, meta={**prepared.meta, "fetched": fetched})
         return write_table(dataset, prepared)
-
-
-@contextmanager
-def _alone(dataset: Dataset) -> Iterator[None]:
-    """One preparation by a reader at a time, the others wait: they would share the folder of what has been read."""
-    from filelock import FileLock
-
-    reader = dataset.reader if isinstance(dataset.reader, str) else dataset.name
-    lock = home() / "data" / f".import-{reader.partition(':')[0]}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
-        yield
 
 
 @contextmanager

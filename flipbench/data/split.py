@@ -1,6 +1,7 @@
 """The split, and the lock on the test rows.
 
-First nine tenths train, last tenth test, in an order that the suite names (:data:`flipbench.protocol.Order`).
+First nine tenths train, last tenth test, in an order that the suite names (:data:`flipbench.protocol.Order`), or as a
+described data set says (:class:`flipbench.data.table.Layout`).
 Under the held-out protocol only :func:`test_rows` gives access to the test part.
 """
 
@@ -23,7 +24,7 @@ class Rows:
     Attributes:
         ids: [n, F] int32; a view of the memory map where the order is the table's own.
         labels: [n] uint8.
-        users: [n] int32, the feature id of the row's user.
+        users: [n] int32, equal for rows of one user.
     """
 
     ids: NDArray[np.int32]
@@ -56,11 +57,20 @@ def of_users(table: Table, share: float) -> Table:
     """
     if share == 1.0:
         return table
-    first, stop = table.offsets[table.user_column], table.offsets[table.user_column + 1]
+    if table.users is None:
+        first, stop = table.offsets[table.user_column], table.offsets[table.user_column + 1]
+        of_row = table.ids[:, table.user_column] - first
+    else:
+        first, stop, of_row = 0, int(table.users.max()) + 1, table.users
     kept = np.zeros(stop - first, bool)
-    kept[_permutation(len(kept))[: max(1, round(share * len(kept)))]] = True
-    rows = np.flatnonzero(kept[table.ids[:, table.user_column] - first])
-    return replace(table, ids=table.ids[rows], labels=table.labels[rows], meta={})
+    kept[permutation(len(kept))[: max(1, round(share * len(kept)))]] = True
+    rows = np.flatnonzero(kept[of_row])
+    users, layout = None if table.users is None else table.users[rows], table.layout
+    if layout and layout.parts:
+        left = np.diff(np.searchsorted(rows, np.cumsum([0, *layout.parts])))
+        layout = replace(layout, parts=(int(left[0]), int(left[1]), int(left[2])))
+    ids, labels = table.ids[rows], table.labels[rows]
+    return replace(table, ids=ids, labels=labels, meta={}, layout=layout, users=users)
 
 
 def training_size(rows: int) -> int:
@@ -73,9 +83,16 @@ def fitting_size(training: int) -> int:
     return training * 8 // 9
 
 
+def sizes(table: Table) -> tuple[int, int]:
+    """Rows of the training part, and those of them before the validation part that the data set gives; else all."""
+    if table.layout:
+        return table.layout.sizes(len(table))
+    return training_size(len(table)), training_size(len(table))
+
+
 def training_rows(table: Table, order: Order) -> Rows:
-    """The training part: the first 90 %."""
-    return _rows(table, order, 0, training_size(len(table)))
+    """The training part: the first 90 %, where the data set does not say otherwise."""
+    return _rows(table, order, 0, sizes(table)[0])
 
 
 def selection_rows(
@@ -87,7 +104,8 @@ def selection_rows(
     ``as-released`` they are the training part and the test part: scores so selected are optimistic.
 
     Raises:
-        UserError: unknown order, protocol or validation part, or no user has the three rows that ``known-users`` needs.
+        UserError: unknown order, protocol or validation part, no user has the three rows that ``known-users`` needs, or
+            the data set gives no validation part.
     """
     if protocol == "as-released":
         return training_rows(table, order), test_rows(table, order)
@@ -95,9 +113,17 @@ def selection_rows(
         if value not in get_args(valid):
             raise UserError(f"unknown {what} '{value}'{nearest(value, get_args(valid))}")
     training = training_rows(table, order)
-    if validation == "last-ninth":
+    if validation == "given":
+        held = np.arange(len(training)) >= sizes(table)[1]
+        if not held.any():
+            raise UserError(f"{table.name}: validation: the data set gives no part of its own; 'last-ninth' is one")
+        if held.all():
+            raise UserError(f"{table.name}: validation: 'given' leaves no row to train on")
+    elif validation == "last-ninth":
         held = np.arange(len(training)) >= fitting_size(len(training))
     else:
+        if table.layout and not table.layout.clustered:
+            raise UserError(f"{table.name}: validation: 'known-users' needs a column of users; 'last-ninth' does not")
         held = _of_known_users(training.users)
         if not held.any():
             raise UserError(
@@ -113,14 +139,14 @@ def _of_known_users(users: NDArray[np.int32]) -> NDArray[np.bool_]:
     codes, order_of_user = np.unique(users, return_inverse=True)
     rows = Series(order_of_user).groupby(order_of_user)
     count, left = rows.transform("size").to_numpy(), rows.cumcount(ascending=False).to_numpy()
-    chosen = _permutation(len(codes))[: max(1, len(codes) // 3)]
+    chosen = permutation(len(codes))[: max(1, len(codes) // 3)]
     held: NDArray[np.bool_] = np.isin(order_of_user, chosen) & (left < count // 3)
     return held
 
 
 def test_rows(table: Table, order: Order) -> Rows:
-    """The test part: the last 10 %. For the final evaluation alone."""
-    return _rows(table, order, training_size(len(table)), len(table))
+    """The test part: the last 10 %, or the data set's own. For the final evaluation alone."""
+    return _rows(table, order, sizes(table)[0], len(table))
 
 
 def test_ids(table: Table, order: Order) -> NDArray[np.int32]:
@@ -133,13 +159,20 @@ def _rows(table: Table, order: Order, start: int, stop: int) -> Rows:
         raise UserError(f"unknown order '{order}'{nearest(order, get_args(Order))}")
     chosen: slice | NDArray[np.intp] = slice(start, stop)
     if order in ("random", "shuffled"):
-        chosen = _permutation(len(table))[start:stop]
+        chosen = permutation(len(table))[start:stop]
     elif order == "user":  # ids of users are in the order of their numbers
         chosen = np.argsort(table.ids[:, table.user_column], kind="stable")[start:stop]
     ids = table.ids[chosen]
-    return Rows(ids, table.labels[chosen], ids[:, table.user_column])
+    if table.users is not None:
+        users = table.users[chosen]
+    elif table.layout and not table.layout.clustered:  # every row for itself
+        users = np.arange(len(ids), dtype=np.int32)
+    else:
+        users = ids[:, table.user_column]
+    return Rows(ids, table.labels[chosen], users)
 
 
-def _permutation(n: int) -> NDArray[np.intp]:
+def permutation(n: int) -> NDArray[np.intp]:
+    """The one random order of n rows or users."""
     # numpy guarantees the raw stream of a bit generator, not what Generator.permutation makes of it
     return np.argsort(np.random.PCG64(0).random_raw(n), kind="stable")

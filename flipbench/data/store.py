@@ -2,23 +2,30 @@
 
 ``home()/data/NAME/`` holds ``ids.npy`` (int32 [N, F]), ``labels.npy`` (uint8 [N]), ``features.parquet``
 (``field`` int16, ``value`` string; row i is feature id i + 1), ``truth.npy`` (float32 [N], planted data
-only) and ``meta.json``, which seals the others and itself.
+only), ``users.npy`` (int32 [N], where no field says whose a row is) and ``meta.json``, which seals the others and
+itself.
+
+A table that a user's file describes lies in ``NAME.FINGERPRINT``: two files may have one name, and an edited one
+another content. ``.described`` holds, by what a file and its raw files were when they were read, the fingerprint that
+they gave.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-from flipbench.data.dataset import Dataset, get
-from flipbench.data.table import Table
+from flipbench.atomic import replacing
+from flipbench.data.dataset import Dataset, get, is_file, names
+from flipbench.data.table import Field, Layout, Table
+from flipbench.data.table_files import META, content_of, described_by, digest_of, read_meta, replace_table
 from flipbench.errors import NotPreparedError, UserError
-from flipbench.identity import canonical, key_of
+from flipbench.identity import key_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from flipbench.data.encode import Prepared
-
-META = "meta.json"
 
 
 def home() -> Path:
@@ -45,35 +50,66 @@ def home() -> Path:
     return user_cache_path("flipbench", appauthor=False)
 
 
-def folder_of(name: str) -> Path:
-    """The folder of a prepared table, whether it exists or not."""
-    return home() / "data" / name
+def folder_of(name: str, fingerprint: str | None = None) -> Path:
+    """The folder of a prepared table, whether it exists or not; ``fingerprint``: of a described data set."""
+    return home() / "data" / (name if fingerprint is None else f"{name}.{fingerprint[:12]}")
 
 
 def fingerprint(name: str) -> str:
-    """The fingerprint of a prepared table, from ``meta.json`` alone; a generated table is made if absent.
+    """The fingerprint of a prepared table, from ``meta.json`` alone; a generated or described one is made if absent.
+
+    Args:
+        name: registered name, or the path of a file that describes a data set.
 
     Raises:
-        UserError: unknown data set, not prepared, or ``meta.json`` was changed.
+        UserError: unknown data set, not prepared, ``meta.json`` was changed, or what is described cannot be read.
     """
     digest: str = _meta(get(name))["fingerprint"]
     return digest
 
 
-def is_prepared(name: str) -> bool:
-    return (folder_of(name) / META).exists()
+def is_prepared(name: str, fingerprint: str | None = None) -> bool:
+    """Whether there is a table of a registered name, of a file that describes one, or of its name and fingerprint."""
+    if is_file(name):
+        fingerprint, name = _recorded(get(name)), get(name).name
+    elif name in names():
+        fingerprint = None
+    elif fingerprint is None:
+        return False
+    return (folder_of(name, fingerprint) / META).exists()
+
+
+def holds(name: str, fingerprint: str) -> bool:
+    """Whether the table that runs of this name and fingerprint were made from is here."""
+    if not is_prepared(name, fingerprint):
+        return False
+    meta = _meta(get(name)) if name in names() else _read(folder_of(name, fingerprint))
+    return bool(meta["fingerprint"] == fingerprint)
 
 
 def known_fingerprint(name: str) -> str | None:
-    """The fingerprint of the table prepared here, else of the data set as published; None if neither is known."""
+    """The fingerprint of the table prepared here, else of the data set as published; None if neither is known.
+
+    Of a described data set it is that of its raw files as they are, where they are here.
+    """
+    described = get(name).described
+    if described and all(file.exists() for file in described.raw_files):
+        return fingerprint(name)
     return fingerprint(name) if is_prepared(name) else get(name).fingerprint
 
 
-def open_table(name: str, verify: bool = True) -> Table:
-    """A prepared table, its arrays memory-mapped; a generated one is made if absent.
+def described_tables() -> list[tuple[str, str, dict[str, Any]]]:
+    """Name, fingerprint and description of the described data sets whose tables are here."""
+    metas = (read_meta(path.parent) for path in sorted((home() / "data").glob(f"*.*/{META}")))
+    return [(meta["content"]["name"], meta["fingerprint"], meta["described"]) for meta in metas if meta]
+
+
+def open_table(name: str, verify: bool = True, fingerprint: str | None = None) -> Table:
+    """A prepared table, its arrays memory-mapped; a generated or described one is made if absent.
 
     Args:
-        name: registered name.
+        name: registered name, or the path of a file that describes a data set; with the fingerprint of the table the
+            name of such a data set.
         verify: compare the SHA-256 of every file with ``meta.json``.
 
     Raises:
@@ -81,21 +117,42 @@ def open_table(name: str, verify: bool = True) -> Table:
     """
     import numpy as np
 
-    dataset = get(name)
-    meta = _meta(dataset)
-    folder = folder_of(name)
+    if fingerprint and not is_file(name) and name not in names():
+        folder = folder_of(name, fingerprint)
+        if not folder.exists():
+            raise NotPreparedError(
+                f"data set '{name}' is not prepared in {folder}: run 'flipbench data import' of its file"
+            )
+        meta, fields = _read(folder), tuple[Field, ...]()
+    else:
+        dataset = get(name)
+        meta, fields = _meta(dataset), dataset.fields
+        folder = _folder(dataset, meta["fingerprint"])
+    content = meta["content"]
     if verify:
         for file, digest in meta["files"].items():
-            if _digest(folder / file) != digest:
-                raise _damaged(folder / file, dataset)
+            if digest_of(folder / file) != digest:
+                raise _damaged(folder / file, meta)
     try:
         # "c": nothing reaches the file, and torch takes the arrays without a copy
         ids = np.load(folder / "ids.npy", mmap_mode="c", allow_pickle=False)
         labels = np.load(folder / "labels.npy", mmap_mode="c", allow_pickle=False)
+        has_users = "users" in content["arrays"]
+        users = np.load(folder / "users.npy", mmap_mode="c", allow_pickle=False) if has_users else None
     except (OSError, ValueError):
-        raise _damaged(folder, dataset) from None
-    offsets = np.array(meta["content"]["offsets"], np.int64)
-    return Table(name, dataset.fields, ids, labels, offsets, folder, meta["fingerprint"], meta["notes"])
+        raise _damaged(folder, meta) from None
+    return Table(
+        content["name"],
+        fields or tuple(Field(*field) for field in content["fields"]),
+        ids,
+        labels,
+        np.array(content["offsets"], np.int64),
+        folder,
+        meta["fingerprint"],
+        meta["notes"],
+        Layout.from_json(content["layout"]) if "layout" in content else None,
+        users,
+    )
 
 
 def values(table: Table) -> pa.ChunkedArray:
@@ -132,93 +189,97 @@ def write_table(dataset: Dataset, prepared: Prepared) -> Table:
     """
     from filelock import FileLock
 
-    content = _content(dataset, prepared)
-    folder = folder_of(dataset.name)
+    content = content_of(dataset, prepared)
+    fingerprint = key_of(content)
+    folder = _folder(dataset, fingerprint)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{dataset.name}.lock"):
-            if not _holds(dataset, key_of(content)):
-                _replace(folder, dataset, prepared, content)
+            if not _holds(dataset, fingerprint, prepared.meta):
+                replace_table(folder, dataset, prepared, content)
         if prepared.scratch:
             shutil.rmtree(prepared.scratch, ignore_errors=True)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
-    return open_table(dataset.name)
+    return open_table(dataset.name, fingerprint=fingerprint if dataset.described else None)
 
 
-def _replace(folder: Path, dataset: Dataset, prepared: Prepared, content: dict[str, Any]) -> None:
-    import numpy as np
-    import pyarrow as pa
-    from pyarrow import parquet
+@contextmanager
+def alone(dataset: Dataset) -> Iterator[None]:
+    """One preparation by a reader at a time, the others wait: they would share the folder of what has been read."""
+    from filelock import FileLock
 
-    for leftover in folder.parent.glob(f".{dataset.name}.tmp-*"):  # of a process that was killed; we hold the lock
-        shutil.rmtree(leftover, ignore_errors=True)
-    new = folder.parent / f".{dataset.name}.tmp-{uuid4().hex}"
-    new.mkdir()
+    reader = dataset.reader if isinstance(dataset.reader, str) and not dataset.described else dataset.name
+    lock = home() / "data" / f".import-{reader.partition(':')[0]}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
+
+
+def prepare_described(dataset: Dataset) -> Table:
+    """Read the raw files of a described data set and store their table.
+
+    Raises:
+        UserError: a raw file is missing or malformed, or nothing can be written.
+    """
     try:
-        np.save(new / "ids.npy", prepared.ids, allow_pickle=False)
-        np.save(new / "labels.npy", prepared.labels, allow_pickle=False)
-        if prepared.truth is not None:
-            np.save(new / "truth.npy", prepared.truth, allow_pickle=False)
-        sizes = [len(vocabulary) for vocabulary in prepared.values]
-        features = {
-            "field": pa.array(np.repeat(np.arange(len(sizes), dtype=np.int16), sizes)),
-            "value": pa.array([value for vocabulary in prepared.values for value in vocabulary], pa.string()),
-        }
-        parquet.write_table(pa.table(features), new / "features.parquet")
-        meta = {
-            "content": content,
-            "files": {file.name: _digest(file) for file in sorted(new.iterdir())},
-            "fingerprint": key_of(content),
-            "notes": prepared.meta,
-            "version": dataset.version,
-        }
-        (new / META).write_bytes(_sealed(meta))
-        if folder.exists():
-            folder.rename(new.with_name(f"{new.name}-old"))
-        new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(new.with_name(f"{new.name}-old"), ignore_errors=True)
+        with alone(dataset):
+            record = _record(dataset)  # before anything is read: a later change is another state
+            table = write_table(dataset, dataset.prepare(home()))
+            record.parent.mkdir(exist_ok=True)
+            with replacing(record) as beside:
+                beside.write_text(table.fingerprint + "\n", encoding="ascii")
+            return table
+    except OSError as error:
+        raise unwritable(error) from None
 
 
-def _content(dataset: Dataset, prepared: Prepared) -> dict[str, Any]:
-    """What the fingerprint is the hash of: names, shapes and the arrays' content, whatever wrote the files."""
-    import numpy as np
-
-    ids, labels, vocabularies = prepared.ids, prepared.labels, prepared.values
-    offsets = np.cumsum([1, *map(len, vocabularies)])
-    shape_ok = ids.shape == (len(labels), len(dataset.fields)) and len(vocabularies) == len(dataset.fields)
-    if not len(labels) or not shape_ok or ids.dtype != np.int32 or labels.dtype != np.uint8:
-        raise ValueError(f"{dataset.name}: ids {ids.dtype} {ids.shape}, labels {labels.dtype} {labels.shape}")
-    if (ids.min(axis=0) < offsets[:-1]).any() or (ids.max(axis=0) >= offsets[1:]).any() or labels.max() > 1:
-        raise ValueError(f"{dataset.name}: an id outside its field's range, or a label other than 0 and 1")
-    text = hashlib.sha256()
-    for value in (value for vocabulary in vocabularies for value in vocabulary):
-        encoded = value.encode()
-        text.update(len(encoded).to_bytes(4, "little") + encoded)
-    arrays: dict[str, NDArray[Any]] = {"ids": ids, "labels": labels}
-    if prepared.truth is not None:
-        arrays["truth"] = prepared.truth
-    return {
-        "name": dataset.name,
-        "fields": [[field.name, field.words, field.side] for field in dataset.fields],
-        "offsets": offsets.tolist(),
-        "values": text.hexdigest(),
-        "arrays": {name: _array(array) for name, array in arrays.items()},
-    }
+def unwritable(error: OSError) -> UserError:
+    return UserError(f"{error.filename or home()}: cannot be written: {error.strerror or error}")
 
 
-def _array(array: NDArray[Any]) -> dict[str, Any]:
-    content = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": hashlib.sha256(content.data).hexdigest()}
+def _record(dataset: Dataset) -> Path:
+    """Where the fingerprint stands that a described data set's files give as they are now.
+
+    Raises:
+        NotPreparedError: one of them is missing.
+    """
+    assert dataset.described
+    path, state = dataset.described.path, list[Any]()
+    for file in dataset.described.raw_files:
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            raise NotPreparedError(f"{path}: data set '{dataset.name}': {file}: no such file") from None
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+        state.append([str(file.absolute()), stat.st_size, stat.st_mtime_ns])
+    written = hashlib.sha256(path.read_bytes()).hexdigest()
+    return home() / "data" / ".described" / key_of([dataset.version, str(path.absolute()), written, state])
+
+
+def _recorded(dataset: Dataset) -> str | None:
+    """The fingerprint of a described data set's files as they are now; None where it is not known."""
+    try:
+        return _record(dataset).read_text(encoding="ascii").strip()
+    except (OSError, ValueError, NotPreparedError):
+        return None
+
+
+def _folder(dataset: Dataset, fingerprint: str) -> Path:
+    return folder_of(dataset.name, fingerprint if dataset.described else None)
 
 
 def _meta(dataset: Dataset) -> dict[str, Any]:
-    """``meta.json``, checked; a generated table that is absent or of an older version is made first."""
+    """``meta.json``, checked; a table that is absent or of an older version is made first where that needs nobody."""
+    if dataset.described:
+        known = _recorded(dataset)
+        if known is None or not (_folder(dataset, known) / META).exists():
+            known = prepare_described(dataset).fingerprint
+        return _read(_folder(dataset, known), dataset)
     path = folder_of(dataset.name) / META
     if path.exists():
-        meta = _read(dataset)
+        meta = _read(path.parent, dataset)
         if meta["version"] == dataset.version:
             return meta
         if not dataset.generated:
@@ -226,48 +287,33 @@ def _meta(dataset: Dataset) -> dict[str, Any]:
     elif not dataset.generated:
         raise NotPreparedError(f"data set '{dataset.name}' is not prepared in {path.parent}: run {dataset.remedy}")
     write_table(dataset, dataset.prepare(path.parent, False))
-    return _read(dataset)
+    return _read(path.parent, dataset)
 
 
-def _read(dataset: Dataset) -> dict[str, Any]:
+def _read(folder: Path, dataset: Dataset | None = None) -> dict[str, Any]:
     """``meta.json``, checked against its own seal."""
-    path = folder_of(dataset.name) / META
-    try:
-        data = path.read_bytes()
-        meta: dict[str, Any] = json.loads(data)
-        intact = _sealed({key: value for key, value in meta.items() if key != "seal"}) == data
-    except (OSError, ValueError, AttributeError):
-        intact = False
-    if not intact or meta["fingerprint"] != key_of(meta["content"]):
-        raise _damaged(path, dataset)
+    meta = read_meta(folder)
+    if meta is None:
+        raise _damaged(folder / META, dataset)
     return meta
 
 
-def _sealed(meta: dict[str, Any]) -> bytes:
-    """The bytes of ``meta.json``: the one spelling of its content with the SHA-256 of that content."""
-    whole = json.loads(canonical(meta | {"seal": key_of(meta)}))
-    return (json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _digest(path: Path) -> str | None:
-    """SHA-256 of a file, None where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
-def _holds(dataset: Dataset, wanted: str) -> bool:
-    """Whether the table on disk is whole and has this fingerprint."""
-    folder = folder_of(dataset.name)
-    try:
-        meta = _read(dataset)
-    except UserError:
+def _holds(dataset: Dataset, wanted: str, notes: dict[str, Any]) -> bool:
+    """Whether the table on disk is whole, has this fingerprint, and of a described one says what is said of it now."""
+    folder = _folder(dataset, wanted)
+    meta = read_meta(folder)
+    if meta is None or meta["fingerprint"] != wanted or meta["version"] != dataset.version:
         return False
-    whole = all(_digest(folder / file) == digest for file, digest in meta["files"].items())
-    return whole and meta["fingerprint"] == wanted and meta["version"] == dataset.version
+    if dataset.described and (meta["notes"] != notes or meta["described"] != described_by(dataset)["described"]):
+        return False
+    return all(digest_of(folder / f) == digest for f, digest in meta["files"].items())
 
 
-def _damaged(path: Path, dataset: Dataset) -> UserError:
-    return UserError(f"{path}: changed since it was prepared (checksum differs): run {dataset.remedy}")
+def _damaged(path: Path, of: Dataset | dict[str, Any] | None) -> UserError:
+    """A file that is not what it was; of a described data set its ``meta.json`` may know the file that describes it."""
+    if isinstance(of, dict):
+        said = of.get("described")
+        remedy = f"'flipbench data import {said['file']}'" if said else get(of["content"]["name"]).remedy
+    else:
+        remedy = of.remedy if of else "'flipbench data import' of its file"
+    return UserError(f"{path}: changed since it was prepared (checksum differs): run {remedy}")

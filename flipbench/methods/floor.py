@@ -4,6 +4,7 @@
 stages of every other method, but are fitted at once, to their optimum, and not by the training loop.
 """
 
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,10 +37,32 @@ class Floor(nn.Module):
 
     def __init__(self, table: Table, **settings: Any) -> None:
         super().__init__()
-        self.features, self.user, self.item = table.num_features, table.user_column, table.item_column
+        self.features, self._identifiers = table.num_features, {}
+        for side in ("user", "item"):
+            with suppress(UserError):  # only some floors read it, and say then that there is none
+                self._identifiers[side] = getattr(table, f"{side}_column")
+        self._table = table.name
         self.chosen = settings
         self.weight = nn.Parameter(torch.zeros(self.features, dtype=torch.float64), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=False)
+
+    @property
+    def user(self) -> int:
+        """Column of the user's identifier; raises UserError where the data have none."""
+        return self._identifier("user")
+
+    @property
+    def item(self) -> int:
+        """Column of the item's identifier; raises UserError where the data have none."""
+        return self._identifier("item")
+
+    def _identifier(self, side: str) -> int:
+        if side not in self._identifiers:
+            raise UserError(
+                f"{type(self).__name__} needs a column of {side}s, and {self._table} has none among its fields"
+            )
+        column: int = self._identifiers[side]
+        return column
 
     def solve(self, rows: Rows, rate: float) -> tuple[Float, float]:
         """The weights [features] and the bias for some rows, of which the share ``rate``, in (0, 1), are clicks."""

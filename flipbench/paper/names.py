@@ -72,6 +72,7 @@ GROUPS = {"none": "No PLM", "tinybert": "TinyBERT", "roberta": "RoBERTa", "rober
 CONDITIONS = {
     "known-users": "selected on known users",
     "last-ninth": "selected on the last ninth",
+    "given": "selected on the given part",
     "refit": "refitted",
     "no-refit": "not refitted",
 }

@@ -155,7 +155,7 @@ def condition_of(suite: Suite, data: DataEntry, fingerprint: str) -> DataConditi
     """The data and protocol of the suite's cells on a data set."""
     return DataCondition(
         suite.protocol,
-        data.name,
+        data.dataset.name,
         fingerprint,
         data.order,
         data.users,
@@ -208,8 +208,8 @@ def narrow(suite: Suite, only: Iterable[str]) -> Suite:
         if not equals or not values:
             raise UserError(f"{told}: expected KEY=VALUE[,VALUE]")
         if key == "dataset":
-            _known(told, values, {d.label for d in suite.data} | {d.name for d in suite.data})
-            data = [d for d in data if d.label in values or d.name in values]
+            _known(told, values, {name for d in suite.data for name in (d.label, d.dataset.name)})
+            data = [d for d in data if d.label in values or d.dataset.name in values]
         elif key == "model":
             _known(told, values, {m.label for m in suite.methods} | {m.method for m in suite.methods})
             methods = [m for m in methods if m.label in values or m.method in values]

@@ -26,13 +26,14 @@ Line = Annotated[str, AfterValidator(_one_line)]
 """Text for people to read; a file may break it into several lines."""
 
 
-def _name(text: str) -> str:
+def check_name(text: str) -> str:
+    """A name as it is; raises ValueError where it is none."""
     if not 0 < len(text) <= MOST_LETTERS or not text.isprintable():
         raise ValueError(f"expected one line of 1 to {MOST_LETTERS} printable characters, got {shown(text)}")
     return text
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(check_name)]
 """Of a row, a data set and so on."""
 
 

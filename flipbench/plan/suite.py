@@ -6,15 +6,35 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from flipbench import yamlfile
 from flipbench.data import dataset as datasets
+from flipbench.data.dataset import Dataset
 from flipbench.errors import UserError, nearest, shorten
 from flipbench.paper.names import TABLES
 from flipbench.paper.others import published
 from flipbench.plan import named_settings, registry
-from flipbench.plan.schema import STRICT, Folder, Line, Name, NameOrSettings, SettingValues, first_of, words_of
+from flipbench.plan.schema import (
+    STRICT,
+    Folder,
+    Line,
+    Name,
+    NameOrSettings,
+    SettingValues,
+    check_name,
+    first_of,
+    words_of,
+)
 from flipbench.plan.settings import flatten, shown
 from flipbench.protocol import Order, Protocol, Validation
 
@@ -32,10 +52,12 @@ class _Strict(BaseModel):
 class DataEntry(_Strict):
     """A data set and how it is used."""
 
-    name: Name
-    """Registered name; ``flipbench list datasets`` shows them."""
+    name: Annotated[str, AfterValidator(lambda name: name if datasets.is_file(name) else check_name(name))]
+    """Registered name, which ``flipbench list datasets`` shows; or the path of a YAML file that describes your own,
+    relative to the suite's."""
     order: Order = "chronological"
-    """Row order before the split: one that the data set has; ``random`` leaks the future and shows by how much."""
+    """Row order before the split: one that the data set has, by default its own where a file describes it; ``random``
+    leaks the future and shows by how much."""
     users: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the users that take part, with all their rows, chosen once and for all; below 1 for a short run that
     no figure of the paper is comparable with."""
@@ -52,15 +74,20 @@ class DataEntry(_Strict):
     ``flipbench/paper/others.yaml``, of the same data set and order."""
 
     @property
+    def dataset(self) -> Dataset:
+        """The data set that is meant."""
+        return datasets.get(self.name)
+
+    @property
     def label(self) -> str:
         """The column's name: the data set's alone where its rows stand as it has them."""
         parts = [
-            self.order if self.order != datasets.get(self.name).orders[0] else "",
+            self.order if self.order != self.dataset.orders[0] else "",
             f"{100 * self.users:g}%-of-users" if self.users < 1 else "",
             self.validation or "",
             {None: "", True: "refit", False: "no-refit"}[self.refit],
         ]
-        return "@".join([self.name, *filter(None, parts)])
+        return "@".join([self.dataset.name, *filter(None, parts)])
 
 
 class MethodEntry(_Strict):
@@ -140,6 +167,21 @@ def _entries(items: Any, name_key: str) -> Any:
     return flat
 
 
+def _data(items: Any, info: ValidationInfo) -> Any:
+    """Columns as mappings: a path from the suite's folder on, with the order that the file of it says."""
+    entries = _entries(items, "name")
+    if not isinstance(entries, list):
+        return entries
+    return [_described(e, info) if isinstance(e, dict) and isinstance(e.get("name"), str) else e for e in entries]
+
+
+def _described(entry: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    if not datasets.is_file(entry["name"]):
+        return entry
+    path = Path((info.context or {}).get("folder", ""), entry["name"]).absolute()
+    return {"order": datasets.get(str(path)).orders[0], **entry, "name": str(path)}
+
+
 def _methods(items: Any) -> Any:
     entries = _entries(items, "label")
     if not isinstance(entries, list):
@@ -167,14 +209,15 @@ class Suite(_Strict):
     """One line for the table's caption."""
     paper: Name | None = None
     """Table of the paper whose values stand beside ours (``table2``)."""
-    data: Annotated[list[DataEntry], BeforeValidator(lambda v: _entries(v, "name")), Field(min_length=1)]
+    data: Annotated[list[DataEntry], BeforeValidator(_data), Field(min_length=1)]
     """Columns: names, or ``name: {order, settings}``."""
     protocol: Protocol = "held-out"
     """``held-out``: select on the ``validation`` part of the training rows, score the test once.
     ``as-released``: select on the test rows, as the authors' code does."""
     validation: Validation = "known-users"
     """Of ``held-out``. ``known-users``: the last third of the rows of a third of the users. ``last-ninth``: the last
-    ninth of the training rows."""
+    ninth of the training rows. ``given``: the data set's own part. Where the suite says nothing, a data set that gives
+    one has it, and one without users ``last-ninth``."""
     refit: bool = False
     """Of ``held-out``: whether the model is fitted again, on all training rows, before it is scored."""
     seeds: Annotated[int, Field(ge=1, le=MOST)] = 1
@@ -220,7 +263,13 @@ class Suite(_Strict):
 
     def selection_on(self, data: DataEntry) -> tuple[Validation, bool]:
         """What a column's epochs are selected on, and whether the model is then fitted on all training rows."""
-        return data.validation or self.validation, self.refit if data.refit is None else data.refit
+        validation = data.validation or self.validation
+        if data.validation is None and "validation" not in self.model_fields_set:
+            if data.dataset.gives_validation:
+                validation = "given"
+            elif not data.dataset.clustered:
+                validation = "last-ninth"
+        return validation, self.refit if data.refit is None else data.refit
 
     def settings_of(self, row: MethodEntry, data: DataEntry) -> dict[str, Any]:
         """What the suite sets of a row on a data set, by dotted names: what is said of less stands over what of more.
@@ -283,12 +332,28 @@ class Suite(_Strict):
         """Raises UserError where a data set is unknown, or lacks what the suite says of it."""
         labels = [row.label for row in self.methods]
         for entry in self.data:
-            if entry.order not in (orders := datasets.get(entry.name).orders):
-                raise UserError(f"data: '{entry.name}' has no order '{entry.order}'; valid: {', '.join(orders)}")
+            name = entry.dataset.name
+            if entry.order not in (orders := entry.dataset.orders):
+                raise UserError(f"data: '{name}' has no order '{entry.order}'; valid: {', '.join(orders)}")
+            self._rows_exist(entry)
             if entry.published:
-                published(entry.published, entry.name, entry.order)
+                published(entry.published, name, entry.order)
             if unknown := next((row for row in entry.rows if row not in labels), None):
-                raise UserError(f"data: {entry.name}: rows: no row '{unknown}'{nearest(unknown, labels)}")
+                raise UserError(f"data: {name}: rows: no row '{unknown}'{nearest(unknown, labels)}")
+
+    def _rows_exist(self, entry: DataEntry) -> None:
+        """Raises UserError where a data set has no such validation part, or no users to take a share of."""
+        name, (validation, _) = entry.dataset.name, self.selection_on(entry)
+        if validation == "given" and not entry.dataset.gives_validation:
+            raise UserError(
+                f"data: '{name}' has no validation part of its own; valid: validation: known-users or last-ninth"
+            )
+        if entry.dataset.clustered:
+            return
+        if validation == "known-users":
+            raise UserError(f"data: '{name}' has no column of users; valid: validation: last-ninth")
+        if entry.users < 1:
+            raise UserError(f"data: '{name}' has no column of users, of whom 'users: {entry.users:g}' is a share")
 
     def _settings_exist(self) -> None:
         """Raises UserError where a row sets what its method lacks, or the suite what all methods lack."""
@@ -323,7 +388,7 @@ def load(name: str) -> Suite:
     if not isinstance(content, dict):
         raise UserError(f"{path}: a suite is a mapping of keys to values")
     try:
-        suite = Suite.model_validate(content)
+        suite = Suite.model_validate(content, context={"folder": path.parent})
     except ValidationError as error:
         raise UserError(f"{path}: {_first_problem(error, content)}") from None
     except UserError as error:

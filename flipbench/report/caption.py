@@ -16,6 +16,7 @@ from flipbench.stats.power import EQUIVALENCE_LEVEL, POWER, Reach
 VALIDATION: dict[Validation, str] = {
     "known-users": "the last third of the training rows of a third of the users",
     "last-ninth": "the last ninth of the training rows",
+    "given": "the validation part that the data set gives",
 }
 """The rows that choices are made on, in words."""
 
@@ -109,6 +110,11 @@ def caption(
         lines.append(
             f"Significance: p < {results.compare.alpha:g}, {TESTS[results.compare.test]}, Holm over "
             f"{len(results.comparisons) // 2} tests a metric."
+        )
+    if results.unclustered and results.compare.test == "user-bootstrap":
+        where = ", ".join(dataset_name(dataset) for dataset in results.unclustered)
+        lines.append(
+            f"No column of users is declared for {where}: rows were resampled there, as if each were a user's."
         )
     lines += _resolvable(results)
     if compares and results.seeds > 1:

@@ -101,6 +101,7 @@ class SuiteResults:
         unstated: by row with runs, the settings whose values are neither the paper's nor released code's.
         floors: rows that any model must beat: those whose method is of the kind ``floor``.
         published: what others publish, by the data set that it is printed beside.
+        unclustered: data sets with runs whose rows are of no known users, so that tests resample the rows.
     """
 
     suite: str
@@ -122,3 +123,4 @@ class SuiteResults:
     refits: tuple[bool, ...] = (True,)
     floors: frozenset[str] = frozenset()
     published: Mapping[str, Published] = field(default_factory=dict)
+    unclustered: tuple[str, ...] = ()

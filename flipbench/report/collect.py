@@ -66,7 +66,8 @@ def collect(plan: Plan, store: Store) -> SuiteResults:
         validations=tuple(dict.fromkeys(validations)),
         refits=tuple(dict.fromkeys(refits)),
         floors=frozenset(m.label for m in suite.methods if m.is_floor),
-        published={d.label: published(d.published, d.name, d.order) for d in suite.data if d.published},
+        published={d.label: published(d.published, d.dataset.name, d.order) for d in suite.data if d.published},
+        unclustered=tuple(d.label for d in shown if not d.dataset.clustered),
     )
 
 

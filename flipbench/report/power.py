@@ -197,7 +197,9 @@ class _Pilots:
                 run = self.evidence.predictions(runs[0][0])
                 positives, groups = int(run.labels.sum()), run.groups
             else:
-                rows = split.test_rows(split.of_users(open_table(cell.data.name), cell.data.users), cell.data.order)
+                stage = (*cell.evaluations, *cell.trials)[0]
+                table = open_table(stage.dataset, fingerprint=stage.spec["data"])
+                rows = split.test_rows(split.of_users(table, cell.data.users), cell.data.order)
                 positives, groups = int(rows.labels.sum()), rows.groups
             self._sizes[cell.data.label] = positives, np.bincount(groups)
         return self._sizes[cell.data.label]
@@ -237,7 +239,7 @@ class _Pilots:
             selection = self.suite.selection_on(data) if self.suite.protocol == "held-out" else None
             wanted = fingerprint, data.order, data.users, selection
             rows: dict[str, list[Stage]] = {}
-            for stage in self.store.finished(data.name, role="evaluate"):
+            for stage in self.store.finished(data.dataset.name, role="evaluate"):
                 if _condition(stage.spec) == wanted:
                     name = key_of({n: value for n, value in stage.spec.items() if n not in ("seed", "parents")})
                     rows.setdefault(name, []).append(stage)

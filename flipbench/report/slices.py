@@ -11,7 +11,6 @@ from flipbench.data.store import open_table
 from flipbench.errors import UserError
 from flipbench.metrics import MetricError, auc
 from flipbench.plan.expand import Cell, Plan
-from flipbench.plan.suite import DataEntry
 from flipbench.report.significance import Evidence
 from flipbench.stats.compare import compare
 from flipbench.stats.difference import Difference
@@ -58,7 +57,7 @@ def slices(plan: Plan, store: Store, reference: str) -> list[Slice]:
         base = next((cell for cell in cells if cell.method.label == reference), None)
         if base is None:
             raise UserError(f"slices: '{reference}' has no finished run on {label}")
-        chosen = _slices(base.data)
+        chosen = _slices(base)
         for cell in cells:
             of_rows += [_slice(cell, base, evidence, items, rows) for items, rows in chosen.items()]
     return of_rows
@@ -87,9 +86,10 @@ def _predictions(cell: Cell, evidence: Evidence) -> dict[int, Predictions]:
     return {stage.seed: evidence.predictions(stage) for stage in cell.evaluations if evidence.store.done(stage)}
 
 
-def _slices(data: DataEntry) -> dict[str, NDArray[np.bool_]]:
+def _slices(cell: Cell) -> dict[str, NDArray[np.bool_]]:
     """[N] whether a test row is of such an item, by how many training rows show its item."""
-    table = split.of_users(open_table(data.name), data.users)
+    data, (stage, *_) = cell.data, cell.evaluations
+    table = split.of_users(open_table(stage.dataset, fingerprint=stage.spec["data"]), data.users)
     column = table.item_column
     shown = np.bincount(split.training_rows(table, data.order).ids[:, column], minlength=table.num_features)
     times = shown[split.test_ids(table, data.order)[:, column]]

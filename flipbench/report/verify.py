@@ -57,7 +57,9 @@ def verification_of(suite: Suite, folder: Path) -> Verification:
     store, done = store_of(suite), list[Stage]()
     try:
         done += filter(store.done, plan_of_known(suite, store)[0].stages())
-        unprepared = tuple(sorted({stage.dataset for stage in done if not is_prepared(stage.dataset)}))
+        unprepared = tuple(
+            sorted({stage.dataset for stage in done if not is_prepared(stage.dataset, stage.spec["data"])})
+        )
         evidence = Evidence(store, afresh=True)
         if wrong := tuple(wrong_runs(done, evidence)):  # the tables cannot be right, and the runs say why
             return Verification(suite.suite, len(done), wrong, unprepared)

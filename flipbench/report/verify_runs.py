@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from flipbench.data import split
-from flipbench.data.store import fingerprint, is_prepared, open_table
+from flipbench.data.store import holds, open_table
 from flipbench.errors import DamagedError
 from flipbench.plan.stage import Stage
 from flipbench.report.scored import digest_of_rows
@@ -95,11 +95,12 @@ def _wrong_rows(scored: Sequence[Stage], evidence: Evidence) -> Iterator[Mismatc
     for stage in scored:
         alike.setdefault((stage.dataset, stage.spec["order"], stage.spec.get("users", 1.0)), []).append(stage)
     for (name, order, users), stages in alike.items():
+        fingerprint = stages[0].spec["data"]
         found = {stage.key: evidence.scores(stage).test_rows for stage in stages}
         (wanted, _), *_ = Counter(found.values()).most_common(1)
         whose = "most other runs'"
-        if is_prepared(name) and fingerprint(name) == stages[0].spec["data"]:
-            table = split.of_users(open_table(name), users)
+        if holds(name, fingerprint):
+            table = split.of_users(open_table(name, fingerprint=fingerprint), users)
             rows = split.test_rows(table, order)
             wanted, whose = digest_of_rows(rows.labels, rows.groups), f"those of {name} as prepared here"
             bound = table.meta.get("bayes_auc") if order == "chronological" else None

@@ -264,14 +264,15 @@ def inspect(run: StageRun, tick: Tick | None) -> dict[str, Any]:
 ROLES = {"pretrain": pretrain, "select": fit, "refit": fit, "fit": fit, "evaluate": evaluate}
 """What runs a stage, by role; every other role is a registered inspection's."""
 
-_tables: dict[str, Table] = {}
+_tables: dict[tuple[str, str], Table] = {}
 
 
 def _table(stage: Stage) -> Table:
     """The stage's prepared table, its bytes checked once a process."""
-    if stage.dataset not in _tables:
-        _tables[stage.dataset] = open_table(stage.dataset)
-    table = _tables[stage.dataset]
+    name, fingerprint = wanted = stage.dataset, str(stage.spec["data"])
+    if wanted not in _tables:
+        _tables[wanted] = open_table(name, fingerprint=fingerprint)
+    table = _tables[wanted]
     if table.fingerprint != stage.spec["data"]:
         raise UserError(
             f"{table.folder}: its content is {table.fingerprint[:12]}, the plan was made for {stage.spec['data'][:12]}"

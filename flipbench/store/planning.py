@@ -22,7 +22,7 @@ def plan_of(suite: Suite, store: Store, to_run: bool = False) -> Plan:
     """
     plan, missing = plan_of_known(suite, store, to_run)
     if missing:
-        others = ",".join(dict.fromkeys(cell.data.name for cell in plan.cells))
+        others = ",".join(dict.fromkeys(cell.data.dataset.name for cell in plan.cells))
         raise UserError(f"{missing[0]}; without it: --only dataset={others}")
     return plan
 
@@ -34,8 +34,8 @@ def plan_of_known(suite: Suite, store: Store, to_run: bool = False) -> tuple[Pla
     """
     fingerprints: dict[str, str] = {}
     missing: dict[str, str] = {}
-    for name in dict.fromkeys(data.name for data in suite.data):
-        known = None if to_run else data_store.known_fingerprint(name) or store.fingerprint(name)
+    for name, of_runs in {data.name: data.dataset.name for data in suite.data}.items():
+        known = None if to_run else data_store.known_fingerprint(name) or store.fingerprint(of_runs)
         try:
             fingerprints[name] = known or data_store.fingerprint(name)
         except NotPreparedError as error:
@@ -50,4 +50,4 @@ def plan_of_known(suite: Suite, store: Store, to_run: bool = False) -> tuple[Pla
 def has_results(suite: Suite) -> bool:
     """Whether any of the suite's data sets has a finished run, so that nothing is generated for an empty report."""
     store = store_of(suite)
-    return any(any(store.finished_folders(data.name)) for data in suite.data)
+    return any(any(store.finished_folders(data.dataset.name)) for data in suite.data)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flipbench.data.store import values
 from flipbench.data.table import Field, Table
+from flipbench.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,20 @@ def verbalize(field: Field, values: Sequence[str]) -> list[str]:
     """The values in the prompt's words."""
     words = dict(field.verbalizer)
     return [words.get(value, value) for value in values] if words else list(values)
+
+
+def halves(table: Table) -> tuple[list[int], list[int]]:
+    """The columns of the user, with those of the row's context, and those of the item: where a prompt has two halves.
+
+    Raises:
+        UserError: one of them would say nothing.
+    """
+    item = [f for f, field in enumerate(table.fields) if field.side == "item"]
+    user = [f for f in range(len(table.fields)) if f not in item]
+    if not user or not item:
+        side = "item" if user else "user"
+        raise UserError(f"{table.name}: no field describes the {side}, and the prompt has a part for each side")
+    return user, item
 
 
 def sentence(fields: Sequence[Field], row: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from flipbench.data.table import Table
+from flipbench.text.prompt import halves
 from flipbench.text.tokens import TokenBatch, TokenStore
 
 
@@ -27,8 +28,9 @@ class Sides:
 
     Attributes:
         store: the tokens of every feature.
-        columns: the fields of the user, and those of the item. A half is the fields' pieces as they stand in the whole
-            prompt: where a tokenizer marks a word after a space, the item's first word has one before it.
+        columns: the fields of the user, with those of the row's context, and those of the item. A half is the fields'
+            pieces as they stand in the whole prompt: where a tokenizer marks a word after a space, the item's first
+            word has one before it.
     """
 
     store: TokenStore
@@ -36,9 +38,7 @@ class Sides:
 
     @classmethod
     def of(cls, store: TokenStore, table: Table) -> "Sides":
-        sides = [field.side for field in table.fields]
-        user, item = ([f for f, side in enumerate(sides) if side == which] for which in ("user", "item"))
-        return cls(store, (user, item))
+        return cls(store, halves(table))
 
     def lengths(self, ids: Tensor) -> Tensor:
         user, item = (self.store.lengths(ids[:, columns]) for columns in self.columns)

@@ -1,7 +1,7 @@
 """Prompts of several wordings from one token store: what is literal in a template is stored once, as a feature is.
 
 A template says where the user's fields and the item's stand: ``{user}`` and ``{item}``, once each. Both expand to the
-fields' pieces, ``field is value.``, in the table's order.
+fields' pieces, ``field is value.``, in the table's order; what a row has beside both stands with the user's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from flipbench.data.store import values
 from flipbench.data.table import Table
 from flipbench.errors import UserError
-from flipbench.text.prompt import sentence
+from flipbench.text.prompt import halves, sentence
 from flipbench.text.tokenizer import TextTokenizer
 from flipbench.text.tokens import SAMPLE, TokenBatch, TokenStore
 
@@ -47,10 +47,10 @@ class TemplateStore:
             sample: random rows to compare with the tokens of their whole sentences, each in every template.
 
         Raises:
-            UserError: the tokenizer merges across pieces, or has no padding token.
+            UserError: the tokenizer merges across pieces, or has no padding token; no field describes a side.
             ValueError: a template has not ``{user}`` and ``{item}`` once each.
         """
-        store = TokenStore.build(table, tokenizer)
+        store, sides = TokenStore.build(table, tokenizer), dict(zip(("user", "item"), halves(table), strict=True))
         before = len(store.starts) - 3
         literals: list[list[int]] = []
         slots: list[list[int]] = []
@@ -61,7 +61,7 @@ class TemplateStore:
             pieces = [-1 - before]
             for n, part in enumerate(parts):
                 if n % 2:
-                    pieces += [f for f, field in enumerate(table.fields) if field.side == part]
+                    pieces += sides[part]
                 elif part.strip():
                     pieces.append(-3 - before - len(literals))
                     literals.append(tokenizer.pieces([part.strip()])[0].ids)
@@ -132,8 +132,7 @@ class Templated:
 def expand(table: Table, template: str, row: Sequence[str]) -> str:
     """The whole prompt of a row of values, one a field, in a template."""
     sides = {}
-    for side in ("user", "item"):
-        fields = [f for f, field in enumerate(table.fields) if field.side == side]
+    for side, fields in zip(("user", "item"), halves(table), strict=True):
         sides[side] = sentence([table.fields[f] for f in fields], [row[f] for f in fields])
     return template.format(**sides)
 
