@@ -5,6 +5,7 @@ items say is kept once an entity. Nothing of a row is left out in silence: a val
 file, row and column, and what was dropped, looked up in vain or cleaned stands in the table's notes.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,13 @@ def read(raw: Path, allow_partial: bool = False, *, description: Description) ->
     columns = _Features(
         d, rows, {joined.place: joined for joined in side_tables}, places, order, order[training], Cleaner()
     )
-    users = None if d.user is None or layout.user is not None else rows.codes(d.user)[order]
+    users = None if d.user is None or layout.user is not None else _numbered(rows, d.user, order)
     scratch = json_lines.scratch(d.name, VERSION, d.raw_files)
-    ids, values = encode(columns.each(), scratch)
+    try:
+        ids, values = encode(columns.each(), scratch)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
     return Prepared(
         ids,
         labels[order],
@@ -69,6 +74,12 @@ def read(raw: Path, allow_partial: bool = False, *, description: Description) ->
         layout=layout,
         users=users,
     )
+
+
+def _numbered(rows: RawTable, column: str, order: Rows) -> Codes:
+    """The users of the table's rows, numbered in the order of their names, whatever the order of the files."""
+    ranks = ranks_of(rows.values(column))[rows.codes(column)[order]]
+    return np.unique(ranks, return_inverse=True)[1].astype(np.int32)
 
 
 def _wrong(table: RawTable, column: str) -> Any:

@@ -71,8 +71,8 @@ def fingerprint(name: str) -> str:
 def is_prepared(name: str, fingerprint: str | None = None) -> bool:
     """Whether there is a table of a registered name, of a file that describes one, or of its name and fingerprint."""
     if is_file(name):
-        fingerprint, name = _recorded(get(name)), get(name).name
-    elif name in names():
+        return _made(get(name)) is not None
+    if name in names():
         fingerprint = None
     elif fingerprint is None:
         return False
@@ -216,14 +216,19 @@ def alone(dataset: Dataset) -> Iterator[None]:
         yield
 
 
-def prepare_described(dataset: Dataset) -> Table:
+def prepare_described(dataset: Dataset, again: bool = True) -> Table:
     """Read the raw files of a described data set and store their table.
+
+    Args:
+        again: whether or not another process has done so by now.
 
     Raises:
         UserError: a raw file is missing or malformed, or nothing can be written.
     """
     try:
         with alone(dataset):
+            if not again and (known := _made(dataset)):
+                return open_table(dataset.name, fingerprint=known)
             record = _record(dataset)  # before anything is read: a later change is another state
             table = write_table(dataset, dataset.prepare(home()))
             record.parent.mkdir(exist_ok=True)
@@ -258,12 +263,13 @@ def _record(dataset: Dataset) -> Path:
     return home() / "data" / ".described" / key_of([dataset.version, str(path.absolute()), written, state])
 
 
-def _recorded(dataset: Dataset) -> str | None:
-    """The fingerprint of a described data set's files as they are now; None where it is not known."""
+def _made(dataset: Dataset) -> str | None:
+    """The fingerprint of the table that a described data set's files make as they are now; None where there is none."""
     try:
-        return _record(dataset).read_text(encoding="ascii").strip()
+        known = _record(dataset).read_text(encoding="ascii").strip()
     except (OSError, ValueError, NotPreparedError):
         return None
+    return known if (_folder(dataset, known) / META).exists() else None
 
 
 def _folder(dataset: Dataset, fingerprint: str) -> Path:
@@ -273,9 +279,7 @@ def _folder(dataset: Dataset, fingerprint: str) -> Path:
 def _meta(dataset: Dataset) -> dict[str, Any]:
     """``meta.json``, checked; a table that is absent or of an older version is made first where that needs nobody."""
     if dataset.described:
-        known = _recorded(dataset)
-        if known is None or not (_folder(dataset, known) / META).exists():
-            known = prepare_described(dataset).fingerprint
+        known = _made(dataset) or prepare_described(dataset, again=False).fingerprint
         return _read(_folder(dataset, known), dataset)
     path = folder_of(dataset.name) / META
     if path.exists():

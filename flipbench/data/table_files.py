@@ -65,7 +65,7 @@ def described_by(dataset: Dataset) -> dict[str, Any]:
     if dataset.described is None:
         return {}
     said = {name: getattr(dataset, name) for name in ("title", "citation", "licence", "label")}
-    return {"described": {"file": str(dataset.described.path), **said}}
+    return {"described": {"file": str(dataset.described.path.absolute()), **said}}
 
 
 def content_of(dataset: Dataset, prepared: Prepared) -> dict[str, Any]:

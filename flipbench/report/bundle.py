@@ -9,9 +9,9 @@ from pathlib import Path
 
 import flipbench
 from flipbench.atomic import replacing
-from flipbench.data.dataset import is_file
 from flipbench.errors import UserError
 from flipbench.plan.expand import Plan
+from flipbench.plan.suite import DataEntry
 from flipbench.store.manifest import DONE
 from flipbench.store.runs import Store
 
@@ -30,8 +30,8 @@ Weights are not part of it: they are rebuilt by `flipbench run`.
 def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[str, bytes], path: Path) -> int:
     """Write a tar archive; the same evidence gives the same bytes, on every machine and day.
 
-    It holds the suite's file, those that describe data sets of one's own (not their data), every finished run of its
-    plan without weights, records of failures, the reports with figures and page, and a README. Nothing is compressed:
+    It holds the suite's file, those that describe its data sets (not their raw files), every finished run of its plan
+    without weights, records of failures, the reports with figures and page, and a README. Nothing is compressed:
     predictions are already, and a compressor's bytes change with its version.
 
     Args:
@@ -41,14 +41,14 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[st
         How many runs it holds.
 
     Raises:
-        UserError: no finished run, a run's files are missing or were changed, the suite names a data set by a path
-            that means nothing elsewhere, or the archive cannot be written.
+        UserError: no finished run, a run's files are missing or were changed, a file that describes a data set lies too
+            far from the suite's or is named by an absolute path, or the archive cannot be written.
     """
     runs = [stage for stage in plan.stages() if store.done(stage)]
     if not runs:
         raise UserError(f"{plan.suite.suite}: no finished run in {store.root} to bundle")
     files: dict[str, bytes] = {f"suites/{plan.suite.suite}.yaml": suite_file.read_bytes()}
-    files |= _descriptions(suite_file, plan)
+    files |= dict(_described(data, suite_file) for data in plan.suite.data if data.dataset.described)
     for stage in runs:
         store.check(stage)
         folder = store.folder(stage)
@@ -70,14 +70,16 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[st
     return len(runs)
 
 
-def _descriptions(suite_file: Path, plan: Plan) -> dict[str, bytes]:
-    """The files that describe data sets of one's own, where the suite's file will look for them."""
-    folder, text = suite_file.parent.absolute(), suite_file.read_text("utf-8")
-    found: dict[str, bytes] = {}
-    for name in (data.name for data in plan.suite.data if is_file(data.name)):
-        place = posixpath.normpath(f"suites/{Path(os.path.relpath(name, folder)).as_posix()}")
-        if place.startswith("../") or name in text:
-            where = "a path relative to the suite's file, one folder up at most"
-            raise UserError(f"{suite_file}: data: {name}: a bundle needs {where}")
-        found[place] = Path(name).read_bytes()
-    return found
+def _described(data: DataEntry, suite_file: Path) -> tuple[str, bytes]:
+    """The file that describes a data set, under the name that the suite's file finds it by."""
+    path = Path(data.name)
+    beside = Path(os.path.relpath(path, suite_file.absolute().parent)).as_posix()
+    name = posixpath.normpath(f"suites/{beside}")
+    if name.startswith("../"):
+        raise UserError(f"{path}: lies outside the folder above the suite's, which is what a bundle can hold")
+    if data.name in suite_file.read_text("utf-8"):  # a path of this machine alone
+        raise UserError(f"{suite_file}: data: {path}: a bundle needs a path relative to the suite's file: {beside}")
+    try:
+        return name, path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -418,6 +418,8 @@ def test_users_who_are_no_field_still_group_the_rows(own: Own) -> None:
     test = split.test_rows(table, "chronological")
     wanted = [row.split(",")[0] for row in ROWS[36:]]
     assert [wanted.index(user) for user in wanted] == [test.groups.tolist().index(group) for group in test.groups]
+    shuffled = own("\n".join([HEADER, *ROWS[::-1]]), fields="[item_id, title]")
+    assert shuffled.fingerprint == table.fingerprint, "users are numbered by their names"
     some = split.of_users(table, 2 / 7)
     assert len(np.unique(some.users)) == 2
     assert len(some) in (11, 12)
