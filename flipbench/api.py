@@ -13,7 +13,7 @@ results raise it where a run's files are missing, damaged or changed, or where n
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +36,7 @@ from flipbench.store.runs import Store
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from flipbench.report.cite import Bibliography
     from flipbench.report.claims import Evaluated
     from flipbench.report.gap import Rung
     from flipbench.report.ledger import Entry
@@ -48,9 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChangedCode", "Event", "Failed", "Finished", "Note", "Plan", "PlanCost", "Planned", "Progress", "Report",
-    "RunOptions", "RunSummary", "Started", "Suite", "UserError", "bundle", "changed_code", "check_model", "claims",
-    "cost", "explain", "gap", "ledger", "load_suite", "new_model", "plan", "power", "predictions", "report", "results",
-    "run", "slices", "status", "suites_with_results", "trials", "verify",
+    "RunOptions", "RunSummary", "Started", "Suite", "UserError", "bundle", "changed_code", "check_model", "cite",
+    "claims", "cost", "explain", "export", "gap", "ledger", "load_suite", "log_to_mlflow", "new_model", "plan", "power",
+    "predictions", "report", "results", "run", "slices", "status", "suites_with_results", "trials", "verify",
 ]  # fmt: skip
 
 
@@ -319,6 +320,46 @@ def bundle(suite: Suite, path: str | Path | None = None) -> tuple[Path, int]:
     planned, store, collected = results_so_far(suite)
     file = suite.file or Path(suite.suite)
     return path, write_bundle(file, everything, store, report_files(planned, store, collected), path)
+
+
+def cite(suite: Suite) -> "Bibliography":
+    """BibTeX of everything that the suite's tables use, and a name for what is cited nowhere here."""
+    from flipbench.report.cite import bibliography
+
+    return bibliography(suite)
+
+
+def export(suite: Suite, folder: str | Path, hub: Mapping[str, str] | None = None) -> list[Path]:
+    """Write what others read: tables of runs and trials as CSV and Parquet, and results for the Hugging Face hub.
+
+    Args:
+        hub: the hub's id of the benchmark that a data set is there, by the data set's name here.
+
+    Returns:
+        The files: ``SUITE.runs.{csv,parquet}``, which are :func:`results`; ``SUITE.trials.{csv,parquet}`` of a suite
+        that searches, which are :func:`trials`; ``SUITE.predictions.parquet``, which are :func:`predictions` with the
+        run's key; and ``hub/ROW/.eval_results/SUITE.yaml``, of rows all of whose runs are finished.
+    """
+    from flipbench.report.export import export_files
+
+    return export_files(plan(suite, unprepared="skip"), store_of(suite), Path(folder), hub or {})
+
+
+def log_to_mlflow(suite: Suite, uri: str) -> tuple[int, int]:
+    """Write the suite's finished runs to an MLflow store, into an experiment of the suite's name.
+
+    Args:
+        uri: the store (``sqlite:///runs.db``, ``http://HOST:PORT``).
+
+    Returns:
+        How many runs were written, and how many it had already, which are left as they are.
+
+    Raises:
+        UserError: MLflow is not installed, or the store cannot be used.
+    """
+    from flipbench.report.mlflow_store import log_runs
+
+    return log_runs(suite.suite, results(suite), uri)
 
 
 def new_model(name: str, folder: str | Path | None = None) -> list[Path]:

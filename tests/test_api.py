@@ -43,9 +43,10 @@ def test_naive_mean_averages_seeds_alone(committed):
 
 
 def test_the_committed_results_are_read_within_a_second(committed):
-    began = time.perf_counter()
+    """Of this process's own time: a busy machine's clock says nothing of it."""
+    began = time.process_time()
     api.results(RESULTS)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_a_run_has_its_figures_and_all_its_settings(committed):

@@ -30,8 +30,13 @@ VERBS = {
     "audit-paper": ("evidence.audit_paper", "the paper's own numbers and words against each other"),
     "verify": ("report.verify", "recompute every figure and table from stored predictions; exit code 3 on a mismatch"),
     "bundle": ("report.bundle", "one archive of a suite's evidence, from which others run verify and report"),
+    "export": ("sharing.export", "results as CSV and Parquet, for the Hugging Face hub, and for MLflow"),
+    "cite": ("sharing.cite", "BibTeX of everything that a suite's tables use"),
 }
 """By verb: its function, as MODULE.NAME in this package, and its help."""
+
+WITHOUT_SUITE = ("data", "list", "show", "claims", "audit-paper")
+WITHOUT_JSON = ("run", "data", "bundle", "export", "cite")
 
 
 def _path(text: str) -> str:
@@ -87,7 +92,7 @@ def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
     top.add_argument("--print-completion", choices=shells, action=_PrintCompletion, help=completion)
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
     verb = {name: verbs.add_parser(name, help=text, description=text.capitalize()) for name, (_, text) in VERBS.items()}
-    for name in ("run", "report", "status", "ledger", "plan", "power", "gap", "slices", "verify", "bundle", "explain"):
+    for name in (name for name in VERBS if name not in WITHOUT_SUITE):
         nargs = "?" if name in ("report", "verify") else None
         verb[name].add_argument("suite", nargs=nargs, choices=suites, help="path or name of a suite")
         if name != "explain":
@@ -103,6 +108,10 @@ def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
         )
     verb["report"].add_argument("--no-figures", action="store_true", help="tables only: drawing takes longest")
     verb["bundle"].add_argument("--to", type=_path, metavar="FILE", help="the archive (default: SUITE.tar)")
+    verb["export"].add_argument("--to", type=_path, metavar="DIR", help="folder of the files")
+    verb["export"].add_argument("--mlflow", type=_path, metavar="URI", help="MLflow store, as sqlite:///runs.db")
+    hub = "the hub's id of a data set's benchmark, as movielens-1m=ORG/NAME; may be repeated"
+    verb["export"].add_argument("--hub", action="append", default=[], metavar="NAME=ID", help=hub)
     verb["slices"].add_argument("--reference", metavar="ROW", help="instead of the suite's compare.reference")
     verb["power"].add_argument("--metric", choices=["auc", "logloss"], default="auc", help="of the differences (auc)")
     margin = "a true difference in question (default: the suite's margin)"
@@ -120,7 +129,8 @@ def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
         verb[name].add_argument("what", choices=["model"])
         verb[name].add_argument("name", help=help_text)
     verb["new"].add_argument("--to", type=_path, metavar="DIR", help="the package's folder (default: its name)")
-    with_json = [verb[name] for name in VERBS if name not in ("run", "data", "bundle", "new")] + _add_data(verb["data"])
+    without = ("run", "data", "bundle", "export", "cite", "new")
+    with_json = [verb[name] for name in VERBS if name not in without] + _add_data(verb["data"])
     for options in with_json:
         options.add_argument("--json", action="store_true", help="for machines")
     return top

@@ -45,7 +45,7 @@ def write_bundle(suite_file: Path, plan: Plan, store: Store, reports: Mapping[st
 
     Raises:
         UserError: no finished run, a run's files are missing or were changed, a file that describes a data set lies too
-            far from the suite's, or the archive cannot be written.
+            far from the suite's or is named by an absolute path, or the archive cannot be written.
     """
     runs = [stage for stage in plan.stages() if store.done(stage)]
     if not runs:
@@ -84,6 +84,8 @@ def _described(data: DataEntry, suite_file: Path) -> tuple[str, bytes]:
     name = posixpath.normpath(f"suites/{beside}")
     if name.startswith("../"):
         raise UserError(f"{path}: lies outside the folder above the suite's, which is what a bundle can hold")
+    if data.name in suite_file.read_text("utf-8"):  # a path of this machine alone
+        raise UserError(f"{suite_file}: data: {path}: a bundle needs a path relative to the suite's file: {beside}")
     try:
         return name, path.read_bytes()
     except OSError as error:

@@ -3,16 +3,12 @@
 import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flipbench import metrics
 from flipbench.atomic import replacing
 from flipbench.data.store import home
 from flipbench.errors import DamagedError, UserError
@@ -21,6 +17,7 @@ from flipbench.plan.expand import Cell, Plan
 from flipbench.plan.stage import Stage
 from flipbench.protocol import Metric
 from flipbench.report.cells import Comparison
+from flipbench.report.scored import Scores, kept_scores, scores_of
 from flipbench.stats.bootstrap import RESAMPLES, VERSION, Resampled, bootstrap_metrics
 from flipbench.stats.compare import compare, compare_resampled
 from flipbench.stats.difference import Difference, holm
@@ -109,28 +106,15 @@ def _family(cell: Cell) -> str:
     return family(cell.method.label, cell.method.method)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What a run's test predictions give, by the names under which the run records it.
+class Evidence:
+    """Stored predictions and what is computed from them, each read and checked once.
 
-    Attributes:
-        auc, logloss: of the predictions. rows, positives: how many there are, and how many are clicks.
-        test_rows, logits: digests, of labels and users, and of what was predicted.
+    Args:
+        afresh: what was kept of scores is not read.
     """
 
-    auc: float
-    logloss: float
-    rows: int
-    positives: int
-    test_rows: str
-    logits: str
-
-
-class Evidence:
-    """Stored predictions and what is computed from them, each read and checked once."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, afresh: bool = False) -> None:
+        self.store, self.afresh = store, afresh
         self._predictions: dict[str, Predictions] = {}
         self._resampled: dict[tuple[str, ...], Resampled] = {}
 
@@ -170,7 +154,7 @@ class Evidence:
         store, recorded = self.store, self.store.metrics(stage)
         store.check(stage, PREDICTIONS, "env.json")
         path = store.folder(stage) / PREDICTIONS
-        scores = _scores(path, store.digests(stage)[PREDICTIONS], stage.is_floor)
+        scores = (scores_of if self.afresh else kept_scores)(path, store.digests(stage)[PREDICTIONS], stage.is_floor)
         for name in ("auc", "logloss", "rows", "positives"):
             said, computed = recorded.get(name), getattr(scores, name)
             if not is_number(said) or abs(said - computed) > TOLERANCE * max(1.0, abs(computed)):
@@ -229,25 +213,6 @@ class Evidence:
 
     def _read(self, stage: Stage) -> Predictions:
         return read_predictions(self.store.folder(stage) / PREDICTIONS, may_be_equal=stage.is_floor)
-
-
-@cache
-def _scores(path: Path, digest: str, may_be_equal: bool) -> Scores:
-    """Computed once a process: a report, its figures and other suites read the same runs."""
-    run = read_predictions(path, may_be_equal)
-    return Scores(
-        auc=metrics.auc(run.labels, run.logits),
-        logloss=metrics.logloss(run.labels, run.logits),
-        rows=len(run.labels),
-        positives=int(run.labels.sum()),
-        test_rows=digest_of_rows(run.labels, run.groups),
-        logits=hashlib.sha256(run.logits.tobytes()).hexdigest(),
-    )
-
-
-def digest_of_rows(labels: NDArray[Any], groups: NDArray[np.int32]) -> str:
-    """Of test rows by their labels, 0 or 1 in a byte each, and by whose they are."""
-    return hashlib.sha256(labels.tobytes() + groups.tobytes()).hexdigest()
 
 
 def _load(path: Path) -> Resampled | None:

@@ -64,7 +64,8 @@ def verification_of(suite: Suite, folder: Path) -> Verification:
         unprepared = tuple(
             sorted({stage.dataset for stage in done if not is_prepared(stage.dataset, stage.spec["data"])})
         )
-        if wrong := tuple(wrong_runs(done, Evidence(store))):  # the tables cannot be right, and the runs say why
+        evidence = Evidence(store, afresh=True)
+        if wrong := tuple(wrong_runs(done, evidence)):  # the tables cannot be right, and the runs say why
             return Verification(suite.suite, len(done), wrong, unprepared)
         wrong, other = _wrong_reports(suite, folder, bool(done))
         changed = tuple(RunCode(store).changed(done))

@@ -9,7 +9,8 @@ from flipbench.data import split
 from flipbench.data.store import holds, open_table
 from flipbench.errors import DamagedError
 from flipbench.plan.stage import Stage
-from flipbench.report.significance import Evidence, digest_of_rows
+from flipbench.report.scored import digest_of_rows
+from flipbench.report.significance import Evidence
 from flipbench.store.runs import Store, is_number
 
 

@@ -13,7 +13,7 @@ from flipbench.cli import main
 from flipbench.cli.display import Display
 from flipbench.plan import suite
 from flipbench.plan.stage import Stage
-from flipbench.report.figures import _stem
+from flipbench.report.stems import stem_of
 from flipbench.store.planning import plan_of
 from flipbench.store.runs import Store
 
@@ -112,10 +112,10 @@ def test_a_live_display_shows_them_as_they_are(monkeypatch):
 
 
 def test_names_of_files_hold_nothing_that_others_read_as_their_own():
-    assert _stem("s-cost-movielens-1m@1.5%-of-users", ()) == "s-cost-movielens-1m_1.5-percent-of-users"
-    assert _stem("s-alignment-deepfm/flip-planted-tiny", ()) == "s-alignment-deepfm_flip-planted-tiny"
-    assert _stem("s-alignment-a b\n$(x)-d", ()) == "s-alignment-a-b-x--d"
-    assert _stem("s-a&b", {"s-a-b.csv", "s-a-b.png", "s-a-b-2.csv"}) == "s-a-b-3"
+    assert stem_of("s-cost-movielens-1m@1.5%-of-users", ()) == "s-cost-movielens-1m_1.5-percent-of-users"
+    assert stem_of("s-alignment-deepfm/flip-planted-tiny", ()) == "s-alignment-deepfm_flip-planted-tiny"
+    assert stem_of("s-alignment-a b\n$(x)-d", ()) == "s-alignment-a-b-x--d"
+    assert stem_of("s-a&b", {"s-a-b", "s-a-b-2"}) == "s-a-b-3"
 
 
 def test_dollars_in_a_figure_are_no_formula():

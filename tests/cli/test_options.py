@@ -50,7 +50,8 @@ def refused_by_parser(capsys, *arguments):
     return err
 
 
-READING = ("report", "status", "ledger", "power", "gap", "slices", "verify", "bundle", "explain", "claims", "show")
+SHARING = ("bundle", "export", "cite")
+READING = ("report", "status", "ledger", "power", "gap", "slices", "verify", *SHARING, "explain", "claims", "show")
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", *READING])
@@ -69,7 +70,13 @@ def test_a_results_folder_is_one(verb, suite_file, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [["report", "S", "--reports", ""], ["bundle", "S", "--to", ""], ["data", "import", "goodreads", "--from", ""]],
+    [
+        ["report", "S", "--reports", ""],
+        ["bundle", "S", "--to", ""],
+        ["export", "S", "--to", ""],
+        ["export", "S", "--mlflow", ""],
+        ["data", "import", "goodreads", "--from", ""],
+    ],
 )
 def test_no_path_is_empty(words, suite_file, capsys):
     arguments = [suite_file() if word == "S" else word for word in words]

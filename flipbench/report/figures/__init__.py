@@ -1,14 +1,13 @@
 """Figures of a suite, drawn from its stored runs alone."""
 
-import re
 import sys
-from collections.abc import Callable, Collection, Iterator
-from itertools import chain, count
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from flipbench.interrupts import held_back
 from flipbench.plan.expand import Plan
 from flipbench.report.settings import varied_settings
+from flipbench.report.stems import stem_of
 from flipbench.store.runs import Store
 
 if TYPE_CHECKING:
@@ -41,18 +40,12 @@ def figure_files(plan: Plan, store: Store) -> dict[str, bytes]:
         before = len(files)
         with style.styled():
             for picture in drawings[kind](plan, store):
-                stem = _stem(f"{plan.suite.suite}-{picture.name}", files)
+                taken = {name.removesuffix(".csv") for name in files}
+                stem = stem_of(f"{plan.suite.suite}-{picture.name}", taken)
                 files |= {f"{stem}.{ending}": content for ending, content in style.encoded(picture).items()}
         if len(files) == before:
             print(f"{plan.suite.suite}: no figure of {kind}: its runs are not finished", file=sys.stderr)
     return files
-
-
-def _stem(name: str, taken: Collection[str]) -> str:
-    """A picture's name as a file's, without what a shell, LaTeX or a web address would read as its own."""
-    stem = re.sub(r"[^\w.+-]+", "-", re.sub("[@/]", "_", name).replace("%", "-percent"))
-    others = (f"{stem}-{number}" for number in count(2))  # of labels that differ in such characters alone
-    return next(free for free in chain([stem], others) if f"{free}.csv" not in taken)
 
 
 def _kinds(plan: Plan) -> list[str]:
