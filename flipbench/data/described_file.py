@@ -75,6 +75,11 @@ class _Keys:
     def maybe(self, key: str) -> str | None:
         return self.text(key) if self.has(key) else None
 
+    def line(self, key: str) -> str | None:
+        """Text for people to read, which the file may break into several lines."""
+        value = self.content.get(key)
+        return _text(self.at(key), " ".join(value.split())) if isinstance(value, str) else self.maybe(key)
+
     def flag(self, key: str) -> bool | None:
         value = self.content.get(key)
         if value is not None and not isinstance(value, bool):
@@ -110,9 +115,9 @@ def _description(path: Path, keys: _Keys) -> Description:
     described = Description(
         path=path,
         name=name,
-        title=keys.maybe("title") or name,
-        citation=keys.maybe("citation") or "none given",
-        licence=keys.maybe("licence") or "none given",
+        title=keys.line("title") or name,
+        citation=keys.line("citation") or "none given",
+        licence=keys.line("licence") or "none given",
         files=interactions,
         users=users,
         items=items,
@@ -179,11 +184,13 @@ def _format(keys: _Keys) -> Format:
         return Format()
     given = _Keys("format", keys.content["format"], ("separator", "encoding", "types"))
     separator, encoding = given.content.get("separator"), given.maybe("encoding") or "utf-8"
-    if separator is not None and (not isinstance(separator, str) or len(separator) != 1 or separator in '"\n\r'):
-        raise UserError(f"format.separator: expected one character, got {_shown(separator)}")
+    if separator is not None and (
+        not isinstance(separator, str) or len(separator) != 1 or not separator.isascii() or separator in '"\n\r'
+    ):
+        raise UserError(f"format.separator: expected one ASCII character, got {_shown(separator)}")
     try:
         codec = codecs.lookup(encoding)
-        if not codec._is_text_encoding:  # rot13 and the like
+        if not codec._is_text_encoding or codec.incrementaldecoder is None:  # rot13 and the like
             raise LookupError
     except (LookupError, ValueError):
         raise UserError(f"format.encoding: unknown '{shorten(encoding)}', as Python's codecs go") from None

@@ -112,7 +112,7 @@ class _Text(io.RawIOBase):
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         self._raw = raw
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = BLOCK) -> bytes:
         """At most ``size`` bytes, fewer at the end alone."""
         while len(self._rest) < size:
             chunk = self._chunk(size)
@@ -125,14 +125,18 @@ class _Text(io.RawIOBase):
             self._ended = data.endswith(b"\n")
         return data
 
-    def _chunk(self, size: int) -> bytes:
-        """Some more text; empty at the end."""
+    def _unpacked(self, size: int) -> bytes:
+        """Some more of the file without compression; empty at the end."""
         try:
-            data = self._file.read(size)
+            return self._file.read(size)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{self.path}: not a whole gzip file: {error}") from None
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+
+    def _chunk(self, size: int) -> bytes:
+        """Some more text; empty at the end."""
+        data = self._unpacked(size)
         if self._first and self._decoder is None and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise UserError(f"{self.path}:1: is in UTF-16: give format: {{encoding: utf-16}}")
         self._first = False
@@ -141,18 +145,15 @@ class _Text(io.RawIOBase):
         try:
             text = self._decoder.decode(data, final=not data)
             while data and not text:  # the first half of a character
-                data = self._file.read(size)
+                data = self._unpacked(size)
                 text = self._decoder.decode(data, final=not data)
             return text.encode("utf-8", "surrogatepass")
         except UnicodeError as error:
-            row = 1 + self.lines + self._rest.count(b"\n")
+            row, why = 1 + self.lines + self._rest.count(b"\n"), str(error)
             if isinstance(error, UnicodeDecodeError):
-                row += error.object.count(b"\n", 0, error.start)
-            raise UserError(
-                f"{self.path}:{row}: no {self._encoding} ({error.reason}); is it the encoding of the file?"
-                if isinstance(error, UnicodeDecodeError)
-                else f"{self.path}: no {self._encoding}"
-            ) from None
+                row, why = row + error.object.count(b"\n", 0, error.start), error.reason
+            what = f"no {self._encoding} ({why}); is it the encoding of the file?"
+            raise UserError(f"{self.path}:{row}: {what}") from None
 
     @property
     def rows(self) -> int:

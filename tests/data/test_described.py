@@ -15,7 +15,7 @@ import pytest
 from own_data import CSV, HEADER, ROWS
 from pyarrow import parquet
 
-from flipbench.data import dataset, split, store
+from flipbench.data import dataset, raw_columns, split, store
 from flipbench.data.check import check
 from flipbench.data.fetch import import_from
 from flipbench.data.table import Table
@@ -248,6 +248,23 @@ def test_what_cannot_be_read_is_refused_with_file_row_and_column(
     assert not [*home.glob("data/*.*/meta.json")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+def test_block_by_block_gives_the_same_table_and_the_same_rows(own: Own, monkeypatch: Any, encoding: str) -> None:
+    content = with_row('u1,2,"a\nb, ""c""\n",1,phone,0,1008').replace("Title 3", "Tïtle 3").encode(encoding)
+    faulty = with_row('u1,2,"a\nb",1,phone,0,1008\nu1,2,x,1,phone,7,5', 30).encode(encoding)
+    form = {"format": f"{{encoding: {encoding}}}"}
+    whole = own(content, **form)
+    monkeypatch.setattr(raw_columns, "BLOCK", 150)
+    monkeypatch.setattr(raw_columns, "ROWS", 7)
+    assert own(content, **form).fingerprint == whole.fingerprint
+    with pytest.raises(UserError, match=r"csv:33: column 'clicked': '7'"):
+        own(faulty, **form)
+    with pytest.raises(UserError, match=r"csv:\d+: a row of more than 150 bytes here or later; is a quote left open\?"):
+        own(with_row('u1,2,x,1,phone,0,"5').encode(encoding), **form)
+    with pytest.raises(UserError, match=r"csv:21: 6 values, and the header has 7"):
+        own(with_row("u1,2,x,1,phone,0", 19).encode(encoding), **form)
+
+
 def test_missing_values_are_unknown_and_texts_are_cleaned_and_counted(own: Own) -> None:
     table = own(with_row('u1,2,"Tom &amp; ""Jerry"",\n <b>again</b>",1,,0,1008'))
     assert rows(table)[9] == ("u1", "2", 'Tom & "Jerry", again', "unknown", "0")
@@ -468,7 +485,7 @@ def test_a_changed_table_is_named_with_its_remedy(own: Own, tmp_path: Path, refu
 
 
 def test_tables_that_were_prepared_are_listed(own: Own, cli: Any) -> None:
-    own(title="My own clicks", licence="mine")
+    own(title=">\n  My own\n  clicks", licence="mine")
     listed = json.loads(cli("list", "datasets", "--json")[1])[-1]
     assert (listed["name"], listed["title"], listed["licence"]) == ("my-clicks", "My own clicks", "mine")
     assert "My own clicks (" in cli("data", "list")[1]
@@ -499,7 +516,7 @@ MISTAKES = {
     ),
     "an unknown suffix": ({"files": "{interactions: clicks.xlsx}"}, "files: clicks.xlsx: its suffix says no format"),
     "an unknown encoding": ({"format": "{encoding: utf-9}"}, "format.encoding: unknown 'utf-9'"),
-    "a long separator": ({"format": '{separator: "::"}'}, "format.separator: expected one character, got '::'"),
+    "a long separator": ({"format": '{separator: "::"}'}, "format.separator: expected one ASCII character, got '::'"),
     "a rule without a sign": ({"label": "{column: clicked, positive: 3}"}, "label.positive: expected > >= < <= or =="),
     "a label among the fields": ({"fields": "[item_id, clicked]"}, "fields: 'clicked' is what 'label' reads"),
     "time and order": ({"order": "file"}, "order: rows are sorted by 'time'; give one of the two"),
