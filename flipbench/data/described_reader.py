@@ -19,11 +19,11 @@ from flipbench.data.clean import Cleaner
 from flipbench.data.described import VERSION, Description, FieldSpec, Part, SideTable
 from flipbench.data.described_values import DROPPED, as_features, labels_of, ranks_of
 from flipbench.data.encode import Column, Prepared, encode
-from flipbench.data.raw_columns import header
+from flipbench.data.raw_columns import header, nearest_of, shown
 from flipbench.data.raw_table import Codes, RawTable
 from flipbench.data.split import permutation
 from flipbench.data.table import Field, Layout, Side
-from flipbench.errors import UserError, nearest, shorten
+from flipbench.errors import UserError, nearest
 
 Place = Literal["interactions", "users", "items"]
 Rows = NDArray[np.intp]
@@ -114,7 +114,7 @@ def _places(d: Description) -> dict[str, Place]:
             }
             others = [table.file.name for _, table in _side_tables(d)] if column not in of_interactions else []
             where = f" nor in {' or '.join(others)}" if others else ""
-            raise UserError(f"{d.files[0][0]}: no column '{shorten(column)}'{where}{nearest(column, known)}")
+            raise UserError(f"{d.files[0][0]}: no column {shown(column)}{where}{nearest_of(column, known)}")
         places[column] = found[0]
     return places
 
@@ -186,7 +186,7 @@ def _parts(d: Description, rows: RawTable, kept: Rows) -> NDArray[np.int8] | Non
     of_value = []
     for code, value in enumerate(rows.values(column)):
         if value not in known:
-            raise rows.wrong(column, code, f"'{shorten(value)}' is no part{nearest(value, known)}")
+            raise rows.wrong(column, code, f"{shown(value)} is no part{nearest(value, known)}")
         of_value.append(PARTS[known[value]])
     return np.array(of_value, np.int8)[rows.codes(column)[kept]]
 
@@ -262,7 +262,7 @@ class _Joined:
         first[codes[::-1]] = np.arange(len(codes), dtype=np.int32)[::-1]
         again = np.flatnonzero(first[codes] != np.arange(len(codes)))
         if len(again):
-            raise table.fault(side.key, int(again[0]), f"'{shorten(keys[codes[again[0]]])}' occurs before")
+            raise table.fault(side.key, int(again[0]), f"{shown(keys[codes[again[0]]])} occurs before")
         number = {key: int(row) for key, row in zip(keys, first.tolist(), strict=True)}
         of_value = np.array([number.get(key, -1) for key in rows.values(side.key)], np.int32)
         row = of_value[rows.codes(side.key)]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from flipbench.data.buckets import in_words
 from flipbench.data.clean import UNKNOWN, Cleaner
 from flipbench.data.described import FieldSpec, Label
-from flipbench.data.raw_columns import MANY
-from flipbench.errors import UserError, shorten
+from flipbench.data.raw_columns import MANY, shown
+from flipbench.errors import UserError
 
 Wrong = Callable[[int, str], UserError]
 """What to raise of the value of a number."""
@@ -45,13 +45,13 @@ def _label(label: Label, text: str, code: int, wrong: Wrong) -> int:
     if label.positive:
         if number is None:
             raise wrong(
-                code, f"'{shorten(text)}' is no number, and the label is one with {' '.join(map(str, label.positive))}"
+                code, f"{shown(text)} is no number, and the label is one with {' '.join(map(str, label.positive))}"
             )
         sign, bound = label.positive
         return int(_HOLDS[sign](number, bound))
     if (known := LABELS.get(text.lower())) is None:
         rule = '; a rule makes one of it, as label: {column: rating, positive: "> 3"}' if number is not None else ""
-        raise wrong(code, f"'{shorten(text)}' is no 0 or 1, true or false{rule}")
+        raise wrong(code, f"{shown(text)} is no 0 or 1, true or false{rule}")
     return known
 
 
@@ -102,7 +102,7 @@ def as_features(
         other = next((c for c, text in enumerate(texts) if there[c] and not WHOLE.fullmatch(text)), None)
         if other is not None and spec.numbers and texts[other].strip():
             raise wrong(
-                other, f"'{shorten(texts[other])}' is no whole number as it is usually written; leave out 'numbers'"
+                other, f"{shown(texts[other])} is no whole number as it is usually written; leave out 'numbers'"
             )
         whole = other is None
     if whole:
@@ -123,7 +123,7 @@ def _number(value: str, code: int, wrong: Wrong) -> float:
     if not value.strip():
         return float("nan")
     if (number := number_of(value)) is None:
-        raise wrong(code, f"'{shorten(value)}' is no number, and the field has buckets")
+        raise wrong(code, f"{shown(value)} is no number, and the field has buckets")
     return number
 
 

@@ -11,7 +11,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -52,6 +52,17 @@ class Block:
         return fault(self.path, self.first + row, column, what)
 
 
+def shown(text: str) -> str:
+    """A text of a file in quotes, no longer than a line of errors has room for, signs that cannot be seen escaped."""
+    seen = (sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in shorten(text))
+    return f"'{''.join(seen)}'"
+
+
+def nearest_of(name: str, names: Iterable[str]) -> str:
+    """The hint at the end of an error line, of names that can be shown."""
+    return nearest(name, filter(str.isprintable, names))
+
+
 def fault(path: Path, row: int, column: str, what: str) -> UserError:
     return UserError(f"{path}:{row}: column '{column}': {what}")
 
@@ -85,7 +96,7 @@ def blocks(path: Path, form: Format, wanted: Sequence[str], times: Sequence[str]
     names = header(path, form)
     for column in wanted:
         if column not in names:
-            raise UserError(f"{path}: no column '{shorten(column)}'{nearest(column, names)}")
+            raise UserError(f"{path}: no column {shown(column)}{nearest_of(column, names)}")
         if names.count(column) > 1:
             raise UserError(f"{path}:1: column '{column}' is there {names.count(column)} times: which one is meant?")
     yield from (

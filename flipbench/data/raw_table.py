@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from flipbench.data import times
 from flipbench.data.described import Format
-from flipbench.data.raw_columns import Block, as_text, blocks, fault
-from flipbench.errors import UserError, shorten
+from flipbench.data.raw_columns import Block, as_text, blocks, fault, shown
+from flipbench.errors import UserError
 
 Codes = NDArray[np.int32]
 
@@ -157,6 +157,6 @@ class RawTable:
             row = times.first_bad(column, self.time_kind)
             value = as_text(column.slice(row, 1)).to_pylist()[0].decode("utf-8", "replace")
             kind = f"{self.time_kind}, as the others are" if self.time_kind else "a number, an ISO date or a time"
-            raise self.fault(name, span.start + row, f"'{shorten(value)}' is not {kind}" if value else "is empty")
+            raise self.fault(name, span.start + row, f"{shown(value)} is not {kind}" if value else "is empty")
         self.time_kind = found[0]
         self._times.append(found[1])

@@ -156,6 +156,11 @@ def test_values_of_parquet_files_are_read_as_they_would_be_written(own: Own, tmp
 REFUSED = {
     "a label of 2": (with_row("u1,2,x,1,phone,2,1"), {}, r"csv:11: column 'clicked': '2' is no 0 or 1, .* rule makes"),
     "a label in words": (with_row("u1,2,x,1,phone,yes,1"), {}, r"csv:11: column 'clicked': 'yes' is no 0 or 1"),
+    "a label that cannot be seen": (
+        with_row("u1,2,x,1,phone,\u200b\x1b[2J,1"),
+        {},
+        r"csv:11: column 'clicked': '\\u200b\\x1b\[2J' is no 0",
+    ),
     "no label": (with_row("u1,2,x,1,phone,,1"), {}, r"csv:11: column 'clicked': is empty"),
     "no user": (with_row(",2,x,1,phone,0,1"), {}, r"csv:11: column 'user_id': is empty"),
     "no time": (with_row("u1,2,x,1,phone,0,"), {}, r"csv:11: column 'time': is empty"),
