@@ -35,8 +35,8 @@ VERBS = {
 }
 """By verb: its function, as MODULE.NAME in this package, and its help."""
 
-WITHOUT_SUITE = ("data", "list", "show", "claims", "audit-paper")
-WITHOUT_JSON = ("run", "data", "bundle", "export", "cite")
+WITHOUT_SUITE = ("data", "list", "new", "check", "show", "claims", "audit-paper")
+WITHOUT_JSON = ("run", "data", "bundle", "export", "cite", "new")
 
 
 def _path(text: str) -> str:
@@ -129,8 +129,7 @@ def parser_of(suites: Iterable[Any] | None = None) -> argparse.ArgumentParser:
         verb[name].add_argument("what", choices=["model"])
         verb[name].add_argument("name", help=help_text)
     verb["new"].add_argument("--to", type=_path, metavar="DIR", help="the package's folder (default: its name)")
-    without = ("run", "data", "bundle", "export", "cite", "new")
-    with_json = [verb[name] for name in VERBS if name not in without] + _add_data(verb["data"])
+    with_json = [verb[name] for name in VERBS if name not in WITHOUT_JSON] + _add_data(verb["data"])
     for options in with_json:
         options.add_argument("--json", action="store_true", help="for machines")
     return top

@@ -7,13 +7,14 @@ from typing import Any, Protocol
 from flipbench.errors import UserError, nearest, shorten
 from flipbench.identity import canonical
 from flipbench.plan import registry
+from flipbench.plan.entries import MOST, DataEntry, MethodEntry
 from flipbench.plan.registry import Declaration
 from flipbench.plan.schema import check_folder
 from flipbench.plan.search import Search, TrialMetric
 from flipbench.plan.search import search as search_points
 from flipbench.plan.settings import Value, check_value, flatten, nest
 from flipbench.plan.stage import DataCondition, Stage, evaluation_stage, inspection_stage, selection_stage
-from flipbench.plan.suite import MOST, DataEntry, MethodEntry, Suite
+from flipbench.plan.suite import Suite
 
 
 class FinishedRuns(Protocol):

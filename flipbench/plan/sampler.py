@@ -13,7 +13,7 @@ from flipbench.plan.settings import Axes, Fits, Value
 from flipbench.protocol import Metric
 
 if TYPE_CHECKING:
-    from flipbench.plan.suite import Tune
+    from flipbench.plan.entries import Tune
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -12,8 +12,8 @@ from flipbench.plan.settings import Axes, Fits, Value
 from flipbench.protocol import Metric
 
 if TYPE_CHECKING:
+    from flipbench.plan.entries import Tune
     from flipbench.plan.stage import Stage
-    from flipbench.plan.suite import Tune
 
 TrialMetric = Callable[["Stage", Metric], float | None]
 """A trial's validation figure; NaN where the trial failed, None while it has yet to run."""

@@ -11,8 +11,8 @@ import flipbench
 from flipbench.atomic import replacing
 from flipbench.data import elsewhere
 from flipbench.errors import UserError
+from flipbench.plan.entries import DataEntry
 from flipbench.plan.expand import Plan
-from flipbench.plan.suite import DataEntry
 from flipbench.store.code import ACCEPTED
 from flipbench.store.manifest import DONE
 from flipbench.store.runs import Store

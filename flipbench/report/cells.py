@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flipbench.paper.others import Published
-from flipbench.plan.suite import Compare
+from flipbench.plan.entries import Compare
 from flipbench.protocol import Metric, Validation
 from flipbench.report.code import CodeMarks
 from flipbench.report.settings import Unstated

@@ -9,9 +9,10 @@ from flipbench.data import dataset as datasets
 from flipbench.paper import citations
 from flipbench.paper.citations import DATASETS, METHODS, PLMS, PUBLISHED
 from flipbench.plan import registry
+from flipbench.plan.entries import DataEntry, MethodEntry
 from flipbench.plan.expand import resolve
 from flipbench.plan.settings import PRETRAIN
-from flipbench.plan.suite import DataEntry, MethodEntry, Suite
+from flipbench.plan.suite import Suite
 from flipbench.report.latex import escape
 from flipbench.text import source
 

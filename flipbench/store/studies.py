@@ -12,10 +12,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from flipbench.identity import key_of
+from flipbench.plan.entries import Tune
 from flipbench.plan.expand import Cell
 from flipbench.plan.sampler import direction, distributions, optuna_trial
 from flipbench.plan.search import Search
-from flipbench.plan.suite import Suite, Tune
+from flipbench.plan.suite import Suite
 from flipbench.store.runs import Store
 
 

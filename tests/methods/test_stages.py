@@ -10,10 +10,10 @@ from flipbench.errors import UserError
 from flipbench.identity import canonical
 from flipbench.methods.context import MethodContext, fresh_id_model
 from flipbench.plan import registry
+from flipbench.plan.entries import Tune
 from flipbench.plan.expand import resolve
 from flipbench.plan.search import search
 from flipbench.plan.settings import flatten
-from flipbench.plan.suite import Tune
 from flipbench.run.stages import run_stage
 from flipbench.store.runs import Store
 from flipbench.train.checkpoint import Checkpoint

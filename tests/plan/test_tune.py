@@ -13,9 +13,9 @@ from optuna.storages.journal import JournalFileBackend
 from flipbench.identity import canonical
 from flipbench.plan import expand as plan
 from flipbench.plan import suite
+from flipbench.plan.entries import Tune
 from flipbench.plan.sampler import ask, distributions
 from flipbench.plan.search import best_of, search
-from flipbench.plan.suite import Tune
 from flipbench.store.runs import Store
 from flipbench.store.studies import Studies
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flipbench.plan import suite
-from flipbench.plan.suite import Compare
+from flipbench.plan.entries import Compare
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
 from flipbench.report.latex import PACKAGES
 from flipbench.store.planning import plan_of

@@ -6,7 +6,7 @@ import pytest
 
 from flipbench.paper.names import TABLES
 from flipbench.paper.values import load_tables, paper_datasets, paper_methods, paper_starred, paper_value
-from flipbench.plan.suite import Compare
+from flipbench.plan.entries import Compare
 from flipbench.protocol import Metric
 from flipbench.report.cells import CellRuns, ScoredRun, SuiteResults
 from flipbench.report.columns import TableCell, TableColumn

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flipbench.cli.results import _resolved
 from flipbench.errors import UserError
 from flipbench.paper.values import paper_methods
-from flipbench.plan.suite import Compare
+from flipbench.plan.entries import Compare
 from flipbench.report.caption import signature
 from flipbench.report.cells import CellRuns, Comparison, ScoredRun, SuiteResults
 from flipbench.report.columns import TableCell, TableColumn
