@@ -14,7 +14,7 @@ from flipbench.errors import UserError, shorten
         ("Amélie 北京", "Amélie 北京"),
         ("a\nb\r\tc", "a b  c"),
         ("\x1b[31mred\x1b]8;;http://x\x07", r"\x1b[31mred\x1b]8;;http://x\x07"),
-        ("\u202eabc\u200d", "\\u202eabc\u200d"),
+        ("\u202eabc\u200d", "\\u202eabc\\u200d"),
         ("\ud800", r"\ud800"),
     ],
 )

@@ -41,7 +41,7 @@ def test_shells_complete_verbs_options_and_suites(shell, capsys):
 
 
 def test_bash_completes_the_name_of_a_suite():
-    words = 'COMP_WORDS=(flipbench run table2_); COMP_CWORD=2; _shtab_flipbench; echo "${COMPREPLY[@]}"'
+    words = 'COMP_WORDS=(flipbench run table2_tu); COMP_CWORD=2; _shtab_flipbench; echo "${COMPREPLY[@]}"'
     source = f"source <({sys.executable} -m flipbench --print-completion bash)"
     done = subprocess.run(["bash", "-c", f"{source}; {words}"], capture_output=True, text=True, timeout=60)
     assert done.stdout == "table2_tuned\n", done.stderr
