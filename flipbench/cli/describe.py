@@ -5,8 +5,8 @@ from pathlib import Path
 
 from flipbench.atomic import replacing
 from flipbench.cli.output import print_json, print_table, say
-from flipbench.data.describe import describe as guessed
-from flipbench.data.describe_text import written
+from flipbench.data.own.describe import describe as guessed
+from flipbench.data.own.describe_text import written
 from flipbench.errors import UserError
 
 

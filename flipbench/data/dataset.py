@@ -16,8 +16,8 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, get_args
 
 from flipbench import plugins
-from flipbench.data import described_file
-from flipbench.data.described import VERSION, Description
+from flipbench.data.own import description_file
+from flipbench.data.own.description import VERSION, Description
 from flipbench.data.table import Field
 from flipbench.errors import UserError, described, nearest, shorten
 from flipbench.protocol import Order
@@ -214,7 +214,7 @@ def _load(name: str) -> Dataset:
 
 @lru_cache(maxsize=64)
 def _described(path: Path, *_version: int) -> Dataset:
-    said = described_file.load(path)
+    said = description_file.load(path)
     if said.name in _registered():
         raise UserError(f"{path}: dataset: '{said.name}' is the name of a registered data set; choose another")
     return Dataset(
@@ -224,7 +224,7 @@ def _described(path: Path, *_version: int) -> Dataset:
         licence=said.licence,
         fields=(),
         label=str(said.label),
-        reader="flipbench.data.described_reader:read",
+        reader="flipbench.data.own.reader:read",
         options={"description": said},
         version=VERSION,
         files=tuple(str(file) for file in said.raw_files),

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from tables import corrupted
 
 from flipbench import yamlfile
-from flipbench.data import described_file, sample, store
-from flipbench.data.describe import describe
-from flipbench.data.describe_text import written
-from flipbench.data.draft import Draft
+from flipbench.data import store
+from flipbench.data.own import description_file, sample
+from flipbench.data.own.describe import describe
+from flipbench.data.own.describe_text import written
+from flipbench.data.own.draft import Draft
 from flipbench.data.table import Table
 from flipbench.errors import UserError
 
@@ -80,7 +81,7 @@ def content(draft: Draft) -> dict[str, Any]:
     path = draft.source.interactions[next(iter(draft.source.interactions))].parent / "read-back.yaml"
     path.write_text(written(draft, path.parent), encoding="utf-8")
     read: dict[str, Any] = yamlfile.load(path)
-    described_file.load(path)  # the reader of descriptions takes it
+    description_file.load(path)  # the reader of descriptions takes it
     path.unlink()
     return read
 

@@ -15,9 +15,10 @@ import pytest
 from own_data import CSV, HEADER, ROWS
 from pyarrow import parquet
 
-from flipbench.data import dataset, raw_columns, split, store
+from flipbench.data import dataset, split, store
 from flipbench.data.check import check
 from flipbench.data.fetch import import_from
+from flipbench.data.own import columns
 from flipbench.data.table import Table
 from flipbench.errors import UserError
 
@@ -259,8 +260,8 @@ def test_block_by_block_gives_the_same_table_and_the_same_rows(own: Own, monkeyp
     faulty = with_row('u1,2,"a\nb",1,phone,0,1008\nu1,2,x,1,phone,7,5', 30).encode(encoding)
     form = {"format": f"{{encoding: {encoding}}}"}
     whole = own(content, **form)
-    monkeypatch.setattr(raw_columns, "BLOCK", 150)
-    monkeypatch.setattr(raw_columns, "ROWS", 7)
+    monkeypatch.setattr(columns, "BLOCK", 150)
+    monkeypatch.setattr(columns, "ROWS", 7)
     assert own(content, **form).fingerprint == whole.fingerprint
     with pytest.raises(UserError, match=r"csv:33: column 'clicked': '7'"):
         own(faulty, **form)

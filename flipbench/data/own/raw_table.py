@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from flipbench.data import times
-from flipbench.data.described import Format
-from flipbench.data.raw_columns import Block, as_text, blocks, fault, shown
+from flipbench.data.own.columns import Block, as_text, blocks, fault, shown
+from flipbench.data.own.description import Format
 from flipbench.errors import UserError
 
 Codes = NDArray[np.int32]
@@ -55,7 +55,7 @@ class RawTable:
             texts: columns to keep as codes. time: the one to keep as times, which may be one of them.
 
         Raises:
-            UserError: as :func:`flipbench.data.raw_columns.blocks`, a text is no UTF-8, a time none, or no row there.
+            UserError: as :func:`flipbench.data.own.columns.blocks`, a text is no UTF-8, a time none, or no row there.
         """
         table = cls(_chunks={name: [] for name in texts})
         wanted = list(dict.fromkeys([*texts, *([time] if time else [])]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from flipbench import yamlfile
-from flipbench.data.described import (
+from flipbench.data.own.description import (
     TEXTS,
     Buckets,
     Description,

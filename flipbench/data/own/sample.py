@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from flipbench.data.described import TABBED, TEXTS, suffix_of
-from flipbench.data.raw_columns import as_text
+from flipbench.data.own.columns import as_text
+from flipbench.data.own.description import TABBED, TEXTS, suffix_of
 from flipbench.errors import UserError, shorten
 
 ROWS = 100_000

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from flipbench.data import json_lines, times
 from flipbench.data.clean import Cleaner
-from flipbench.data.described import VERSION, Description, FieldSpec, Part, SideTable
-from flipbench.data.described_values import DROPPED, as_features, labels_of, ranks_of
 from flipbench.data.encode import Column, Prepared, encode
-from flipbench.data.raw_columns import header, nearest_of, shown
-from flipbench.data.raw_table import Codes, RawTable
+from flipbench.data.own.columns import header, nearest_of, shown
+from flipbench.data.own.description import VERSION, Description, FieldSpec, Part, SideTable
+from flipbench.data.own.raw_table import Codes, RawTable
+from flipbench.data.own.values import DROPPED, as_features, labels_of, ranks_of
 from flipbench.data.split import permutation
 from flipbench.data.table import Field, Layout, Side
 from flipbench.errors import UserError, nearest

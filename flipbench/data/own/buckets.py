@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from flipbench.data.described import Buckets
+from flipbench.data.own.description import Buckets
 
 Float = NDArray[np.float64]
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from flipbench.data import guess
-from flipbench.data.draft import Draft, FieldGuess, Tables, spelled, usable
-from flipbench.data.guess import Column
+from flipbench.data.own import guess
+from flipbench.data.own.draft import Draft, FieldGuess, Tables, spelled, usable
+from flipbench.data.own.guess import Column
 
 Labels = "pd.Series[bool]"
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flipbench.data.buckets import in_words
 from flipbench.data.clean import UNKNOWN, Cleaner
-from flipbench.data.described import FieldSpec, Label
-from flipbench.data.raw_columns import MANY, shown
+from flipbench.data.own.buckets import in_words
+from flipbench.data.own.columns import MANY, shown
+from flipbench.data.own.description import FieldSpec, Label
 from flipbench.errors import UserError
 
 Wrong = Callable[[int, str], UserError]

@@ -4,9 +4,9 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from flipbench.data.guess import Column, Role
-from flipbench.data.sample import Sample
-from flipbench.data.sources import Source
+from flipbench.data.own.guess import Column, Role
+from flipbench.data.own.sample import Sample
+from flipbench.data.own.sources import Source
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = ("null", "true", "false")

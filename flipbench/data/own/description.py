@@ -1,6 +1,6 @@
 """A data set that a user describes in a YAML file: what it says.
 
-``described_file`` reads the file, ``described_reader`` the data.
+``description_file`` reads the file, ``reader`` the data.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from flipbench.data.table import Side
 from flipbench.protocol import Order
 
 VERSION = 1
-"""Of the tables; raised when ``described_reader`` gives another one from the same files."""
+"""Of the tables; raised when ``reader`` gives another one from the same files."""
 
 Part = Literal["train", "valid", "test"]
 """Of a split; ``valid`` may be missing."""

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from pyarrow import parquet
 
-from flipbench.data.described import Format, suffix_of
+from flipbench.data.own.description import Format, suffix_of
 from flipbench.errors import UserError, nearest, shorten
 
 BLOCK = 1 << 24

@@ -6,12 +6,13 @@ Nothing here is the last word: every guess says why, and the description is for 
 import re
 from pathlib import Path
 
-from flipbench.data import dataset, describe_fields, guess, sample, sources
-from flipbench.data.described import TABBED, suffix_of
-from flipbench.data.draft import Draft, Tables, spelled, usable
-from flipbench.data.guess import Column, Role
-from flipbench.data.sample import SEPARATORS, Sample
-from flipbench.data.sources import Source
+from flipbench.data import dataset
+from flipbench.data.own import describe_fields, guess, sample, sources
+from flipbench.data.own.description import TABBED, suffix_of
+from flipbench.data.own.draft import Draft, Tables, spelled, usable
+from flipbench.data.own.guess import Column, Role
+from flipbench.data.own.sample import SEPARATORS, Sample
+from flipbench.data.own.sources import Source
 from flipbench.errors import UserError, nearest, shorten
 
 

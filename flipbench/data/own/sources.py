@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flipbench import yamlfile
-from flipbench.data.described import suffix_of
-from flipbench.data.sample import SUFFIXES
+from flipbench.data.own.description import suffix_of
+from flipbench.data.own.sample import SUFFIXES
 from flipbench.errors import UserError
 
 ATOMIC = ".inter"

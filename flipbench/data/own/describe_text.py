@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flipbench import yamlfile
-from flipbench.data.draft import Draft, FieldGuess, spelled
+from flipbench.data.own.draft import Draft, FieldGuess, spelled
 from flipbench.errors import UserError
 from flipbench.printable import one_line
 
