@@ -34,6 +34,12 @@ report mine.yaml
 verify mine.yaml
 export mine.yaml --to exported
 cite mine.yaml
+new model my_model
+check model deepfm
+data describe clicks.csv
+run own.yaml --device cpu --workers 1
+report own.yaml
+data rows clicks.yaml
 """
 
 
@@ -100,6 +106,11 @@ def test_it_does_everything_in_an_empty_folder(wheel, tmp_path, monkeypatch):
         "suite: mine\ntitle: A first suite\ndata: [planted-tiny]\nseeds: 2\nmethods: [deepfm, constant]\n"
         "settings: {max_epochs: 1, batch_size: 512}\ncompare: {reference: deepfm}\n"
     )
+    (tmp_path / "own.yaml").write_text(
+        "suite: own\ntitle: My clicks\ndata: [clicks.yaml]\nmethods: [constant, dcnv2: {max_epochs: 1}]\n"
+    )
+    clicks = [f"u{n % 7},i{n % 5},{1_700_000_000 + n},{n * 7 % 3 % 2}\n" for n in range(300)]
+    (tmp_path / "clicks.csv").write_text("".join(["user_id,item_id,time,click\n", *clicks]))
     command = [sys.executable, "-c", USE, str(wheel)]
     done = subprocess.run(
         command, cwd=tmp_path, input=COMMANDS, capture_output=True, text=True, timeout=300, check=False
@@ -107,6 +118,7 @@ def test_it_does_everything_in_an_empty_folder(wheel, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert [line[2:] for line in done.stdout.splitlines() if line.startswith("$ ")] == COMMANDS.splitlines()
     written = {path.name for path in tmp_path.iterdir()}
-    assert written == {"mine.yaml", "results", "reports", "exported"}
+    own = {"own.yaml", "clicks.csv", "clicks.yaml", "my_model"}
+    assert written == {"mine.yaml", "results", "reports", "exported", *own}
     assert (tmp_path / "exported" / "mine.runs.csv").read_text().count("\n") == 5
     assert (tmp_path / "reports" / "mine.html").stat().st_size > 10_000
