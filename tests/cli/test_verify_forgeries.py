@@ -173,6 +173,8 @@ def test_files_of_a_report_that_are_no_such_files(reported, mismatch, content, t
     files = sorted((tmp_path / "reports").iterdir())
     assert {file.suffix for file in files} == {".html", ".json", ".md", ".tex"}
     for file in files:
+        if content and file.suffix in (".md", ".tex"):
+            continue  # they are compared, never parsed
         before = file.read_bytes()
         file.write_bytes(content)
         assert str(file) in mismatch(path)

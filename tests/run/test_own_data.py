@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import tarfile
 from pathlib import Path
 
 import movielens_csv
@@ -242,23 +241,6 @@ def test_finished_runs_are_reported_without_the_raw_files(tmp_path, cli):
     (tmp_path / "clicks.csv").unlink()
     assert cli("verify", path)[0] == 0
     assert "clicks.csv: no such file" in cli("run", path)[2]
-
-
-@pytest.mark.parametrize("folder", ["", "own", "../own"])
-def test_a_bundle_is_verified_elsewhere_without_the_data(tmp_path, cli, monkeypatch, folder):
-    here, there = tmp_path / "here/suites", tmp_path / "there"
-    here.mkdir(parents=True)
-    own_data.write(here / folder, own_data.CSV)
-    path = write_suite(here, data=f"[{Path(folder, 'my-clicks.yaml')}]")
-    assert cli("run", path, "--workers", 1)[0] == 0
-    assert cli("bundle", path, "--to", tmp_path / "mini.tar")[0] == 0
-    with tarfile.open(tmp_path / "mini.tar") as archive:
-        archive.extractall(there, filter="data")
-    monkeypatch.setenv("FLIPBENCH_HOME", str(tmp_path / "other home"))
-    monkeypatch.chdir(there / "mini")
-    assert not [*there.rglob("clicks.csv")]
-    code, out, err = cli("verify", "suites/mini.yaml", "--results", "results", "--reports", "reports")
-    assert code == 0, out + err
 
 
 def test_the_example_in_the_documentation_runs(tmp_path, cli, monkeypatch):
