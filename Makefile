@@ -35,6 +35,6 @@ $(READY): pyproject.toml constraints.txt | .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-$(DEV_READY): $(READY)
+$(DEV_READY): pyproject.toml constraints.txt | .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	touch $@
+	touch $(READY) $@

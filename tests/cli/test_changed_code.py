@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 import tarfile
 
@@ -63,11 +64,21 @@ def own(tmp_path, monkeypatch):
     forget()
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the first test that needs them leaves the runs to the others."""
+    return tmp_path_factory.mktemp("kept") / "results"
+
+
 @pytest.fixture
-def ran(own, suite_file, cli):
+def ran(own, suite_file, cli, kept, tmp_path):
     """A suite of two rows, run: its file."""
     path = suite_file(methods="[own, dcnv2]", settings=FAST, seeds="2", refit="")
-    assert cli("run", path, "--workers", "1")[0] == 0
+    if kept.exists():
+        shutil.copytree(kept, tmp_path / "results")
+    else:
+        assert cli("run", path, "--workers", "1")[0] == 0
+        shutil.copytree(tmp_path / "results", kept)
     return path
 
 

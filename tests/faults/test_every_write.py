@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SETTINGS = "{max_epochs: 2, batch_size: 256, embedding_dim: 4, hidden: [8]}"
-FEW = 3
+FEW = 2
 
 KILLER = '''
 """Counts what the command and its workers do to files of the results folder, and kills them all at the given one."""
