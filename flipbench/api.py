@@ -223,11 +223,12 @@ def trials(suite: Suite) -> "DataFrame":
     return trials_of(plan(suite, unprepared="skip"), store_of(suite))
 
 
-def status(suite: Suite) -> "list[CellStatus]":
-    """How far the suite is, cell by cell, without the data sets of which nothing is known here."""
+def status(suite: Suite | Plan) -> "list[CellStatus]":
+    """How far a suite is, cell by cell, without the data sets of which nothing is known here."""
     from flipbench.report.so_far import status_of
 
-    return [status_of(cell, suite, store_of(suite)) for cell in plan(suite, unprepared="skip").cells]
+    planned = suite if isinstance(suite, Plan) else plan(suite, unprepared="skip")
+    return [status_of(cell, planned.suite, store_of(planned.suite)) for cell in planned.cells]
 
 
 def changed_code(of: Suite | Plan) -> list[ChangedCode]:

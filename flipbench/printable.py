@@ -14,7 +14,7 @@ def one_line(text: str) -> str:
     """Text on one line: blanks for white space, and what is not seen, or would command the terminal, as its escape."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else _escape(c) for c in text)
+    return "".join(c if c.isprintable() else " " if c.isspace() else escape(c) for c in text)
 
 
 def json_line(document: str) -> str:
@@ -26,8 +26,9 @@ def in_ascii(error: UnicodeError) -> tuple[str, int]:
     """A codec's error handler, for a stream that has not all characters: their likes in ASCII, else their escapes."""
     assert isinstance(error, UnicodeEncodeError)
     lost = error.object[error.start : error.end]
-    return "".join(c if c.isascii() else _escape(c) for c in lost.translate(ASCII)), error.end
+    return "".join(c if c.isascii() else escape(c) for c in lost.translate(ASCII)), error.end
 
 
-def _escape(character: str) -> str:
+def escape(character: str) -> str:
+    """A character as Python spells it in a text: ``\\x1b``."""
     return character.encode("unicode_escape").decode()

@@ -28,8 +28,9 @@ PROVENANCES = {
 def status(args: argparse.Namespace) -> None:
     """Print a line a cell."""
     suite = suite_of(args)
-    cells = api.status(suite)
-    if changed := api.changed_code(suite):
+    planned = api.plan(suite, unprepared="skip")
+    cells = api.status(planned)
+    if changed := api.changed_code(planned):
         tell(line_of(changed))
     if any(cell.auc is not None for cell in cells):
         say_unchecked("AUC")

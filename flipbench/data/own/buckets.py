@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from flipbench.data.clean import UNKNOWN
 from flipbench.data.own.description import Buckets
 
 Float = NDArray[np.float64]
@@ -29,13 +30,11 @@ def in_words(buckets: Buckets, numbers: Float, training: NDArray[np.integer]) ->
     edges = np.array(buckets.edges) if buckets.edges else _quantiles(numbers, training, buckets.quantiles or 2)
     ends = [written(edge) for edge in edges.tolist()]
     if not ends:
-        return ["unknown" if math.isnan(x) else "any" for x in numbers.tolist()]
+        return [UNKNOWN if math.isnan(x) else "any" for x in numbers.tolist()]
     middle = [f"{low} to {high}" for low, high in pairwise(ends)]
     names = [f"under {ends[0]}", *middle, f"{ends[-1]} or more"]
     places = np.searchsorted(edges, numbers, side="right")
-    return [
-        "unknown" if none else names[i] for i, none in zip(places.tolist(), np.isnan(numbers).tolist(), strict=True)
-    ]
+    return [UNKNOWN if none else names[i] for i, none in zip(places.tolist(), np.isnan(numbers).tolist(), strict=True)]
 
 
 def _quantiles(numbers: Float, training: NDArray[np.integer], count: int) -> Float:
@@ -58,7 +57,7 @@ def _quantiles(numbers: Float, training: NDArray[np.integer], count: int) -> Flo
 def _power(base: float, number: float) -> str:
     """The powers of the base that a number lies between."""
     if math.isnan(number):
-        return "unknown"
+        return UNKNOWN
     if number <= 0:
         return "0" if number == 0 else "under 0"
     power = math.floor(math.log(number, base))

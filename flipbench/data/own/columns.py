@@ -24,6 +24,7 @@ from pyarrow import parquet
 
 from flipbench.data.own.description import Format, suffix_of
 from flipbench.errors import UserError, nearest, shorten
+from flipbench.printable import escape
 
 BLOCK = 1 << 24
 """Bytes of text at a time; a longer row is refused."""
@@ -54,7 +55,7 @@ class Block:
 
 def shown(text: str) -> str:
     """A text of a file in quotes, no longer than a line of errors has room for, signs that cannot be seen escaped."""
-    seen = (sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in shorten(text))
+    seen = (sign if sign.isprintable() else escape(sign) for sign in shorten(text))
     return f"'{''.join(seen)}'"
 
 
@@ -74,7 +75,7 @@ def header(path: Path, form: Format) -> list[str]:
         UserError: the file is missing, empty or no such file.
     """
     if suffix_of(path) == ".parquet":
-        return list(_parquet(path).schema_arrow.names)
+        return list(open_parquet(path).schema_arrow.names)
     with _Text(path, form.encoding) as text:
         line = text.read(HEADER).decode("utf-8-sig", "replace").lstrip("\ufeff")
     if not line.strip():
@@ -242,7 +243,8 @@ def _names_as_written(path: Path, form: Format) -> list[str]:
     return header(path, Format(form.separator, form.encoding))
 
 
-def _parquet(path: Path) -> parquet.ParquetFile:
+def open_parquet(path: Path) -> parquet.ParquetFile:
+    """Raises UserError where there is no such file, or no whole one."""
     try:
         return parquet.ParquetFile(path)
     except FileNotFoundError:
@@ -253,10 +255,10 @@ def _parquet(path: Path) -> parquet.ParquetFile:
 
 def _of_parquet(path: Path, wanted: Sequence[str], times: Sequence[str]) -> Iterator[Block]:
     first = 1
-    with _parquet(path) as file:
+    with open_parquet(path) as file:
         kinds = {field.name: field.type for field in file.schema_arrow}
         for column in wanted:
-            if pa.types.is_nested(kinds[column]) and not _is_list(kinds[column]):
+            if pa.types.is_nested(kinds[column]) and not is_list(kinds[column]):
                 raise UserError(f"{path}: column '{column}': is a {kinds[column]}; one value a row is needed")
         try:
             for batch in file.iter_batches(ROWS, columns=list(wanted)):
@@ -267,7 +269,8 @@ def _of_parquet(path: Path, wanted: Sequence[str], times: Sequence[str]) -> Iter
             raise UserError(f"{path}:{first}: cannot be read ({str(error).splitlines()[0][:120]})") from None
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column's values are lists."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
@@ -280,7 +283,7 @@ def as_text(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return as_text(column.cast(kind.value_type))
-    if _is_list(kind):
+    if is_list(kind):
         parts = as_text(column.flatten()).cast(pa.string())
         lists = pa.ListArray.from_arrays(_offsets(column), parts)
         return pc.binary_join(lists, MANY).cast(pa.binary())

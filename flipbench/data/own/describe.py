@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flipbench.data import dataset
 from flipbench.data.own import describe_fields, guess, sample, sources
-from flipbench.data.own.description import TABBED, suffix_of
+from flipbench.data.own.description import Format
 from flipbench.data.own.draft import Draft, Tables, spelled, usable
 from flipbench.data.own.guess import Column, Role
 from flipbench.data.own.sample import SEPARATORS, Sample
@@ -109,7 +109,7 @@ def _form(draft: Draft, samples: list[Sample]) -> None:
             names = [SEPARATORS[each.separator or ","] for each in (other, first)]
             raise UserError(f"{other.path}: values between {names[0]}s, in {first.path.name} between {names[1]}s")
     separator = first.separator or ","
-    usual = "\t" if suffix_of(first.path) in TABBED else ","
+    usual = Format().separator_of(first.path)
     draft.separator = separator if separator != usual else None
     draft.note("separator", SEPARATORS[separator], "gives each of the first lines as many values as the header")
     encodings = {each.encoding: each.path.name for each in texts if each.encoding != "ascii"}

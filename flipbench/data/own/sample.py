@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow import parquet
 
-from flipbench.data.own.columns import as_text
-from flipbench.data.own.description import TABBED, TEXTS, suffix_of
+from flipbench.data.own.columns import as_text, is_list, open_parquet
+from flipbench.data.own.description import TEXTS, Format, suffix_of
 from flipbench.errors import UserError, shorten
 
 ROWS = 100_000
@@ -78,7 +77,7 @@ def read(path: Path, types: bool = False) -> Sample:
 
 def _parquet(path: Path) -> Sample:
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             total, kinds = file.metadata.num_rows, file.schema_arrow
             flat = [each.name for each in kinds if not pa.types.is_nested(each.type) or _is_list(each.type)]
             batch = next(file.iter_batches(ROWS, columns=flat), None)
@@ -86,8 +85,6 @@ def _parquet(path: Path) -> Sample:
             frame = pd.DataFrame(
                 {name: [text.decode(errors="replace") for text in texts] for name, texts in columns.items()}
             )
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0][:120]})") from None
     lists = tuple(each.name for each in kinds if _is_list(each.type))
@@ -97,8 +94,7 @@ def _parquet(path: Path) -> Sample:
 
 def _is_list(kind: pa.DataType) -> bool:
     """Whether a column's values are lists of single values."""
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return is_list and not pa.types.is_nested(kind.value_type)
+    return is_list(kind) and not pa.types.is_nested(kind.value_type)
 
 
 def _text(path: Path, types: bool) -> Sample:
@@ -167,7 +163,7 @@ def _encoding(data: bytes) -> str:
 
 def _separator(path: Path, text: str) -> str:
     """What divides every line into as many values, more than one; by the suffix where nothing does."""
-    usual = "\t" if suffix_of(path) in TABBED else ","
+    usual = Format().separator_of(path)
     counts = {}
     for separator in dict.fromkeys([usual, *SEPARATORS]):
         rows = csv.reader(io.StringIO(text[: 1 << 18], newline=""), delimiter=separator)

@@ -32,13 +32,11 @@ class Config:
         path: of its file.
         fields: the active columns in order, by their type and what separates the values of a sequence.
         label: the column of the label.
-        left_out: columns that are not active, or only name rows (type ``meta``).
     """
 
     path: Path
     fields: Mapping[str, tuple[Type, str | None]]
     label: str | None
-    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -175,17 +173,14 @@ def _config(path: Path) -> Config:
     if not isinstance(columns, list) or not all(isinstance(column, dict) and "name" in column for column in columns):
         raise UserError(f"{path}: feature_cols: expected a list of mappings with a name")
     fields: dict[str, tuple[Type, str | None]] = {}
-    left_out: list[str] = []
     for column in columns:
         for name in _as_list(column["name"]):
             if column.get("active", True) and column.get("type") in ("categorical", "numeric", "sequence"):
                 splitter = column.get("splitter") if column["type"] == "sequence" else None
                 fields[str(name)] = column["type"], splitter if splitter is None else str(splitter)
-            else:
-                left_out.append(str(name))
     label = _as_list(label)[0] if _as_list(label) else None
     label_name = label.get("name") if isinstance(label, dict) else label
-    return Config(path, fields, None if label_name is None else str(label_name), tuple(left_out))
+    return Config(path, fields, None if label_name is None else str(label_name))
 
 
 def _as_list(value: Any) -> list[Any]:
